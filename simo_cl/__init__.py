@@ -1,0 +1,62 @@
+"""simo-cl: the SimO loss and a continual-learning benchmark harness on Avalanche.
+
+The public names are imported on first use, so that `import simo_cl` stays cheap: Avalanche alone
+takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
+    from simo_cl.metrics.plugins import continual_learning_metrics, orthogonality_metrics
+    from simo_cl.models import Classifier, EmbeddingModel
+    from simo_cl.streams import load_data, register_data_source
+    from simo_cl.streams.class_incremental import class_incremental
+    from simo_cl.tracking.mlflow_logger import MLflowLogger
+    from simo_cl.training import BalancedReplayPlugin, ContrastiveReplay, SimOPlugin
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "SimOLoss": "simo_cl.losses",
+    "SimOTerms": "simo_cl.losses",
+    "simo_loss": "simo_cl.losses",
+    "simo_terms": "simo_cl.losses",
+    "continual_learning_metrics": "simo_cl.metrics.plugins",
+    "orthogonality_metrics": "simo_cl.metrics.plugins",
+    "Classifier": "simo_cl.models",
+    "EmbeddingModel": "simo_cl.models",
+    "load_data": "simo_cl.streams",
+    "register_data_source": "simo_cl.streams",
+    "class_incremental": "simo_cl.streams.class_incremental",
+    "MLflowLogger": "simo_cl.tracking.mlflow_logger",
+    "BalancedReplayPlugin": "simo_cl.training",
+    "ContrastiveReplay": "simo_cl.training",
+    "SimOPlugin": "simo_cl.training",
+}
+__all__ = [
+    "BalancedReplayPlugin",
+    "Classifier",
+    "ContrastiveReplay",
+    "EmbeddingModel",
+    "MLflowLogger",
+    "SimOLoss",
+    "SimOPlugin",
+    "SimOTerms",
+    "class_incremental",
+    "continual_learning_metrics",
+    "load_data",
+    "orthogonality_metrics",
+    "register_data_source",
+    "simo_loss",
+    "simo_terms",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'simo_cl' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
