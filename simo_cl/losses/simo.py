@@ -1,0 +1,306 @@
+"""The SimO loss and its anchor-free contrastive sum (AFCL).
+
+"SimO Loss: Anchor-Free Contrastive Loss for Fine-Grained Supervised Contrastive Learning",
+Bouhsine et al., 2024, https://arxiv.org/abs/2410.05233.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensor
+
+FORMS = ("pairwise", "batch")
+REDUCTIONS = ("mean", "sum")
+
+
+class SimOTerms(NamedTuple):
+    """The three unweighted terms of the loss, each a scalar."""
+
+    similar: Tensor
+    means: Tensor
+    dissimilar: Tensor
+
+
+def simo_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    form: str = "pairwise",
+    epsilon: float = 0.1,
+    leaning: float = 0.0,
+    normalize: bool = True,
+    normalize_means: bool = False,
+    reduction: str = "mean",
+    weights: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Tensor:
+    """Anchor-free contrastive loss of a batch: ``similar + means + dissimilar``, weighted.
+
+    With ``d_ij = |e_i - e_j|^2`` and ``o_ij = (e_i . e_j)^2``, a group of embeddings with label
+    ``y`` (1 similar, 0 dissimilar) has the loss
+
+    - ``form="pairwise"``: the mean over its pairs i < j of
+      ``y * d_ij / (eps + o_ij) + (1 - y) * o_ij / (eps + d_ij)``;
+    - ``form="batch"``: ``y * D / (eps + O) + (1 - y) * O / (eps + D)``, where D and O are the means
+      (``reduction="mean"``) or the sums (``"sum"``) of d_ij and o_ij over its pairs.
+
+    The groups are: for *similar*, the samples of each class (y = 1); for *means*, the class means
+    (y = leaning); for *dissimilar*, the k-th samples of all classes that have one, for each k, in
+    batch order (y = leaning). Classes may have different numbers of samples. In the pairwise form
+    a term is the sum over all pairs of its groups divided by their number (``reduction="mean"``)
+    or that sum itself (``"sum"``); in the batch form it is the mean over its groups of at least
+    two members. A term without a pair is 0, with a gradient graph.
+
+    The value does not change when classes are renamed, nor when one reordering of k is applied to
+    all classes; it does change when samples are shuffled within one class.
+
+    Args:
+        embeddings: floating point, shape (N, d), N >= 1. Half precision is computed in float32,
+            also under autocast.
+        labels: integer, shape (N,), on the same device: the class of each row, any numbers.
+        form: "pairwise" or "batch".
+        epsilon: positive; bounds both fractions. The gradient grows steeply as it falls.
+        leaning: in [0, 1], the label of dissimilar groups. Above 0 it moves the best cosine of a
+            dissimilar pair away from 0 (docs/loss.md has the table).
+        normalize: scale every embedding to unit norm first. A zero row stays zero.
+        normalize_means: scale the class means to unit norm too.
+        reduction: "mean" or "sum", see above.
+        weights: of similar, means and dissimilar; not negative.
+
+    Returns:
+        A scalar >= 0 in float32, or in float64 for float64 embeddings.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it. Embeddings
+            that are not finite are looked for where that costs no synchronisation (eagerly on the
+            CPU), and everywhere under ``torch.autograd.set_detect_anomaly(True)``.
+
+    Example:
+        >>> embeddings = torch.randn(6, 16, requires_grad=True)
+        >>> simo_loss(embeddings, torch.tensor([0, 0, 1, 1, 2, 2])).backward()
+    """
+    _check_weights(weights)
+    terms = simo_terms(
+        embeddings,
+        labels,
+        form=form,
+        epsilon=epsilon,
+        leaning=leaning,
+        normalize=normalize,
+        normalize_means=normalize_means,
+        reduction=reduction,
+    )
+    similar, means, dissimilar = weights
+    return similar * terms.similar + means * terms.means + dissimilar * terms.dissimilar
+
+
+def simo_terms(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    form: str = "pairwise",
+    epsilon: float = 0.1,
+    leaning: float = 0.0,
+    normalize: bool = True,
+    normalize_means: bool = False,
+    reduction: str = "mean",
+) -> SimOTerms:
+    """The unweighted terms of `simo_loss`, which explains the arguments."""
+    _check_settings(form, epsilon, leaning, reduction)
+    _check_batch(embeddings, labels)
+    group_loss = _pairwise_loss if form == "pairwise" else _batch_loss
+    with _full_precision(embeddings.device):
+        e = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        if normalize:
+            e = unit_rows(e)
+        # Groups are relations between rows, so that nothing depends on the values of the labels
+        # on the host: no synchronisation with a GPU, and traceable.
+        same_class = labels[:, None] == labels[None, :]
+        rank = torch.tril(same_class, diagonal=-1).sum(1)  # k of "the k-th sample of its class"
+        same_rank = rank[:, None] == rank[None, :]
+        class_means = (same_class.to(e.dtype) @ e) / same_class.sum(1, keepdim=True)
+        if normalize_means:
+            class_means = unit_rows(class_means)
+        first = rank == 0  # one row a class stands for its mean
+        both_first = first[:, None] & first[None, :]
+        terms = SimOTerms(
+            similar=group_loss(e, same_class, 1.0, epsilon, reduction),
+            means=group_loss(class_means, both_first, leaning, epsilon, reduction),
+            dissimilar=group_loss(e, same_rank, leaning, epsilon, reduction),
+        )
+    _check_finite(embeddings, terms)
+    return terms
+
+
+class SimOLoss(nn.Module):
+    """`simo_loss` as a module, called ``(embeddings, labels)`` like pytorch-metric-learning's.
+
+    The arguments are those of `simo_loss` and are checked here, once.
+    """
+
+    def __init__(
+        self,
+        *,
+        form: str = "pairwise",
+        epsilon: float = 0.1,
+        leaning: float = 0.0,
+        normalize: bool = True,
+        normalize_means: bool = False,
+        reduction: str = "mean",
+        weights: Sequence[float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        _check_settings(form, epsilon, leaning, reduction)
+        _check_weights(weights)
+        self.form = form
+        self.epsilon = epsilon
+        self.leaning = leaning
+        self.normalize = normalize
+        self.normalize_means = normalize_means
+        self.reduction = reduction
+        self.weights = tuple(weights)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The weighted sum of the terms: (N, d) and (N,) to a scalar."""
+        terms = self.terms(embeddings, labels)
+        similar, means, dissimilar = self.weights
+        return similar * terms.similar + means * terms.means + dissimilar * terms.dissimilar
+
+    def terms(self, embeddings: Tensor, labels: Tensor) -> SimOTerms:
+        """The unweighted terms, for logging them one by one."""
+        return simo_terms(
+            embeddings,
+            labels,
+            form=self.form,
+            epsilon=self.epsilon,
+            leaning=self.leaning,
+            normalize=self.normalize,
+            normalize_means=self.normalize_means,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"form={self.form!r}, epsilon={self.epsilon}, leaning={self.leaning}, "
+            f"normalize={self.normalize}, normalize_means={self.normalize_means}, "
+            f"reduction={self.reduction!r}, weights={self.weights}"
+        )
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """The rows of (N, d) at unit norm, for huge and tiny rows too; a zero row stays zero.
+
+    Dividing by the largest entry first keeps the squares in range. It is a constant to autograd:
+    the direction of a row does not depend on its scale, so the gradient stays exact. Every row but
+    the zero one then has a norm of at least 1.
+    """
+    largest = x.detach().abs().amax(1, keepdim=True)
+    x = x / torch.where(largest > 0, largest, torch.ones_like(largest))
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1.0)
+
+
+def _pairwise_loss(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
+    """Mean or sum over the pairs of rows that are `together` (N, N) in a group."""
+    d, o = _distances_and_squared_products(e)
+    pair_loss = y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)
+    pair = torch.triu(together, diagonal=1)
+    total = torch.where(pair, pair_loss, 0.0).sum()
+    return total if reduction == "sum" else total / pair.sum().clamp_min(1)
+
+
+def _batch_loss(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
+    """Mean over the groups of the fraction of sums over each group's pairs.
+
+    Every row carries the numbers of its group, so the mean over groups weights a row by one over
+    the size of its group.
+    """
+    d, o = _distances_and_squared_products(e)
+    size = together.sum(1)
+    pairs = size * (size - 1) / 2
+    together = together.to(e.dtype)
+
+    def over_pairs(x: Tensor) -> Tensor:
+        x = (x * together).sum(1) - x.diagonal()
+        total = together @ x / 2
+        return total if reduction == "sum" else total / pairs.clamp_min(1)
+
+    d, o = over_pairs(d), over_pairs(o)
+    group_loss = y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)
+    share = torch.where(size >= 2, 1 / size.clamp_min(1).to(e.dtype), 0.0)
+    return (share * group_loss).sum() / share.sum().clamp_min(1)
+
+
+def _distances_and_squared_products(e: Tensor) -> tuple[Tensor, Tensor]:
+    """d_ij and o_ij of all rows, (N, N) each; differences are taken before they are squared."""
+    d = (e[:, None, :] - e[None, :, :]).square().sum(-1)
+    o = (e @ e.T).square()
+    return d, o
+
+
+def _full_precision(device: torch.device) -> torch.autocast:
+    """Autocast switched off: sums over many pairs need float32."""
+    kind = device.type if torch.amp.is_autocast_available(device.type) else "cpu"
+    return torch.autocast(device_type=kind, enabled=False)
+
+
+def _check_settings(form: str, epsilon: float, leaning: float, reduction: str) -> None:
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {FORMS}, got {form!r}")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon must be a positive number, got {epsilon!r}")
+    if not 0 <= leaning <= 1:
+        raise ValueError(f"leaning must be a number from 0 to 1, got {leaning!r}")
+
+
+def _check_weights(weights: Sequence[float]) -> None:
+    if len(weights) != 3 or not all(math.isfinite(w) and w >= 0 for w in weights):
+        raise ValueError(
+            "weights must be three numbers that are not negative, of the terms similar, means and "
+            f"dissimilar, got {weights!r}"
+        )
+
+
+def _check_batch(embeddings: Tensor, labels: Tensor) -> None:
+    if embeddings.ndim != 2:
+        raise ValueError(
+            f"embeddings must have the shape (N, d), got {tuple(embeddings.shape)}; "
+            "pool or flatten them first"
+        )
+    if embeddings.shape[0] == 0 or embeddings.shape[1] == 0:
+        raise ValueError(
+            f"embeddings must hold at least one row and one column, got {tuple(embeddings.shape)}"
+        )
+    if not embeddings.is_floating_point():
+        raise TypeError(f"embeddings must be of a floating point type, got {embeddings.dtype}")
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"labels must have the shape ({embeddings.shape[0]},), one class for each row of "
+            f"embeddings, got {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels must be class numbers of an integer type, got {labels.dtype}")
+    if labels.device != embeddings.device:
+        raise ValueError(
+            f"labels must be on the device of embeddings, {embeddings.device}, "
+            f"got {labels.device}; move them there once, when the batch is loaded"
+        )
+
+
+def _check_finite(embeddings: Tensor, terms: SimOTerms) -> None:
+    """Refuse NaN and infinite embeddings where looking at a value does not wait for a device."""
+    if torch.compiler.is_compiling():
+        return
+    free = embeddings.device.type == "cpu" and not isinstance(embeddings, FakeTensor)
+    if (free or torch.is_anomaly_enabled()) and not math.isfinite(sum(t.item() for t in terms)):
+        bad = (~embeddings.isfinite().all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(
+                f"embeddings must be finite, got NaN or infinite values in {len(bad)} of "
+                f"{len(embeddings)} rows, the first in row {bad[0]}"
+            )

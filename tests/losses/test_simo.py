@@ -1,0 +1,359 @@
+"""The SimO loss against a double loop, and the properties that its documentation states."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
+
+BALANCED = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
+UNEQUAL = [7, 7, 3, 7, -1, 3, 7, 100, 3, 7]  # five, three, one and one samples
+SETTINGS = [
+    {},
+    {"epsilon": 1 / 137},
+    {"leaning": 0.2},
+    {"normalize": False},
+    {"normalize_means": True},
+    {"reduction": "sum"},
+    {"epsilon": 0.5, "leaning": 0.1, "normalize": False, "reduction": "sum"},
+]
+
+
+# --- the reference: the formulas, pair by pair --------------------------------------------------
+
+
+def reference_terms(
+    embeddings: Tensor,
+    labels: list[int],
+    *,
+    form: str = "pairwise",
+    epsilon: float = 0.1,
+    leaning: float = 0.0,
+    normalize: bool = True,
+    normalize_means: bool = False,
+    reduction: str = "mean",
+) -> tuple[float, float, float]:
+    rows = [[float(v) for v in row] for row in embeddings.detach().double()]
+    if normalize:
+        rows = [unit(row) for row in rows]
+    classes: dict[int, list[list[float]]] = {}
+    for row, label in zip(rows, labels, strict=True):
+        classes.setdefault(label, []).append(row)
+    means = [
+        [sum(column) / len(group) for column in zip(*group, strict=True)]
+        for group in classes.values()
+    ]
+    if normalize_means:
+        means = [unit(mean) for mean in means]
+    longest = max(len(group) for group in classes.values())
+    ranks = [[g[k] for g in classes.values() if len(g) > k] for k in range(longest)]
+
+    def term(groups: list[list[list[float]]], y: float) -> float:
+        groups = [group for group in groups if len(group) >= 2]
+        if not groups:
+            return 0.0
+        if form == "pairwise":
+            losses = []
+            for group in groups:
+                for a, b in combinations(group, 2):
+                    d, o = distance(a, b), dot(a, b) ** 2
+                    losses.append(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d))
+            return sum(losses) if reduction == "sum" else sum(losses) / len(losses)
+        fractions = []
+        for group in groups:
+            d = sum(distance(a, b) for a, b in combinations(group, 2))
+            o = sum(dot(a, b) ** 2 for a, b in combinations(group, 2))
+            if reduction == "mean":
+                pairs = len(group) * (len(group) - 1) / 2
+                d, o = d / pairs, o / pairs
+            fractions.append(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d))
+        return sum(fractions) / len(fractions)
+
+    return term(list(classes.values()), 1.0), term([means], leaning), term(ranks, leaning)
+
+
+def unit(row: list[float]) -> list[float]:
+    length = math.sqrt(sum(v * v for v in row))
+    return [v / length for v in row] if length else row
+
+
+def distance(a: list[float], b: list[float]) -> float:
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+
+
+def dot(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def random_embeddings(n: int, d: int = 6, seed: int = 0, dtype=torch.float64) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+# --- value and gradient -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("labels", [BALANCED, UNEQUAL, [4] * 5, [0, 1, 2], [0, 1, 1], [9]], ids=str)
+def test_terms_equal_the_double_loop(form: str, options: dict, labels: list[int]) -> None:
+    embeddings = random_embeddings(len(labels))
+    terms = simo_terms(embeddings, torch.tensor(labels), form=form, **options)
+    expected = reference_terms(embeddings, labels, form=form, **options)
+    assert [float(t) for t in terms] == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("labels", [BALANCED, UNEQUAL, [2, 2, 2]], ids=str)
+def test_gradient(form: str, options: dict, labels: list[int]) -> None:
+    embeddings = random_embeddings(len(labels), d=3).requires_grad_()
+    classes = torch.tensor(labels)
+    assert torch.autograd.gradcheck(
+        lambda e: simo_loss(e, classes, form=form, weights=(1.0, 0.7, 0.3), **options), embeddings
+    )
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
+    embeddings, labels = random_embeddings(12), torch.tensor(BALANCED)
+    terms = simo_terms(embeddings, labels)
+    assert isinstance(terms, SimOTerms)
+    for weights in [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 2.0, 0.0)]:
+        expected = sum(w * t for w, t in zip(weights, terms, strict=True))
+        torch.testing.assert_close(simo_loss(embeddings, labels, weights=weights), expected)
+
+
+def test_the_module_is_the_function() -> None:
+    embeddings, labels = random_embeddings(10), torch.tensor(UNEQUAL)
+    options = {"form": "batch", "epsilon": 0.3, "leaning": 0.1, "reduction": "sum"}
+    loss = SimOLoss(**options, weights=(1, 0.5, 2))
+    expected = simo_loss(embeddings, labels, **options, weights=(1, 0.5, 2))
+    torch.testing.assert_close(loss(embeddings, labels), expected)
+    torch.testing.assert_close(
+        loss.terms(embeddings, labels), simo_terms(embeddings, labels, **options)
+    )
+    assert "epsilon=0.3" in repr(loss)
+
+
+# --- degenerate batches -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_one_sample_gives_zero_with_a_gradient(form: str) -> None:
+    embeddings = random_embeddings(1).requires_grad_()
+    loss = simo_loss(embeddings, torch.tensor([3]), form=form)
+    loss.backward()
+    assert loss.item() == 0
+    assert embeddings.grad is not None
+    assert not embeddings.grad.any()
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_one_class_has_only_the_similar_term(form: str) -> None:
+    similar, means, dissimilar = simo_terms(
+        random_embeddings(5), torch.zeros(5, dtype=torch.long), form=form
+    )
+    assert similar > 0
+    assert means == dissimilar == 0
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_one_sample_a_class_has_no_similar_term(form: str) -> None:
+    similar, means, dissimilar = simo_terms(random_embeddings(5), torch.arange(5), form=form)
+    assert similar == 0
+    torch.testing.assert_close(means, dissimilar)  # every mean is its only sample
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-6, 1e6, 1e30])
+def test_any_norm_is_finite(form: str, scale: float) -> None:
+    embeddings = random_embeddings(12, dtype=torch.float32)
+    embeddings[::2] *= scale
+    embeddings.requires_grad_()
+    simo_loss(embeddings, torch.tensor(BALANCED), form=form).backward()
+    assert embeddings.grad is not None
+    assert embeddings.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_identical_rows_are_finite(form: str) -> None:
+    embeddings = torch.ones(12, 4, requires_grad=True)
+    similar, means, dissimilar = simo_terms(embeddings, torch.tensor(BALANCED), form=form)
+    (similar + means + dissimilar).backward()
+    assert float(similar) == pytest.approx(0, abs=1e-6)
+    assert float(means) == pytest.approx(10, rel=1e-4)  # 1 / epsilon
+    assert float(dissimilar) == pytest.approx(10, rel=1e-4)
+    assert embeddings.grad is not None
+    assert embeddings.grad.isfinite().all()
+
+
+# --- properties ---------------------------------------------------------------------------------
+
+forms = st.sampled_from(["pairwise", "batch"])
+label_lists = st.lists(st.integers(0, 4), min_size=1, max_size=14)
+
+
+@settings(max_examples=50, deadline=None)
+@given(label_lists, forms, st.permutations(range(5)), st.integers(0, 99))
+def test_renaming_classes_changes_nothing(labels, form, names, seed) -> None:
+    embeddings = random_embeddings(len(labels), seed=seed)
+    renamed = torch.tensor([names[label] for label in labels])
+    torch.testing.assert_close(
+        simo_terms(embeddings, renamed, form=form),
+        simo_terms(embeddings, torch.tensor(labels), form=form),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 4), st.permutations(range(4)), forms, st.integers(0, 99))
+def test_one_common_reordering_of_k_changes_nothing(classes, order, form, seed) -> None:
+    embeddings = random_embeddings(4 * classes, seed=seed).view(4, classes, -1)  # (k, class, d)
+    labels = torch.arange(classes).repeat(4)
+    torch.testing.assert_close(
+        simo_terms(embeddings[list(order)].flatten(0, 1), labels, form=form),
+        simo_terms(embeddings.flatten(0, 1), labels, form=form),
+    )
+
+
+def test_shuffling_within_one_class_changes_the_dissimilar_term() -> None:
+    embeddings, labels = random_embeddings(12), torch.tensor(BALANCED)
+    shuffled = embeddings.clone()
+    shuffled[[0, 3]] = embeddings[[3, 0]]
+    before, after = simo_terms(embeddings, labels), simo_terms(shuffled, labels)
+    torch.testing.assert_close(before[:2], after[:2])
+    assert (before.dissimilar - after.dissimilar).abs() > 1e-3
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 9), st.integers(1, 9), st.sampled_from(["mean", "sum"]), st.integers(0, 99))
+def test_the_batch_form_needs_no_pairs(n, d, reduction, seed) -> None:
+    e = random_embeddings(n, d, seed)
+    d_sum = n * (e - e.mean(0)).square().sum()
+    o_sum = ((e.T @ e).square().sum() - e.square().sum(1).square().sum()) / 2
+    pairs = n * (n - 1) / 2 if reduction == "mean" else 1
+    similar = simo_terms(
+        e, torch.zeros(n, dtype=torch.long), form="batch", normalize=False, reduction=reduction
+    ).similar
+    torch.testing.assert_close(
+        similar, (d_sum / pairs) / (0.1 + o_sum / pairs), rtol=1e-6, atol=1e-9
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(label_lists, st.floats(1e-3, 1e3), st.integers(0, 99))
+def test_unit_norm_ignores_the_scale_of_a_row(labels, scale, seed) -> None:
+    embeddings = random_embeddings(len(labels), seed=seed)
+    scaled = embeddings.clone()
+    scaled[0] *= scale
+    torch.testing.assert_close(
+        simo_loss(scaled, torch.tensor(labels)), simo_loss(embeddings, torch.tensor(labels))
+    )
+
+
+# --- precision and devices ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(form: str, dtype: torch.dtype) -> None:
+    half = random_embeddings(12).to(dtype).requires_grad_()
+    exact = half.detach().double().requires_grad_()
+    loss = simo_loss(half, torch.tensor(BALANCED), form=form)
+    expected = simo_loss(exact, torch.tensor(BALANCED), form=form)
+    loss.backward(), expected.backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
+    assert half.grad is not None
+    assert exact.grad is not None
+    assert half.grad.dtype == dtype
+    error = (half.grad.double() - exact.grad).abs().max()
+    assert error <= torch.finfo(dtype).eps * exact.grad.abs().max()
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_autocast_changes_nothing(form: str) -> None:
+    embeddings = random_embeddings(12, dtype=torch.float32)
+    expected = simo_loss(embeddings, torch.tensor(BALANCED), form=form)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = simo_loss(embeddings, torch.tensor(BALANCED), form=form)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, expected)
+
+
+class RefuseCopiesBetweenDevices(TorchDispatchMode):
+    """Fake tensors refuse mixed devices and reading values; this refuses explicit copies too."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            for arg in args:
+                if isinstance(arg, Tensor) and arg.device != out.device:
+                    raise AssertionError(f"{func} copies from {arg.device} to {out.device}")
+        return out
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_nothing_leaves_the_device(form: str) -> None:
+    with FakeTensorMode(), RefuseCopiesBetweenDevices():
+        embeddings = torch.empty(130, 16, device="cuda")
+        labels = torch.empty(130, dtype=torch.long, device="cuda")
+        assert simo_loss(embeddings, labels, form=form).device.type == "cuda"
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_forward_and_backward_on_the_meta_device(form: str) -> None:
+    embeddings = torch.empty(12, 4, device="meta", requires_grad=True)
+    simo_loss(embeddings, torch.tensor(BALANCED, device="meta"), form=form).backward()
+    assert embeddings.grad is not None
+    assert embeddings.grad.shape == (12, 4)
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+LONGS = torch.zeros(3, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"embeddings": torch.zeros(0, 4), "labels": LONGS[:0]}, ValueError, "at least one row"),
+        (
+            {"embeddings": torch.zeros(3, 4, 1)},
+            ValueError,
+            r"embeddings must have the shape \(N, d",
+        ),
+        ({"embeddings": LONGS[:, None]}, TypeError, "embeddings must be of a floating"),
+        ({"embeddings": torch.full((3, 4), torch.nan)}, ValueError, "embeddings must be finite"),
+        ({"labels": LONGS[:2]}, ValueError, r"labels must have the shape \(3,\)"),
+        ({"labels": torch.zeros(3)}, TypeError, "labels must be class numbers"),
+        ({"labels": LONGS.to("meta")}, ValueError, "labels must be on the device"),
+        ({"form": "pair"}, ValueError, "form must be one of .*'pair'"),
+        ({"reduction": "none"}, ValueError, "reduction must be one of"),
+        ({"epsilon": -0.1}, ValueError, "epsilon must be a positive number, got -0.1"),
+        ({"epsilon": 0.0}, ValueError, "epsilon must be a positive number"),
+        ({"leaning": 1.5}, ValueError, "leaning must be a number from 0 to 1"),
+        ({"weights": (1, 1)}, ValueError, "weights must be three numbers"),
+        ({"weights": (1, 1, -1)}, ValueError, "weights must be three numbers"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_named(change: dict, error: type[Exception], message: str) -> None:
+    arguments = {"embeddings": torch.ones(3, 4), "labels": torch.tensor([0, 0, 1]), **change}
+    with pytest.raises(error, match=message):
+        simo_loss(**arguments)
+
+
+def test_bad_settings_are_refused_by_the_constructor() -> None:
+    with pytest.raises(ValueError, match="epsilon"):
+        SimOLoss(epsilon=-1)
+    with pytest.raises(ValueError, match="weights"):
+        SimOLoss(weights=(1.0,))
