@@ -188,9 +188,9 @@ def test_identical_rows_are_finite(form: str) -> None:
     embeddings = torch.ones(12, 4, requires_grad=True)
     similar, means, dissimilar = simo_terms(embeddings, torch.tensor(BALANCED), form=form)
     (similar + means + dissimilar).backward()
-    assert float(similar) == pytest.approx(0, abs=1e-6)
-    assert float(means) == pytest.approx(10, rel=1e-4)  # 1 / epsilon
-    assert float(dissimilar) == pytest.approx(10, rel=1e-4)
+    assert similar < 1e-6
+    assert (means - 10).abs() < 1e-3  # 1 / epsilon
+    assert (dissimilar - 10).abs() < 1e-3
     assert embeddings.grad is not None
     assert embeddings.grad.isfinite().all()
 
