@@ -1,0 +1,151 @@
+"""Image augmentation, a sample at a time, and the conversion of pixels to normalized floats.
+
+Random numbers come from torch's global generator, as in torchvision, so that data loader workers
+are seeded by torch. `crop` and `flip` are plain tensor slices: on one small image they take a
+fifth of the time of torchvision's transforms, whose cost is their bookkeeping.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from simo_cl.streams.data_set import DataSet
+
+AUGMENTATIONS = ("crop", "flip", "resized_crop", "color_jitter", "grayscale")
+
+Transform = Callable[[Tensor], Tensor]
+
+
+def training_transform(names: Sequence[str], data: DataSet) -> Transform:
+    """Augmentations in the order given, then `evaluation_transform`.
+
+    Args:
+        names: from `AUGMENTATIONS`: `crop` (zero-padded by an eighth of the side, 4 pixels for
+            32 x 32, then cropped at random), `flip` (horizontally, p 0.5), `resized_crop` (scale
+            0.2 to 1), `color_jitter` (0.4, 0.4, 0.4, 0.1; p 0.8), `grayscale` (p 0.2).
+        data: gives the images' size and the channels' mean and standard deviation.
+
+    Returns:
+        A function of one image, uint8 (channels, size, size), to a normalized float32 one.
+
+    Raises:
+        ValueError: an unknown or repeated name.
+    """
+    _check_names(names, AUGMENTATIONS)
+    return Compose(
+        [*(_augmentation(name, data.size) for name in names), evaluation_transform(data)]
+    )
+
+
+def evaluation_transform(data: DataSet) -> Transform:
+    """Pixels in [0, 255] to floats with mean 0 and standard deviation 1 over the training data."""
+    return Normalize(data.mean, data.std)
+
+
+def tensor_augmentation(
+    names: Sequence[str], size: int, padding_value: Sequence[float] = (0.0,)
+) -> Transform:
+    """`crop` and `flip` for images that are normalized floats already.
+
+    iCaRL stores its exemplars so and takes this as its `buffer_transform`.
+
+    Args:
+        names: from `crop` and `flip`, in the order of application.
+        size: the images' height and width.
+        padding_value: the value of each channel (or of all) around a cropped image. Black, which
+            `training_transform` pads with, is `[-m / s for m, s in zip(data.mean, data.std)]`.
+
+    Raises:
+        ValueError: another or a repeated name.
+    """
+    _check_names(names, ("crop", "flip"))
+    return Compose([Crop(size, padding_value) if name == "crop" else Flip() for name in names])
+
+
+class Compose:
+    """Transforms one after the other. A class, because data loader workers pickle it."""
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+
+class Normalize:
+    """uint8 (channels, h, w) to float32: pixel / 255, minus `mean`, over `std`."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        mean_, std_ = torch.tensor(mean), torch.tensor(std)
+        self.scale = (1 / (255 * std_)).view(-1, 1, 1)
+        self.shift = (-mean_ / std_).view(-1, 1, 1)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, image, self.scale)
+
+
+class Crop:
+    """An image padded on every side by an eighth of its size, cropped back at a random place."""
+
+    def __init__(self, size: int, padding_value: Sequence[float] = (0.0,)) -> None:
+        self.size = size
+        self.padding = size // 8
+        self.padding_value = torch.tensor(padding_value).view(-1, 1, 1)
+        self.is_zero = not self.padding_value.any()
+
+    def __call__(self, image: Tensor) -> Tensor:
+        places = 2 * self.padding + 1
+        row, column = divmod(int(torch.randint(places * places, ()).item()), places)
+        return self._padded(image)[:, row : row + self.size, column : column + self.size]
+
+    def _padded(self, image: Tensor) -> Tensor:
+        p = self.padding
+        if self.is_zero:
+            return pad(image, (p, p, p, p))
+        side = self.size + 2 * p
+        padded = self.padding_value.to(image).expand(len(image), side, side).clone()
+        padded[:, p : p + self.size, p : p + self.size] = image
+        return padded
+
+
+class Flip:
+    """An image mirrored left to right with probability 1/2."""
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image.flip(-1) if torch.rand(()).item() < 0.5 else image
+
+
+def _augmentation(name: str, size: int) -> Transform:
+    if name == "crop":
+        return Crop(size)
+    if name == "flip":
+        return Flip()
+    from torchvision.transforms import v2
+
+    if name == "resized_crop":
+        return v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True)
+    if name == "color_jitter":
+        return v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
+    return v2.RandomGrayscale(p=0.2)
+
+
+def _check_names(names: Sequence[str], allowed: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise ValueError(f"Augmentations must be a list of names, not the text '{names}'.")
+    for name in names:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            raise ValueError(
+                f"Unknown augmentation '{name}'."
+                + (f" Did you mean '{near[0]}'?" if near else "")
+                + f" Allowed here: {', '.join(allowed)}."
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"Augmentations {list(names)}: a name is given twice.")

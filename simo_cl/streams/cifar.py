@@ -1,0 +1,130 @@
+"""CIFAR-10 and CIFAR-100, as torchvision downloads them or as hub-style Parquet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision.datasets
+
+from simo_cl.streams import parquet
+from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
+from simo_cl.streams.torchvision_download import download
+
+_SIZE = 32
+
+
+@dataclass(frozen=True)
+class CIFARSource:
+    """One of the two data sets.
+
+    Args:
+        name: the data source's name.
+        title: its name in prose.
+        dataset: torchvision's class.
+        label_column: the labels' column in hub-style Parquet.
+        class_names: in the order of the labels.
+    """
+
+    name: str
+    title: str
+    dataset: type[torchvision.datasets.CIFAR10]
+    label_column: str
+    class_names: tuple[str, ...]
+
+    @property
+    def how_to_get(self) -> str:
+        return f"simo-cl data fetch {self.name} (170 MB)"
+
+    def load(self, root: Path) -> DataSet:
+        """50,000 training and 10,000 test images, 3 x 32 x 32."""
+        folder, is_parquet = self._folder(root)
+        read = self._read_parquet if is_parquet else self._read_torchvision
+        return DataSet(
+            self.name,
+            read(folder, "train"),
+            read(folder, "test"),
+            self.class_names,
+            self._note(folder, is_parquet),
+        )
+
+    def find(self, root: Path) -> tuple[str, str]:
+        folder, is_parquet = self._folder(root)
+        if is_parquet:
+            rows = [parquet.count_rows(parquet.parquet_files(folder, s)) for s in ("train", "test")]
+            note = self._note(folder, is_parquet)
+            return str(folder), f"{note}, Parquet, {rows[0]} + {rows[1]} images"
+        self._torchvision(folder, "test")
+        return str(folder / self.dataset.base_folder), "as torchvision downloads it"
+
+    def fetch(self, root: Path) -> Path:
+        download(self.title, self.dataset, root)
+        return root / self.dataset.base_folder
+
+    def _folder(self, root: Path) -> tuple[Path, bool]:
+        """The folder that holds the data, and whether they are Parquet."""
+        # Hubs keep CIFAR-10's files in a folder plain_text, CIFAR-100's in one named for it.
+        candidates = [root, root / self.name, root / self.name / "plain_text"]
+        remark = ""
+        for folder in candidates:
+            if (folder / self.dataset.base_folder).is_dir():
+                return folder, False
+            train, test = (parquet.parquet_files(folder, split) for split in ("train", "test"))
+            if train and test:
+                # The root may hold the files of another data set.
+                missing = {parquet.IMAGE_COLUMN, self.label_column} - set(parquet.columns(train))
+                if not missing:
+                    return folder, True
+                remark = f"{train[0]} is not it: it has no column {', '.join(sorted(missing))}."
+        looked_for = f"{self.dataset.base_folder}/ or train*.parquet with test*.parquet"
+        raise DataNotFoundError(self.name, looked_for, candidates, self.how_to_get, remark)
+
+    def _note(self, folder: Path, is_parquet: bool) -> str:
+        lossy = is_parquet and parquet.is_jpeg(parquet.parquet_files(folder, "train"))
+        return f"{self.title}, JPEG copy" if lossy else self.title
+
+    def _read_parquet(self, folder: Path, split: str) -> Images:
+        return parquet.read_images(
+            parquet.parquet_files(folder, split), self.label_column, size=_SIZE
+        )
+
+    def _read_torchvision(self, folder: Path, split: str) -> Images:
+        read = self._torchvision(folder, split)
+        images = torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous()
+        return Images(images, torch.tensor(read.targets, dtype=torch.int64))
+
+    def _torchvision(self, folder: Path, split: str) -> torchvision.datasets.CIFAR10:
+        try:
+            return self.dataset(str(folder), train=split == "train")
+        except (OSError, RuntimeError) as error:
+            raise DataBrokenError(
+                f"{folder / self.dataset.base_folder}: {self.title} is incomplete or damaged "
+                f"({error}). Delete the folder and run: simo-cl data fetch {self.name}"
+            ) from error
+
+
+CIFAR10 = CIFARSource(
+    "cifar10",
+    "CIFAR-10",
+    torchvision.datasets.CIFAR10,
+    "label",
+    tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+)
+CIFAR100 = CIFARSource(
+    "cifar100",
+    "CIFAR-100",
+    torchvision.datasets.CIFAR100,
+    "fine_label",
+    tuple(
+        """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+        butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+        crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house
+        kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+        mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+        plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew
+        skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
+        telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf
+        woman worm""".split()
+    ),
+)

@@ -1,0 +1,191 @@
+"""Class-incremental streams as Avalanche benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from avalanche.benchmarks.scenarios.dataset_scenario import benchmark_from_datasets
+from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
+from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
+from avalanche.benchmarks.scenarios.task_aware import with_task_labels
+from avalanche.benchmarks.utils import (
+    ConstantSequence,
+    DataAttribute,
+    TaskAwareSupervisedClassificationDataset,
+    TaskLabels,
+    TransformGroups,
+)
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from simo_cl.streams.augmentation import evaluation_transform, training_transform
+from simo_cl.streams.data_set import DataBrokenError, DataSet, Images
+from simo_cl.streams.sources import load_data
+
+
+class ClassIncremental(CLScenario):
+    """A class-incremental benchmark.
+
+    Attributes:
+        train_stream, test_stream, valid_stream: streams of experiences; the last only where a
+            validation split was asked for.
+        data: the data set.
+        n_classes: number of classes.
+        classes_order: the labels in the order in which they appear.
+        classes_per_experience: the labels of each training experience.
+        n_classes_per_exp: their numbers, which iCaRL reads.
+    """
+
+    def __init__(self, scenario: CLScenario, data: DataSet, training: list[list[int]]) -> None:
+        super().__init__(list(scenario.streams.values()))
+        self.data = data
+        self.n_classes = data.num_classes
+        self.classes_per_experience = training
+        self.classes_order = [label for labels in training for label in labels]
+        self.n_classes_per_exp = [len(labels) for labels in training]
+        for stream in self.streams.values():
+            stream.benchmark = self
+            for experience in stream:
+                experience.benchmark = self
+
+
+def class_incremental(
+    data: str | DataSet,
+    *,
+    experiences: int = 5,
+    class_order: Sequence[int] | None = None,
+    seed: int | None = 0,
+    validation: float = 0.0,
+    augment: Sequence[str] = (),
+    joint: bool = False,
+    root: str | Path | None = None,
+) -> ClassIncremental:
+    """A benchmark whose experiences bring new classes.
+
+    Labels keep the data set's own numbers. Batches are (images, labels, task labels), the last all
+    0: strategies are not told the experience at test time. Torch's and numpy's global generators
+    are not touched.
+
+    Args:
+        data: a data set or the name of a data source.
+        experiences: into how many parts the classes are divided: C // experiences in each, the
+            remainder in the last. 1 is the joint stream.
+        class_order: every label once, in the order of appearance; default: a permutation drawn by
+            `seed`.
+        seed: of the class order and of the validation split; None keeps the natural order.
+        validation: the share of each class's training samples that goes to `valid_stream`, in
+            [0, 1); 0: no such stream.
+        augment: names of augmentations for the training stream (see `training_transform`), each
+            sample independently at each access. Evaluation, also of training data in Avalanche's
+            group "eval", only normalizes.
+        joint: train on all classes in one experience, and test in as many as `experiences` says.
+        root: the data root for a name (see `load_data`).
+
+    Raises:
+        ValueError: an argument out of range; the message says what is allowed.
+        DataError: the data cannot be had, or a class has no sample.
+    """
+    if isinstance(data, str):
+        data = load_data(data, root)
+    order = _class_order(class_order, seed, data.num_classes)
+    parts = _parts(order, experiences)
+    train, valid = _split(data.train.labels, validation, 0 if seed is None else seed)
+    training = [order] if joint else parts
+    streams = {
+        "train": _datasets(data, data.train, train, training, augment, "train"),
+        "test": _datasets(data, data.test, torch.arange(len(data.test)), parts, (), "eval"),
+    }
+    if validation > 0:
+        streams["valid"] = _datasets(data, data.train, valid, parts, (), "eval")
+    scenario = with_task_labels(with_classes_timeline(benchmark_from_datasets(**streams)))
+    return ClassIncremental(scenario, data, training)
+
+
+class _Rows(Dataset):
+    """(image, label) rows without any conversion."""
+
+    def __init__(self, images: Tensor, labels: list[int]) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], self.labels[index]
+
+
+def _class_order(given: Sequence[int] | None, seed: int | None, num_classes: int) -> list[int]:
+    if given is None:
+        if seed is None:
+            return list(range(num_classes))
+        return np.random.default_rng(seed).permutation(num_classes).tolist()
+    order = list(given)
+    if sorted(order) != list(range(num_classes)):
+        raise ValueError(
+            f"class_order is {order}; it must hold every label from 0 to {num_classes - 1} once."
+        )
+    return order
+
+
+def _parts(order: list[int], experiences: int) -> list[list[int]]:
+    if not 1 <= experiences <= len(order):
+        raise ValueError(
+            f"experiences is {experiences}; with {len(order)} classes it must be from 1 to "
+            f"{len(order)}."
+        )
+    size = len(order) // experiences
+    starts = [size * i for i in range(experiences)]
+    return [order[start:end] for start, end in zip(starts, [*starts[1:], len(order)], strict=True)]
+
+
+def _split(labels: Tensor, validation: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Row numbers of the training and of the validation samples, each in ascending order."""
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation is {validation}; it must be at least 0 and less than 1.")
+    in_validation = torch.zeros(len(labels), dtype=torch.bool)
+    # A stream of random numbers of its own, so that it does not follow the class order's.
+    generator = np.random.default_rng([seed, 1])
+    for label in labels.unique().tolist():
+        rows = torch.nonzero(labels == label).flatten()
+        count = round(validation * len(rows))
+        in_validation[rows[torch.from_numpy(generator.permutation(len(rows))[:count])]] = True
+    return torch.nonzero(~in_validation).flatten(), torch.nonzero(in_validation).flatten()
+
+
+def _datasets(
+    data: DataSet,
+    images: Images,
+    rows: Tensor,
+    parts: list[list[int]],
+    augment: Sequence[str],
+    group: str,
+) -> list[TaskAwareSupervisedClassificationDataset]:
+    """A data set for each part of the classes, of the given rows."""
+    transforms = {
+        "train": (training_transform(augment, data), None),
+        "eval": (evaluation_transform(data), None),
+    }
+    labels = images.labels.tolist()
+    whole = TaskAwareSupervisedClassificationDataset(
+        [_Rows(images.images, labels)],
+        data_attributes=[
+            DataAttribute(labels, "targets"),
+            TaskLabels(ConstantSequence(0, len(labels))),
+        ],
+        transform_groups=TransformGroups(transforms, current_group=group),
+    )
+    row_labels = images.labels[rows]
+    for label, count in enumerate(torch.bincount(row_labels, minlength=data.num_classes).tolist()):
+        if count == 0:
+            raise DataBrokenError(
+                f"{data.name}: the class '{data.class_names[label]}' (label {label}) has no sample "
+                f"among the {len(rows)} of one of the streams. Give it samples, remove it from the "
+                "class names, or change the validation share."
+            )
+    return [
+        whole.subset(rows[torch.isin(row_labels, torch.tensor(part))].tolist()) for part in parts
+    ]

@@ -1,0 +1,115 @@
+"""Images in folders: train/<class>/* and test/<class>/*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
+
+HOW_TO_GET = (
+    "Put images of one size, height equal to width, into train/<class>/ and test/<class>/ below "
+    "the data root."
+)
+_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+def load(root: Path) -> DataSet:
+    """All images as RGB; classes are numbered in the alphabetical order of their folders' names.
+
+    Raises:
+        DataNotFoundError: there are no folders train and test.
+        DataBrokenError: the classes of train and test differ, a class has no image, an image
+            cannot be read or differs from the others in size.
+    """
+    folder = _folder(root)
+    classes = _classes(folder)
+    return DataSet(
+        name="image_folder",
+        train=_read(folder / "train", classes),
+        test=_read(folder / "test", classes),
+        class_names=tuple(classes),
+        note=f"images from the folder {folder.resolve().name}",
+    )
+
+
+def find(root: Path) -> tuple[str, str]:
+    folder = _folder(root)
+    classes = _classes(folder)
+    train, test = (
+        sum(len(_image_files(folder / split / name)) for name in classes)
+        for split in ("train", "test")
+    )
+    return str(folder), f"{len(classes)} classes, {train} + {test} images"
+
+
+def _folder(root: Path) -> Path:
+    candidates = [root, root / "image_folder"]
+    for folder in candidates:
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            return folder
+    raise DataNotFoundError("image_folder", "the folders train and test", candidates, HOW_TO_GET)
+
+
+def _classes(folder: Path) -> list[str]:
+    train, test = (
+        {entry.name for entry in (folder / split).iterdir() if entry.is_dir()}
+        for split in ("train", "test")
+    )
+    if not train:
+        raise DataBrokenError(f"{folder / 'train'}: there is no folder of a class. {HOW_TO_GET}")
+    if train != test:
+        raise DataBrokenError(
+            f"{folder}: train and test must hold the same classes. Only in train: "
+            f"{sorted(train - test) or 'none'}; only in test: {sorted(test - train) or 'none'}."
+        )
+    return sorted(train)
+
+
+def _read(folder: Path, classes: list[str]) -> Images:
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    first: Path | None = None
+    for label, name in enumerate(classes):
+        files = _image_files(folder / name)
+        if not files:
+            raise DataBrokenError(
+                f"{folder / name}: the class '{name}' has no image (looked for "
+                f"{', '.join(sorted(_SUFFIXES))})."
+            )
+        for file in files:
+            image = _decode(file)
+            first = first or file
+            if image.shape != images[0].shape if images else image.shape[0] != image.shape[1]:
+                raise _wrong_size(file, image, first, images)
+            images.append(image)
+            labels.append(label)
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return Images(stacked, torch.tensor(labels, dtype=torch.int64))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+
+
+def _decode(file: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise DataBrokenError(f"{file}: not a readable image ({error}).") from error
+
+
+def _wrong_size(
+    file: Path, image: np.ndarray, first: Path, images: list[np.ndarray]
+) -> DataBrokenError:
+    advice = "Scale all images to one size with height equal to width."
+    size = f"{image.shape[1]}x{image.shape[0]}"
+    if not images:
+        return DataBrokenError(f"{file} is {size}. {advice}")
+    other = f"{images[0].shape[1]}x{images[0].shape[0]}"
+    return DataBrokenError(f"{file} is {size}, but {first} is {other}. {advice}")

@@ -1,0 +1,216 @@
+"""The data sources by name: load one, say which are there, fetch one, add one."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from simo_cl.streams import cifar, digits, image_folder, mnist
+from simo_cl.streams.data_set import (
+    DataBrokenError,
+    DataError,
+    DataNotFoundError,
+    DataSet,
+    Images,
+    UnknownDataError,
+)
+
+__all__ = [
+    "DataBrokenError",
+    "DataError",
+    "DataNotFoundError",
+    "DataSet",
+    "DataSource",
+    "DataStatus",
+    "Images",
+    "UnknownDataError",
+    "check_data",
+    "data_source_names",
+    "default_root",
+    "fetch_data",
+    "load_data",
+    "register_data_source",
+]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A named way to load data.
+
+    Args:
+        name: what suites call it.
+        load: reads it from below a root folder; raises `DataError`.
+        description: one line.
+        how_to_get: one line, for somebody who does not have it.
+        find: says where and in which form the data lie, without reading the images; raises
+            `DataError`. Without it, checking the data means loading them.
+        fetch: downloads the data below a root folder.
+    """
+
+    name: str
+    load: Callable[[Path], DataSet]
+    description: str
+    how_to_get: str
+    find: Callable[[Path], tuple[str, str]] | None = None
+    fetch: Callable[[Path], Path] | None = None
+
+
+@dataclass(frozen=True)
+class DataStatus:
+    """What `check_data` says of one data source; `where` is empty where nothing was found."""
+
+    name: str
+    found: bool
+    where: str
+    detail: str
+
+
+def load_data(name: str, root: str | Path | None = None) -> DataSet:
+    """Load a data set into memory.
+
+    Args:
+        name: one of `data_source_names()`.
+        root: the folder that the data lie in, directly or in a folder of the data set's name;
+            default `default_root()`.
+
+    Raises:
+        UnknownDataError: no source has this name.
+        DataNotFoundError: it is not there; the message says where and how to get it.
+        DataBrokenError: it is there but cannot be used.
+    """
+    return _source(name).load(_root(root))
+
+
+def data_source_names() -> list[str]:
+    """The names that `load_data` knows."""
+    return list(_SOURCES)
+
+
+def register_data_source(
+    name: str, load: Callable[[Path], DataSet], *, description: str, how_to_get: str
+) -> None:
+    """Add a data source of your own.
+
+    Args:
+        name: what suites will call it.
+        load: takes the data root and returns a `DataSet`; should raise `DataError`s.
+        description: one line for lists.
+        how_to_get: one line for somebody who does not have the data.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _SOURCES:
+        raise ValueError(f"The data source '{name}' exists already; choose another name.")
+    _SOURCES[name] = DataSource(name, load, description, how_to_get)
+
+
+def check_data(root: str | Path | None = None) -> list[DataStatus]:
+    """Say of every source whether its data are there, where, and in which form."""
+    return [_status(source, _root(root)) for source in _SOURCES.values()]
+
+
+def fetch_data(name: str, root: str | Path | None = None) -> Path:
+    """Download a data set with torchvision.
+
+    Returns:
+        The folder it was put in, where `load_data` with the same root finds it.
+
+    Raises:
+        UnknownDataError: no source has this name.
+        DataError: it cannot be downloaded: there is nothing to download or no connection.
+    """
+    source = _source(name)
+    if source.fetch is None:
+        raise DataError(f"{name}: nothing to download. {source.how_to_get}")
+    return source.fetch(_root(root))
+
+
+def default_root() -> Path:
+    """The folder that data are looked for in: $SIMO_CL_DATA, else ./data."""
+    return Path(os.environ.get("SIMO_CL_DATA") or "data")
+
+
+_SOURCES: dict[str, DataSource] = {
+    source.name: source
+    for source in (
+        DataSource(
+            "digits",
+            digits.load,
+            "handwritten digits, 8x8 grey, 1,797 images, 10 classes",
+            "It comes with scikit-learn.",
+            find=digits.find,
+        ),
+        DataSource(
+            "cifar10",
+            cifar.CIFAR10.load,
+            "photographs, 32x32 colour, 60,000 images, 10 classes",
+            cifar.CIFAR10.how_to_get,
+            find=cifar.CIFAR10.find,
+            fetch=cifar.CIFAR10.fetch,
+        ),
+        DataSource(
+            "cifar100",
+            cifar.CIFAR100.load,
+            "photographs, 32x32 colour, 60,000 images, 100 classes",
+            cifar.CIFAR100.how_to_get,
+            find=cifar.CIFAR100.find,
+            fetch=cifar.CIFAR100.fetch,
+        ),
+        DataSource(
+            "mnist",
+            mnist.MNIST.load,
+            "handwritten digits, 28x28 grey, 70,000 images, 10 classes",
+            mnist.MNIST.how_to_get,
+            find=mnist.MNIST.find,
+            fetch=mnist.MNIST.fetch,
+        ),
+        DataSource(
+            "fashion_mnist",
+            mnist.FASHION_MNIST.load,
+            "clothes, 28x28 grey, 70,000 images, 10 classes",
+            mnist.FASHION_MNIST.how_to_get,
+            find=mnist.FASHION_MNIST.find,
+            fetch=mnist.FASHION_MNIST.fetch,
+        ),
+        DataSource(
+            "image_folder",
+            image_folder.load,
+            "your own images, train/<class>/* and test/<class>/*, all of one size",
+            image_folder.HOW_TO_GET,
+            find=image_folder.find,
+        ),
+    )
+}
+
+
+def _source(name: str) -> DataSource:
+    if name in _SOURCES:
+        return _SOURCES[name]
+    near = difflib.get_close_matches(name, _SOURCES, n=1)
+    raise UnknownDataError(
+        f"Unknown data set '{name}'."
+        + (f" Did you mean '{near[0]}'?" if near else "")
+        + f" Known: {', '.join(_SOURCES)}."
+    )
+
+
+def _root(root: str | Path | None) -> Path:
+    return default_root() if root is None else Path(root).expanduser()
+
+
+def _status(source: DataSource, root: Path) -> DataStatus:
+    try:
+        if source.find is not None:
+            where, detail = source.find(root)
+        else:
+            data = source.load(root)
+            where, detail = str(root), f"{len(data.train)} + {len(data.test)} images"
+    except DataNotFoundError:
+        return DataStatus(source.name, False, "", f"not found. {source.how_to_get}")
+    except DataError as error:
+        return DataStatus(source.name, False, "", str(error))
+    return DataStatus(source.name, True, where, detail)
