@@ -1,0 +1,153 @@
+"""The tables and figures that accompany a run in MLflow, made from its arrays."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from simo_cl.tracking.run_folders import RunFolder
+
+Array = NDArray[np.float64]
+OWN = "accuracy/own"
+
+
+def fingerprint(runs: Sequence[RunFolder]) -> str:
+    """Changes whenever a file that artifacts are made from does."""
+    names = ("config.yaml", "log.txt", "status.json", "arrays.npz")
+    files = [run.path / name for run in runs for name in names]
+    stats = [(file.parent.name, file.name, file.stat()) for file in files if file.is_file()]
+    return ";".join(f"{run}/{name}:{s.st_size}:{s.st_mtime_ns}" for run, name, s in stats)
+
+
+def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
+    """Writes a run's configuration, log, accuracy and confusion matrices and geometry to `to`."""
+    for name in ("config.yaml", "log.txt"):
+        if (run.path / name).is_file():
+            shutil.copy(run.path / name, to / name)
+    error = run.status.get("error")
+    if error:
+        (to / "error.txt").write_text(str(error.get("traceback", "")), encoding="utf-8")
+    arrays = _read_arrays(run, problems)
+    tables = {name: array for name, array in arrays.items() if name.startswith("accuracy/")}
+    tables |= {name: array[-1] for name, array in arrays.items() if array.ndim == 3 and len(array)}
+    for name, matrix in tables.items():
+        _write_table(matrix, to / "tables" / f"{name.replace('/', '_')}.csv")
+    title = f"{run.label}, seed {run.seed}"
+    if OWN in tables:
+        _save(_accuracy_figure(tables[OWN], title), to / "figures" / "accuracy.png")
+    for group in ("confusion", "class_mean_cos", "simo_similarity"):
+        panels = {name: m for name, m in tables.items() if name.split("/")[0] == group}
+        if panels:
+            _save(_matrices_figure(panels, title), to / "figures" / f"{group}.png")
+
+
+def write_mean_artifacts(
+    label: str, runs: Sequence[RunFolder], to: Path, problems: list[str]
+) -> None:
+    """Writes the accuracy matrix averaged over the seeds in `runs` to `to`."""
+    matrices = [arrays[OWN] for run in runs if OWN in (arrays := _read_arrays(run, problems))]
+    if not matrices or len({matrix.shape for matrix in matrices}) > 1:
+        return
+    mean = np.mean(matrices, axis=0)
+    _write_table(mean, to / "tables" / "accuracy_own_mean.csv")
+    seeds = "1 seed" if len(matrices) == 1 else f"mean of {len(matrices)} seeds"
+    _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / "figures" / "accuracy_mean.png")
+
+
+def write_matrix(matrix: Array, file: Path) -> None:
+    """Writes a 1-D or 2-D array as CSV, one row a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(file, matrix, fmt="%.6g", delimiter=",")
+
+
+def _read_arrays(run: RunFolder, problems: list[str]) -> dict[str, Array]:
+    file = run.path / "arrays.npz"
+    if not file.is_file():
+        return {}
+    try:
+        with np.load(file) as stored:
+            return {name: np.asarray(stored[name], dtype=np.float64) for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        problems.append(f"{run.name}: no tables or figures, arrays.npz cannot be read ({error})")
+        return {}
+
+
+def _write_table(matrix: Array, file: Path) -> None:
+    """A CSV with the row's and column's numbers, so that it reads without its code."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["", *range(matrix.shape[1])])
+        for number, row in enumerate(matrix):
+            writer.writerow([number, *(f"{value:.6g}" for value in row)])
+
+
+def _accuracy_figure(matrix: Array, title: str) -> Figure:
+    figure = _blank_figure(1, title)
+    axes = figure.axes[0]
+    _heat_map(axes, matrix, low=0.0, high=1.0)
+    axes.set_xlabel("accuracy on experience")
+    axes.set_ylabel("after training on experience")
+    return figure
+
+
+def _matrices_figure(panels: Mapping[str, Array], title: str) -> Figure:
+    """Matrices side by side; counts on a scale of their own, cosines on [-1, 1]."""
+    figure = _blank_figure(len(panels), title)
+    for axes, (name, matrix) in zip(figure.axes, panels.items(), strict=True):
+        if name == "confusion":
+            _heat_map(axes, matrix, low=0.0, high=max(float(np.nanmax(matrix)), 1.0))
+            axes.set_xlabel("predicted class")
+            axes.set_ylabel("true class")
+        else:
+            _heat_map(axes, matrix, low=0.0 if name.startswith("simo") else -1.0, high=1.0)
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
+def _blank_figure(panels: int, title: str) -> Figure:
+    # A bare Figure, without pyplot: no global state, so any thread may draw.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * panels, 4.0), layout="constrained")
+    figure.subplots(1, panels)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _heat_map(axes, matrix: Array, *, low: float, high: float) -> None:  # type: ignore[no-untyped-def]
+    colours = "RdBu_r" if low < 0 else "viridis"
+    image = axes.imshow(matrix, vmin=low, vmax=high, cmap=colours)
+    for which, length in ((axes.set_xticks, matrix.shape[1]), (axes.set_yticks, matrix.shape[0])):
+        which(range(0, length, max(1, length // 10)))
+    if matrix.size <= 144:
+        _write_values(axes, matrix, (low + high) / 2, signed=low < 0)
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+
+
+def _write_values(axes, matrix: Array, middle: float, *, signed: bool) -> None:  # type: ignore[no-untyped-def]
+    size = 8 if max(matrix.shape) <= 6 else 6
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            # viridis is light at its high end, the signed map at its middle
+            light = abs(value) < 0.6 if signed else value > middle
+            text = f"{value:.2f}" if abs(value) < 1.005 else f"{value:.0f}"
+            axes.text(
+                column, row, text,
+                ha="center", va="center", fontsize=size, color="black" if light else "white",
+            )  # fmt: skip
+
+
+def _save(figure: Figure, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)

@@ -1,0 +1,107 @@
+"""Read a suite's folder as the harness writes it: the plan, and each run that has begun."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was measured after one trained experience."""
+
+    experience: int
+    time: float  # Unix, seconds
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run, as far as it has come."""
+
+    name: str  # relative to the suite's folder: the run's identity
+    path: Path
+    label: str
+    seed: int
+    settings: dict[str, Any]
+    status: dict[str, Any]
+    lines: tuple[Line, ...]
+
+    @property
+    def state(self) -> str:
+        """``running``, ``finished`` or ``failed``."""
+        return str(self.status.get("state", "running"))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The current plan, and the runs of it that have begun."""
+
+    name: str
+    path: Path
+    plan: dict[str, Any]
+    runs: tuple[RunFolder, ...]
+    planned: dict[str, int]  # label -> number of runs
+
+
+def read_suite(folder: Path, problems: list[str]) -> Suite:
+    """Reads a suite's folder; what is broken in a run is described in `problems`, not raised.
+
+    Raises:
+        FileNotFoundError: the folder holds no plan.json.
+    """
+    plan_file = folder / "plan.json"
+    if not plan_file.is_file():
+        raise FileNotFoundError(f"no plan.json in {folder}; start the suite with `simo-cl run`")
+    plan = json.loads(plan_file.read_text(encoding="utf-8"))
+    planned: dict[str, int] = {}
+    runs = []
+    for entry in plan["runs"]:
+        label = run_label(entry["strategy"], entry.get("variant", ""))
+        planned[label] = planned.get(label, 0) + 1
+        run = _read_run(folder, entry["folder"], label, int(entry["seed"]), problems)
+        if run is not None:
+            runs.append(run)
+    return Suite(plan["suite"], folder, plan, tuple(runs), planned)
+
+
+def run_label(strategy: str, variant: str) -> str:
+    """What a strategy is called in tables and in MLflow."""
+    return f"{strategy}[{variant}]" if variant else strategy
+
+
+def _read_run(
+    suite: Path, name: str, label: str, seed: int, problems: list[str]
+) -> RunFolder | None:
+    path = suite / name
+    status_file, settings_file = path / "status.json", path / "config.yaml"
+    if not status_file.is_file() or not settings_file.is_file():
+        return None
+    try:
+        status = json.loads(status_file.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(settings_file.read_text(encoding="utf-8"))
+        lines = _read_lines(path / "metrics.jsonl", name, problems)
+    except (ValueError, yaml.YAMLError, OSError) as error:
+        problems.append(f"{name}: left out, it cannot be read ({error})")
+        return None
+    return RunFolder(name, path, label, seed, settings, status, lines)
+
+
+def _read_lines(file: Path, run: str, problems: list[str]) -> tuple[Line, ...]:
+    """The complete lines; a last one without its line end is still being written."""
+    if not file.is_file():
+        return ()
+    lines = []
+    for text in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            row = json.loads(text)
+            lines.append(Line(int(row["experience"]), float(row["time"]), row["metrics"]))
+        except (ValueError, KeyError, TypeError):
+            if text.endswith("\n"):
+                problems.append(f"{run}: line {len(lines) + 1} of metrics.jsonl is broken")
+            break
+    return tuple(lines)

@@ -1,0 +1,153 @@
+"""Reach an MLflow store: which one, with what limits, and what it accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param, RunTag
+
+REQUEST_SECONDS = 5
+METRICS_PER_CALL = 1000
+PARAMETERS_PER_CALL = 100
+NAME_LENGTH = 250
+VALUE_LENGTH = 6000
+
+
+class TrackingError(Exception):
+    """The MLflow store cannot be used; the message says which, why, and what to do."""
+
+
+def suite_store(suite_folder: Path, tracking_uri: str | None = None) -> str:
+    """The store given, else that of ``MLFLOW_TRACKING_URI``, else the suite's own SQLite file."""
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(suite_folder)
+
+
+def is_own_store(suite_folder: Path, uri: str) -> bool:
+    """Whether ``uri`` is the SQLite file inside the suite's folder."""
+    return uri == _sqlite(suite_folder)
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client whose store has answered; an SQLite file is made and brought up to date.
+
+    Raises:
+        TrackingError: no answer within about ``2 * REQUEST_SECONDS``, or not an MLflow store.
+    """
+    without_telemetry()
+    from mlflow import MlflowClient
+
+    with quick_requests(), _quiet_migrations(), tracking_errors(uri):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def without_telemetry() -> None:
+    """Keeps MLflow from reporting its use to its makers; whoever set the variable has the say."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@contextlib.contextmanager
+def quick_requests() -> Iterator[None]:
+    """Inside, a request to a dead server fails in seconds.
+
+    MLflow's own limits, 120 s with seven retries, would hold up whoever waits. Limits that the
+    user set in the environment stay.
+    """
+    limits = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    }
+    ours = {name: value for name, value in limits.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turns what goes wrong inside into a `TrackingError` that names the store."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (
+        MlflowException,
+        requests.exceptions.RequestException,
+        sqlalchemy.exc.SQLAlchemyError,
+        OSError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrackingError(
+            f"the MLflow store {uri} cannot be used: {reason[:500]}\n"
+            "Check that the server is running and that the address is right "
+            "(--tracking-uri or MLFLOW_TRACKING_URI), or leave both out to use a local SQLite file."
+        ) from error
+
+
+def log_all(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    parameters: Sequence[Param] = (),
+    tags: Sequence[RunTag] = (),
+) -> None:
+    """Writes any number of each, in as few calls as MLflow allows; the tags come last."""
+    for start in range(0, len(parameters), PARAMETERS_PER_CALL):
+        client.log_batch(run_id, params=parameters[start : start + PARAMETERS_PER_CALL])
+    for start in range(0, len(metrics), METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+    for start in range(0, len(tags), PARAMETERS_PER_CALL):
+        client.log_batch(run_id, tags=tags[start : start + PARAMETERS_PER_CALL])
+
+
+def flat_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as MLflow parameters: dotted names, texts as they are, the rest as JSON."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{name}.{key}": text for key, text in flat_parameters(value).items()}
+        else:
+            flat[str(name)] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return {accepted_name(name): text[:VALUE_LENGTH] for name, text in flat.items()}
+
+
+def accepted_name(name: str) -> str:
+    """`name` with what MLflow refuses in a metric's or parameter's name replaced by ``_``."""
+    cleaned = re.sub(r"[^\w\-. :/]", "_", name)
+    parts = [part for part in cleaned.split("/") if part.strip(".")]
+    return "/".join(parts)[:NAME_LENGTH] or "_"
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}"
+
+
+@contextlib.contextmanager
+def _quiet_migrations() -> Iterator[None]:
+    """Keeps MLflow's progress notes on making a new SQLite file off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

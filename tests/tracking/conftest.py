@@ -1,0 +1,232 @@
+"""Small suites' folders in the harness's format, and stores to show them in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+EXPERIENCES = 3
+CLASSES = 6
+STARTED = 1_760_000_000.0
+
+
+@dataclass
+class SuiteMaker:
+    """Writes a suite's plan and the run folders of it that a test wants."""
+
+    folder: Path
+
+    def plan(self, runs: Sequence[tuple[str, int]], *, name: str = "tiny", **more: Any) -> None:
+        """`runs` holds labels, ``strategy`` or ``strategy[variant]``, with their seeds."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plan = {
+            "suite": name,
+            "description": "A suite of made-up numbers.",
+            "control": "er",
+            "data": "made up",
+            "command": "simo-cl run benchmarks/tiny.yaml",
+            "version": "0.1.0",
+            "class_names": [f"class {number}" for number in range(CLASSES)],
+            "runs": [
+                {
+                    "strategy": label.partition("[")[0],
+                    "variant": label.partition("[")[2].rstrip("]"),
+                    "seed": seed,
+                    "folder": self.run_name(label, seed),
+                }
+                for label, seed in runs
+            ],
+            **more,
+        }
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+
+    def run(
+        self,
+        label: str,
+        seed: int,
+        *,
+        state: str = "finished",
+        experiences: int = EXPERIENCES,
+        level: float = 0.5,
+        metrics: Mapping[str, float] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        started: float = STARTED,
+        message: str = "loss is NaN",
+    ) -> Path:
+        """Writes one run; `level` is its accuracy after the last experience."""
+        folder = self.folder / self.run_name(label, seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        config = {
+            "strategy": label.partition("[")[0],
+            "variant": label.partition("[")[2].rstrip("]"),
+            "seed": seed,
+            "data": {"name": "digits"},
+            "stream": {"experiences": EXPERIENCES, "class_order": None},
+            "memory": {"size": 100},
+            "settings": {"epsilon": 0.1, "hidden": [64, 32], **(settings or {})},
+        }
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (folder / "log.txt").write_text("experience 0 done\n")
+        error = {"type": "FloatingPointError", "message": message, "traceback": "Traceback ..."}
+        status = {
+            "state": state,
+            "started": started,
+            "ended": None if state == "running" else started + 100.0,
+            "error": error if state == "failed" else None,
+            "environment": {"python": "3.11", "torch": "2.14", "cores": 2},
+        }
+        (folder / "status.json").write_text(json.dumps(status))
+        for experience in range(experiences):
+            values = self.values(experience, seed, level) | dict(metrics or {})
+            self.add_line(folder, experience, values, started + 10.0 * (experience + 1))
+        if state == "finished":
+            np.savez(folder / "arrays.npz", **self.arrays(seed, level))
+        return folder
+
+    @staticmethod
+    def values(experience: int, seed: int, level: float) -> dict[str, float]:
+        accuracy = 1.0 - (1.0 - level) * experience / (EXPERIENCES - 1) + 0.01 * seed
+        values = {
+            "average_accuracy": accuracy,
+            "new_class_accuracy": 0.9,
+            "ncm_memory/average_accuracy": accuracy - 0.05,
+            "features/orthogonality/mean_abs_cos": 0.8 - 0.1 * experience,
+            "embedding/orthogonality/mean_abs_cos": 0.4 - 0.1 * experience,
+            "cost/train_seconds": 10.0 * (experience + 1),
+            "train/loss": 1.0 / (experience + 1),
+        }
+        if experience > 0:
+            values["forgetting"] = (1.0 - level) * experience / (EXPERIENCES - 1)
+            values["features/drift/class_mean"] = 0.1 * experience
+        return values
+
+    @staticmethod
+    def arrays(seed: int, level: float) -> dict[str, np.ndarray]:
+        draw = np.random.default_rng(seed)
+        seen = np.tril(np.full((EXPERIENCES, EXPERIENCES), level)) + 0.01 * seed
+        cosines = np.clip(draw.normal(0, 0.3, (EXPERIENCES, CLASSES, CLASSES)), -1, 1)
+        return {
+            "accuracy/own": seen,
+            "accuracy/knn": seen + 0.1,
+            "confusion": draw.integers(0, 50, (EXPERIENCES, CLASSES, CLASSES)),
+            "class_mean_cos/features": cosines,
+            "class_mean_cos/embedding": cosines / 2,
+            "simo_similarity/features": np.abs(cosines),
+            "experience_of_class": np.repeat(np.arange(EXPERIENCES), CLASSES // EXPERIENCES),
+        }
+
+    @staticmethod
+    def add_line(folder: Path, experience: int, values: Mapping[str, float], at: float) -> None:
+        line = {"experience": experience, "time": at, "metrics": dict(values)}
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @staticmethod
+    def run_name(label: str, seed: int) -> str:
+        strategy, _, variant = label.partition("[")
+        place = f"{strategy}@{variant.rstrip(']')}" if variant else strategy
+        return f"runs/{place}/seed{seed}-1a2b3c4d"
+
+
+@pytest.fixture(autouse=True)
+def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store with MLflow's tables in it: making those takes two seconds, copying none."""
+    from simo_cl.tracking.store import open_client
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_client(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def suite(tmp_path: Path, empty_store: Path) -> SuiteMaker:
+    """A suite's folder with an empty store of its own."""
+    folder = tmp_path / "results" / "tiny"
+    folder.mkdir(parents=True)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return SuiteMaker(folder)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+    """The address of a real MLflow server on the loopback."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    port = free_port()
+    log = (folder / "server.log").open("w")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"),
+            *("--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ],
+        env=os.environ
+        | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=log,
+        stderr=log,
+        cwd=folder,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(address), seconds=90)
+        yield address
+    finally:
+        stop_group(process)
+        log.close()
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(0.1)
+
+
+def stop_group(process: subprocess.Popen[Any]) -> None:
+    """The server starts workers of its own: they go with it."""
+    import signal
+
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
