@@ -1,0 +1,13 @@
+"""Tables, figures and the HTML page of a suite, made from its finished runs alone.
+
+Nothing here imports training code: a report can be made on a machine without torch's GPU, data
+or memory, from run folders copied there.
+"""
+
+from __future__ import annotations
+
+from simo_cl.report.load import ReportError
+from simo_cl.report.page import ReportPaths, write_report
+from simo_cl.report.tables import comparison_table
+
+__all__ = ["ReportError", "ReportPaths", "comparison_table", "write_report"]

@@ -1,0 +1,156 @@
+"""Means over seeds, and paired comparisons with the suite's control.
+
+One control is named in advance in the suite. Every strategy that learns the stream is compared
+with it on the seeds that both have finished: a paired t interval with n - 1 degrees of freedom,
+and Holm's correction over those comparisons alone. One seed gives a difference and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from simo_cl.report.load import Suite
+
+PRIMARY_METRIC = "average_accuracy"
+CONFIDENCE = 0.95
+
+Verdict = Literal["above", "below", "not told apart", "untested"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation (n - 1) over seeds; `std` is None with one seed."""
+
+    mean: float
+    std: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row against the control, on the seeds both have finished.
+
+    Attributes:
+        difference: mean over seeds of the row's value minus the control's.
+        low, high: the 95 % paired t interval of the difference, for this comparison alone.
+        p: two-sided paired t test; `p_holm`: adjusted over all comparisons with the control.
+        verdict: "above" or "below" if `p_holm` < 0.05, "not told apart" otherwise, and
+            "untested" where no test is defined; `reason` then says why.
+    """
+
+    label: str
+    control: str
+    seeds: tuple[int, ...]
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    verdict: Verdict = "untested"
+    reason: str = ""
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Mean and standard deviation of the values of all seeds; None without values."""
+    if len(values) == 0:
+        return None
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(mean=float(np.mean(values)), std=std, count=len(values))
+
+
+def seed_spread(suite: Suite, label: str, metric: str) -> Spread | None:
+    """Mean and deviation of a final metric over a row's finished seeds.
+
+    None unless every finished seed has the metric: a mean over some of them would stand beside
+    the full number of seeds and be read as theirs.
+    """
+    values = suite.values(label, metric)
+    if len(values) < len(suite.finished(label)):
+        return None
+    return spread(list(values.values()))
+
+
+def compare_with_control(suite: Suite, metric: str = PRIMARY_METRIC) -> list[Comparison]:
+    """Compare every row that learns the stream with the suite's control.
+
+    Joint rows see all classes at once: they bound the others and take no part in the tests.
+
+    Returns:
+        A comparison a row, in the plan's order; empty if the suite names no control.
+    """
+    if suite.control is None:
+        return []
+    compared = []
+    for label in suite.finished_labels:
+        control = suite.counterpart(label, suite.control)
+        if control is None or control == label or suite.is_joint(label) or suite.is_joint(control):
+            continue
+        compared.append(_compare(suite, label, control, metric))
+    return _with_holm(compared)
+
+
+def paired_t(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, ...]:
+    """Two-sided paired t test of differences, one a seed, against zero.
+
+    Returns:
+        Lower and upper end of the interval, and the p value.
+
+    Raises:
+        ValueError: fewer than two differences, or no variation between them, where t is undefined.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < 2:
+        raise ValueError(f"a t interval needs at least 2 seeds, got {len(values)}")
+    if np.ptp(values) <= 1e-12:
+        raise ValueError("the difference is the same for every seed, so t is undefined")
+    result = stats.ttest_1samp(values, 0.0)
+    interval = result.confidence_interval(confidence)
+    return float(interval.low), float(interval.high), float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p values, in the given order (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    count = len(p_values)
+    adjusted = [1.0] * count
+    so_far = 0.0
+    for rank, index in enumerate(order):
+        so_far = max(so_far, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = so_far
+    return adjusted
+
+
+def _compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
+    ours, theirs = suite.values(label, metric), suite.values(control, metric)
+    seeds = tuple(sorted(ours.keys() & theirs.keys()))
+    if not seeds:
+        return Comparison(label, control, seeds, reason=f"no seed in common with {control}")
+    differences = [ours[seed] - theirs[seed] for seed in seeds]
+    comparison = Comparison(label, control, seeds, difference=float(np.mean(differences)))
+    if len(seeds) == 1:
+        return replace(comparison, reason="one seed")
+    try:
+        low, high, p = paired_t(differences)
+    except ValueError as error:
+        return replace(comparison, reason=str(error))
+    return replace(comparison, low=low, high=high, p=p)
+
+
+def _with_holm(compared: Sequence[Comparison]) -> list[Comparison]:
+    tested = [(index, c.p) for index, c in enumerate(compared) if c.p is not None]
+    adjusted = dict(zip((index for index, _ in tested), holm([p for _, p in tested]), strict=True))
+    judged = []
+    for index, comparison in enumerate(compared):
+        if index not in adjusted or comparison.difference is None:
+            judged.append(comparison)
+            continue
+        verdict: Verdict = "not told apart"
+        if adjusted[index] < 1 - CONFIDENCE:
+            verdict = "above" if comparison.difference > 0 else "below"
+        judged.append(replace(comparison, p_holm=adjusted[index], verdict=verdict))
+    return judged

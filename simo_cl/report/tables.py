@@ -1,0 +1,232 @@
+"""The numbers of a suite as tables: CSV files, and one for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from simo_cl.report.load import Run, Suite, load_suite
+from simo_cl.report.statistics import Comparison, compare_with_control, seed_spread
+
+FIRST_METRICS = (
+    "average_accuracy",
+    "forgetting",
+    "intransigence",
+    "average_anytime_accuracy",
+    "learning_accuracy",
+    "backward_transfer",
+    "forward_transfer",
+    "min_accuracy",
+    "worst_case_accuracy",
+    "new_class_accuracy",
+    "old_class_accuracy",
+)
+# Ten digits keep a count of images exact and show no floating-point residue.
+FLOAT_FORMAT = "%.10g"
+
+
+def comparison_table(suite_folder: Path) -> Table:
+    """The comparison of a suite's strategies, for the terminal.
+
+    Rows stand in the suite's order, never in the order of their means.
+    """
+    suite = load_suite(suite_folder)
+    comparisons = {c.label: c for c in compare_with_control(suite)}
+    title = f"{suite.name} · {suite.data}" if suite.data else suite.name
+    table = Table(title=escape(title))
+    table.add_column("strategy", no_wrap=True)
+    for heading in ("seeds", "average accuracy", "forgetting"):
+        table.add_column(heading, justify="right")
+    if suite.control is not None:
+        table.add_column(escape(f"difference from {suite.control}"), justify="right")
+    table.add_column("training", justify="right")
+    for label in suite.finished_labels:
+        cells = [
+            escape(label),
+            str(len(suite.finished(label))),
+            show_spread(suite, label, "average_accuracy"),
+            show_spread(suite, label, "forgetting"),
+        ]
+        if suite.control is not None:
+            cells.append(escape(_show_difference(comparisons.get(label))))
+        cells.append(_show_training_time(suite, label))
+        table.add_row(*cells)
+    table.caption = escape("\n".join(_caption(suite, list(comparisons.values()))))
+    return table
+
+
+def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
+    """Write runs.csv, summary.csv and tables/ into the suite's folder; return the paths.
+
+    Files of strategies that the plan no longer has are removed from tables/.
+    """
+    folder = suite.folder / "tables"
+    folder.mkdir(exist_ok=True)
+    for stale in folder.glob("accuracy_matrix_*.csv"):
+        stale.unlink()
+    tables = {
+        suite.folder / "runs.csv": runs_table(suite),
+        suite.folder / "summary.csv": summary_table(suite),
+        folder / "history.csv": history_table(suite),
+        folder / "comparisons.csv": comparisons_table(comparisons),
+    }
+    for label in suite.finished_labels:
+        matrix = mean_array(suite, label, "accuracy/own")
+        if matrix is not None:
+            tables[folder / f"accuracy_matrix_{file_label(label)}.csv"] = _matrix_table(matrix)
+    for path, table in tables.items():
+        table.to_csv(path, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+    return list(tables)
+
+
+def runs_table(suite: Suite) -> pd.DataFrame:
+    """A row a finished run: strategy, seed, then every final metric; undefined cells are empty."""
+    names = metric_names(suite)
+    rows = [
+        {"strategy": run.label, "seed": run.seed} | {name: run.final.get(name) for name in names}
+        for run in _in_order(suite)
+    ]
+    return pd.DataFrame(rows, columns=["strategy", "seed", *names])
+
+
+def summary_table(suite: Suite) -> pd.DataFrame:
+    """A row a strategy: strategy, seeds, then the mean and deviation of every final metric.
+
+    A cell is empty where a finished seed lacks the metric; a deviation also with one seed.
+    """
+    names = metric_names(suite)
+    columns = [f"{name}_{part}" for name in names for part in ("mean", "std")]
+    rows = []
+    for label in suite.finished_labels:
+        row: dict[str, object] = {"strategy": label, "seeds": len(suite.finished(label))}
+        for name in names:
+            over_seeds = seed_spread(suite, label, name)
+            if over_seeds is not None:
+                row[f"{name}_mean"], row[f"{name}_std"] = over_seeds.mean, over_seeds.std
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["strategy", "seeds", *columns])
+
+
+def history_table(suite: Suite) -> pd.DataFrame:
+    """A row a finished run and trained experience, with every metric measured then."""
+    names = metric_names(suite)
+    rows = [
+        {"strategy": run.label, "seed": run.seed, "experience": trained.experience}
+        | {name: trained.metrics.get(name) for name in names}
+        for run in _in_order(suite)
+        for trained in run.history
+    ]
+    return pd.DataFrame(rows, columns=["strategy", "seed", "experience", *names])
+
+
+def comparisons_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
+    """A row a comparison with the control; untested ones have empty cells and the reason."""
+    columns = ["strategy", "control", "seeds", "difference", "low", "high", "p", "p_holm"]
+    rows = [{"strategy": c.label, **asdict(c), "seeds": len(c.seeds)} for c in comparisons]
+    return pd.DataFrame(rows, columns=[*columns, "verdict", "reason"])
+
+
+def metric_names(suite: Suite) -> list[str]:
+    """Every metric of the finished runs: the main ones first, the others as they were logged."""
+    found = dict.fromkeys(
+        name
+        for run in suite.finished_runs
+        for trained in reversed(run.history)
+        for name in trained.metrics
+    )
+    first = [name for name in FIRST_METRICS if name in found]
+    return first + [name for name in found if name not in FIRST_METRICS]
+
+
+def mean_array(suite: Suite, label: str, name: str) -> np.ndarray | None:
+    """Mean over a row's finished seeds of one of the stored arrays.
+
+    None unless every finished seed has the array, in one shape.
+    """
+    arrays = [run.array(name) for run in suite.finished(label)]
+    present = [array for array in arrays if array is not None]
+    if not present or len(present) < len(arrays) or len({a.shape for a in present}) > 1:
+        return None
+    return np.mean(np.stack(present).astype(np.float64), axis=0)
+
+
+def file_label(label: str) -> str:
+    """A row's label as part of a file name: `simo[memory.size=200]` -> `simo@memory.size=200`."""
+    cleaned = label.replace("[", "@").replace("]", "")
+    return "".join(c if c.isalnum() or c in "@._=-+," else "-" for c in cleaned)
+
+
+def show_spread(suite: Suite, label: str, metric: str) -> str:
+    """Mean and deviation as text, `0.523 ± 0.004`; empty where undefined."""
+    over_seeds = seed_spread(suite, label, metric)
+    if over_seeds is None:
+        return ""
+    if over_seeds.std is None:
+        return f"{over_seeds.mean:.3f}"
+    return f"{over_seeds.mean:.3f} ± {over_seeds.std:.3f}"
+
+
+def show_signed(value: float) -> str:
+    """A difference with its sign and a true minus: `+0.051`, `−0.020`."""
+    # Adding zero turns a rounded -0.0 into 0.0, which has no sign to show.
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration in the two units that matter: `48 s`, `9 min 12 s`, `3 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _show_difference(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return ""
+    if comparison.difference is None:
+        return comparison.reason
+    if comparison.low is None or comparison.high is None:
+        return show_signed(comparison.difference)
+    star = " *" if comparison.verdict in ("above", "below") else ""
+    interval = f"[{show_signed(comparison.low)}, {show_signed(comparison.high)}]"
+    return f"{show_signed(comparison.difference)} {interval}{star}"
+
+
+def _show_training_time(suite: Suite, label: str) -> str:
+    seconds = seed_spread(suite, label, "cost/train_seconds")
+    return "" if seconds is None else show_seconds(seconds.mean)
+
+
+def _caption(suite: Suite, comparisons: list[Comparison]) -> Iterable[str]:
+    if any(c.low is not None for c in comparisons):
+        yield "[95 % paired t interval]; * p < 0.05 after Holm's correction"
+    if suite.finished_runs and all(len(suite.finished(label)) < 2 for label in suite.labels):
+        yield "one seed: no deviation and no interval; no difference here is established"
+    states: dict[str, list[str]] = {}
+    for run in suite.unfinished_runs:
+        states.setdefault(run.state, []).append(f"{run.label} seed {run.seed}")
+    for state, runs in states.items():
+        shown = ", ".join(runs[:6]) + (f" and {len(runs) - 6} more" if len(runs) > 6 else "")
+        yield f"{state}: {shown}"
+    if not suite.finished_runs:
+        yield "no run has finished"
+
+
+def _in_order(suite: Suite) -> list[Run]:
+    return [run for label in suite.finished_labels for run in suite.finished(label)]
+
+
+def _matrix_table(matrix: np.ndarray) -> pd.DataFrame:
+    columns = [f"experience_{i}" for i in range(matrix.shape[1])]
+    table = pd.DataFrame(matrix, columns=columns)
+    after = range(len(matrix)) if len(matrix) > 1 else ["all"]
+    table.insert(0, "after_experience", after)
+    return table

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from simo_cl.report.load import load_suite
+from simo_cl.report.page import write_report
+from simo_cl.report.tables import comparison_table, file_label, show_seconds, show_signed
+
+
+def shown(table) -> str:
+    console = Console(width=140, file=io.StringIO(), record=True)
+    console.print(table)
+    return console.export_text()
+
+
+def test_runs_csv_has_a_row_for_each_finished_run(make_suite):
+    folder = make_suite(strategies=("joint", "er", "simo"), failed=[("er", 1)])
+    write_report(folder)
+    runs = pd.read_csv(folder / "runs.csv")
+    assert list(runs.columns[:4]) == ["strategy", "seed", "average_accuracy", "forgetting"]
+    assert list(zip(runs["strategy"], runs["seed"], strict=True)) == [
+        ("joint", 0),
+        ("joint", 1),
+        ("joint", 2),
+        ("er", 0),
+        ("er", 2),
+        ("simo", 0),
+        ("simo", 1),
+        ("simo", 2),
+    ]
+    logged = json.loads(
+        (folder / "runs/simo/seed2-1a2b3c4d/metrics.jsonl").read_text().splitlines()[-1]
+    )["metrics"]
+    row = runs.iloc[-1]
+    for name, value in logged.items():
+        assert row[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_summary_csv_has_means_and_deviations_and_empty_cells(make_suite):
+    folder = make_suite(strategies=("joint", "er", "simo"))
+    write_report(folder)
+    runs = pd.read_csv(folder / "runs.csv")
+    summary = pd.read_csv(folder / "summary.csv").set_index("strategy")
+    assert list(summary.columns[:3]) == [
+        "seeds",
+        "average_accuracy_mean",
+        "average_accuracy_std",
+    ]
+    simo = runs[runs["strategy"] == "simo"]["average_accuracy"]
+    assert summary.loc["simo", "seeds"] == 3
+    assert summary.loc["simo", "average_accuracy_mean"] == pytest.approx(simo.mean())
+    assert summary.loc["simo", "average_accuracy_std"] == pytest.approx(simo.std(ddof=1))
+    assert np.isnan(summary.loc["joint", "forgetting_mean"])
+    assert np.isnan(summary.loc["er", "embedding/collapse/effective_rank_mean"])
+    assert summary.loc["simo", "embedding/collapse/effective_rank_mean"] > 0
+    assert summary.loc["simo", "intransigence_mean"] == pytest.approx(
+        runs[runs["strategy"] == "simo"]["intransigence"].mean()
+    )
+
+
+def test_one_seed_has_no_deviation(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(4,))
+    write_report(folder)
+    summary = pd.read_csv(folder / "summary.csv")
+    assert summary.filter(like="_std").isna().all(axis=None)
+
+
+def test_accuracy_matrices_are_means_over_seeds(make_suite):
+    folder = make_suite(strategies=("joint", "simo"))
+    write_report(folder)
+    matrix = pd.read_csv(folder / "tables/accuracy_matrix_simo.csv", index_col="after_experience")
+    stored = [run.array("accuracy/own") for run in load_suite(folder).finished("simo")]
+    np.testing.assert_allclose(matrix.to_numpy(), np.mean(stored, axis=0), rtol=1e-9)
+    joint = pd.read_csv(folder / "tables/accuracy_matrix_joint.csv", index_col="after_experience")
+    assert joint.shape == (1, 5)
+
+
+def test_tables_of_strategies_no_longer_planned_go_away(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,))
+    write_report(folder)
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["runs"] = [run for run in plan["runs"] if run["strategy"] == "er"]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    write_report(folder)
+    names = {path.name for path in (folder / "tables").glob("accuracy_matrix_*")}
+    assert names == {"accuracy_matrix_er.csv"}
+
+
+def test_the_terminal_table_says_what_is_missing_and_what_is_established(make_suite):
+    folder = make_suite(
+        strategies=("joint", "finetune", "er", "simo"),
+        failed=[("simo", 1)],
+        missing=[("finetune", 2)],
+    )
+    text = shown(comparison_table(folder))
+    assert "CIFAR-10, JPEG copy" in text
+    assert "difference from er" in text
+    assert "failed: simo seed 1" in text
+    assert "missing: finetune seed 2" in text
+    assert "Holm" in text
+    order = [text.index(label) for label in ("joint ", "finetune ", "er ", "simo ")]
+    assert order == sorted(order)
+
+
+def test_the_terminal_table_of_one_seed_claims_nothing(make_suite):
+    text = shown(comparison_table(make_suite(seeds=(0,))))
+    assert "one seed: no deviation and no interval" in text
+    assert "±" not in text
+    assert "*" not in text
+
+
+def test_the_terminal_table_shows_variants_in_brackets(make_suite):
+    text = shown(comparison_table(make_suite(variants=("memory.size=200",), seeds=(0,))))
+    assert "simo[memory.size=200]" in text
+
+
+def test_a_suite_without_finished_runs_still_has_tables(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(0,), failed=[("er", 0)])
+    write_report(folder)
+    assert (folder / "runs.csv").read_text() == "strategy,seed\n"
+    assert (folder / "summary.csv").read_text() == "strategy,seeds\n"
+    assert "no run has finished" in shown(comparison_table(folder))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (3.21, "3.2 s"),
+        (48, "48 s"),
+        (59.7, "1 min 00 s"),
+        (552, "9 min 12 s"),
+        (11100, "3 h 05 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert show_seconds(seconds) == text
+
+
+def test_signed_differences_have_no_negative_zero():
+    assert show_signed(-0.0001) == "+0.000"
+    assert show_signed(-0.02) == "−0.020"
+
+
+def test_file_names_of_variants_are_safe():
+    assert file_label("simo[memory.size=200]") == "simo@memory.size=200"
+    assert file_label("a b/c") == "a-b-c"
