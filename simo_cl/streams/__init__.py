@@ -1,10 +1,10 @@
 """Data sources and the class-incremental streams made of them.
 
-The class-incremental stream itself is in `simo_cl.streams.class_incremental`, which imports
-Avalanche; everything exported here does without it.
+Nothing exported here imports torch before data are loaded. The streams themselves are in
+`simo_cl.streams.class_incremental`, which imports Avalanche.
 """
 
-from simo_cl.streams.augmentation import AUGMENTATIONS, tensor_augmentation
+from simo_cl.streams.augmentation_names import AUGMENTATIONS, check_augmentations
 from simo_cl.streams.data_set import (
     DataBrokenError,
     DataError,
@@ -14,7 +14,6 @@ from simo_cl.streams.data_set import (
     UnknownDataError,
 )
 from simo_cl.streams.sources import (
-    DataSource,
     DataStatus,
     check_data,
     data_source_names,
@@ -30,15 +29,14 @@ __all__ = [
     "DataError",
     "DataNotFoundError",
     "DataSet",
-    "DataSource",
     "DataStatus",
     "Images",
     "UnknownDataError",
+    "check_augmentations",
     "check_data",
     "data_source_names",
     "default_root",
     "fetch_data",
     "load_data",
     "register_data_source",
-    "tensor_augmentation",
 ]

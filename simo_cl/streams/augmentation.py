@@ -7,16 +7,14 @@ fifth of the time of torchvision's transforms, whose cost is their bookkeeping.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from simo_cl.streams.augmentation_names import check_augmentations
 from simo_cl.streams.data_set import DataSet
-
-AUGMENTATIONS = ("crop", "flip", "resized_crop", "color_jitter", "grayscale")
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -36,10 +34,9 @@ def training_transform(names: Sequence[str], data: DataSet) -> Transform:
     Raises:
         ValueError: an unknown or repeated name.
     """
-    _check_names(names, AUGMENTATIONS)
-    return Compose(
-        [*(_augmentation(name, data.size) for name in names), evaluation_transform(data)]
-    )
+    check_augmentations(names)
+    augmentations = [_augmentation(name, data.size) for name in names]
+    return Compose([*augmentations, evaluation_transform(data)])
 
 
 def evaluation_transform(data: DataSet) -> Transform:
@@ -63,7 +60,7 @@ def tensor_augmentation(
     Raises:
         ValueError: another or a repeated name.
     """
-    _check_names(names, ("crop", "flip"))
+    check_augmentations(names, ("crop", "flip"))
     return Compose([Crop(size, padding_value) if name == "crop" else Flip() for name in names])
 
 
@@ -134,18 +131,3 @@ def _augmentation(name: str, size: int) -> Transform:
     if name == "color_jitter":
         return v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
     return v2.RandomGrayscale(p=0.2)
-
-
-def _check_names(names: Sequence[str], allowed: Sequence[str]) -> None:
-    if isinstance(names, str):
-        raise ValueError(f"Augmentations must be a list of names, not the text '{names}'.")
-    for name in names:
-        if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            raise ValueError(
-                f"Unknown augmentation '{name}'."
-                + (f" Did you mean '{near[0]}'?" if near else "")
-                + f" Allowed here: {', '.join(allowed)}."
-            )
-    if len(set(names)) < len(names):
-        raise ValueError(f"Augmentations {list(names)}: a name is given twice.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-import torchvision.datasets
+from typing import TYPE_CHECKING
 
 from simo_cl.streams import parquet
 from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
 from simo_cl.streams.torchvision_download import download
+
+if TYPE_CHECKING:
+    import torchvision.datasets
 
 _SIZE = 32
 
@@ -22,14 +23,16 @@ class CIFARSource:
     Args:
         name: the data source's name.
         title: its name in prose.
-        dataset: torchvision's class.
+        class_name: of torchvision's class.
+        extracted: the folder that torchvision extracts to.
         label_column: the labels' column in hub-style Parquet.
         class_names: in the order of the labels.
     """
 
     name: str
     title: str
-    dataset: type[torchvision.datasets.CIFAR10]
+    class_name: str
+    extracted: str
     label_column: str
     class_names: tuple[str, ...]
 
@@ -56,11 +59,11 @@ class CIFARSource:
             note = self._note(folder, is_parquet)
             return str(folder), f"{note}, Parquet, {rows[0]} + {rows[1]} images"
         self._torchvision(folder, "test")
-        return str(folder / self.dataset.base_folder), "as torchvision downloads it"
+        return str(folder / self.extracted), "as torchvision downloads it"
 
     def fetch(self, root: Path) -> Path:
-        download(self.title, self.dataset, root)
-        return root / self.dataset.base_folder
+        download(self.title, self.class_name, root)
+        return root / self.extracted
 
     def _folder(self, root: Path) -> tuple[Path, bool]:
         """The folder that holds the data, and whether they are Parquet."""
@@ -68,7 +71,7 @@ class CIFARSource:
         candidates = [root, root / self.name, root / self.name / "plain_text"]
         remark = ""
         for folder in candidates:
-            if (folder / self.dataset.base_folder).is_dir():
+            if (folder / self.extracted).is_dir():
                 return folder, False
             train, test = (parquet.parquet_files(folder, split) for split in ("train", "test"))
             if train and test:
@@ -77,7 +80,7 @@ class CIFARSource:
                 if not missing:
                     return folder, True
                 remark = f"{train[0]} is not it: it has no column {', '.join(sorted(missing))}."
-        looked_for = f"{self.dataset.base_folder}/ or train*.parquet with test*.parquet"
+        looked_for = f"{self.extracted}/ or train*.parquet with test*.parquet"
         raise DataNotFoundError(self.name, looked_for, candidates, self.how_to_get, remark)
 
     def _note(self, folder: Path, is_parquet: bool) -> str:
@@ -90,41 +93,51 @@ class CIFARSource:
         )
 
     def _read_torchvision(self, folder: Path, split: str) -> Images:
+        import torch
+
         read = self._torchvision(folder, split)
         images = torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous()
         return Images(images, torch.tensor(read.targets, dtype=torch.int64))
 
     def _torchvision(self, folder: Path, split: str) -> torchvision.datasets.CIFAR10:
+        import torchvision.datasets
+
         try:
-            return self.dataset(str(folder), train=split == "train")
+            return getattr(torchvision.datasets, self.class_name)(
+                str(folder), train=split == "train"
+            )
         except (OSError, RuntimeError) as error:
             raise DataBrokenError(
-                f"{folder / self.dataset.base_folder}: {self.title} is incomplete or damaged "
+                f"{folder / self.extracted}: {self.title} is incomplete or damaged "
                 f"({error}). Delete the folder and run: simo-cl data fetch {self.name}"
             ) from error
 
 
+_CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
+
 CIFAR10 = CIFARSource(
-    "cifar10",
-    "CIFAR-10",
-    torchvision.datasets.CIFAR10,
-    "label",
-    tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    name="cifar10",
+    title="CIFAR-10",
+    class_name="CIFAR10",
+    extracted="cifar-10-batches-py",
+    label_column="label",
+    class_names=tuple(_CIFAR10_CLASSES.split()),
 )
 CIFAR100 = CIFARSource(
-    "cifar100",
-    "CIFAR-100",
-    torchvision.datasets.CIFAR100,
-    "fine_label",
-    tuple(
-        """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
-        butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
-        crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house
-        kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-        mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
-        plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew
-        skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
-        telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf
-        woman worm""".split()
-    ),
+    name="cifar100",
+    title="CIFAR-100",
+    class_name="CIFAR100",
+    extracted="cifar-100-python",
+    label_column="fine_label",
+    class_names=tuple(_CIFAR100_CLASSES.split()),
 )

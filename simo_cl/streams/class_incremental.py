@@ -21,9 +21,15 @@ from avalanche.benchmarks.utils import (
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from simo_cl.streams.augmentation import evaluation_transform, training_transform
+from simo_cl.streams.augmentation import (
+    evaluation_transform,
+    tensor_augmentation,
+    training_transform,
+)
 from simo_cl.streams.data_set import DataBrokenError, DataSet, Images
 from simo_cl.streams.sources import load_data
+
+__all__ = ["ClassIncremental", "class_incremental", "tensor_augmentation"]
 
 
 class ClassIncremental(CLScenario):

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class DataError(Exception):
@@ -32,8 +33,8 @@ class DataNotFoundError(DataError):
             + (f" {remark}" if remark else "")
             + f"\n  To get it: {how_to_get}"
             + "\n  Have it elsewhere: name the folder by --data-root or the variable SIMO_CL_DATA."
-            + "\n  No network: the data set 'digits' comes with the installation; 'image_folder' and"
-            " a source of your own (--plugins) read images you have."
+            + "\n  No network: the data set 'digits' comes with the installation; 'image_folder'"
+            " and a source of your own (--plugins) read images you have."
         )
 
 
@@ -116,23 +117,24 @@ class DataSet:
 
     @cached_property
     def _mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        images = self.train.images
-        total = torch.zeros(self.channels, dtype=torch.int64)
-        squares = torch.zeros(self.channels, dtype=torch.int64)
-        # In blocks: the whole of CIFAR as integers would take a gigabyte.
-        for block in images.split(2048):
-            pixels = block.to(torch.int32)
-            total += pixels.sum(dim=(0, 2, 3))
-            squares += pixels.square_().sum(dim=(0, 2, 3))
-        pixel_count = images.numel() // self.channels
-        mean = total.double() / pixel_count
-        variance = squares.double() / pixel_count - mean.square()
+        import torch
+
+        # From the histogram of grey levels: all pixels as floats would take a gigabyte.
+        levels = torch.arange(256, dtype=torch.float64)
+        counts = torch.stack(
+            [channel.flatten().bincount(minlength=256) for channel in self.train.images.unbind(1)]
+        ).double()
+        shares = counts / counts.sum(dim=1, keepdim=True)
+        mean = shares @ levels
+        variance = shares @ levels.square() - mean.square()
         # One grey level at least, so that a constant channel can be normalized.
         std = variance.clamp_min(1.0).sqrt()
         return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 
 def _check(where: str, data: Images, num_classes: int) -> None:
+    import torch
+
     images, labels = data.images, data.labels
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise DataBrokenError(

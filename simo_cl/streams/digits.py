@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from simo_cl.streams.data_set import DataSet, Images
 
 _TEST_SHARE = 0.25
@@ -14,6 +12,7 @@ _WHITE = 16  # the digits' largest grey level
 
 def load(root: Path) -> DataSet:
     """1,347 training and 450 test images, 1 x 8 x 8, always split alike; `root` is not used."""
+    import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

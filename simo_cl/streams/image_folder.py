@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
 
@@ -69,6 +68,8 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _read(folder: Path, classes: list[str]) -> Images:
+    import torch
+
     images: list[np.ndarray] = []
     labels: list[int] = []
     first: Path | None = None

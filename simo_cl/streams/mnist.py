@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
-
-import torchvision.datasets
+from typing import TYPE_CHECKING
 
 from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
 from simo_cl.streams.torchvision_download import download
+
+if TYPE_CHECKING:
+    import torchvision.datasets
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,12 @@ class MNISTSource:
     Args:
         name: the data source's name.
         title: its name in prose.
-        dataset: torchvision's class.
+        class_name: of torchvision's class and of the folder it downloads to.
     """
 
     name: str
     title: str
-    dataset: type[torchvision.datasets.MNIST]
+    class_name: str
 
     @property
     def how_to_get(self) -> str:
@@ -38,41 +40,43 @@ class MNISTSource:
             self.name,
             Images(train.data[:, None], train.targets),
             Images(test.data[:, None], test.targets),
-            tuple(self.dataset.classes),
+            tuple(train.classes),
             self.title,
         )
 
     def find(self, root: Path) -> tuple[str, str]:
         folder = self._folder(root)
-        return str(folder / self.dataset.__name__ / "raw"), "as torchvision downloads it"
+        return str(folder / self.class_name / "raw"), "as torchvision downloads it"
 
     def fetch(self, root: Path) -> Path:
-        download(self.title, self.dataset, root)
-        return root / self.dataset.__name__ / "raw"
+        download(self.title, self.class_name, root)
+        return root / self.class_name / "raw"
 
     def _folder(self, root: Path) -> Path:
         """The folder that torchvision calls the root."""
         candidates = [root, root / self.name]
         for folder in candidates:
-            if (folder / self.dataset.__name__ / "raw").is_dir():
+            if (folder / self.class_name / "raw").is_dir():
                 return folder
         raise DataNotFoundError(
             self.name,
-            f"{self.dataset.__name__}/raw (as torchvision downloads it)",
+            f"{self.class_name}/raw (as torchvision downloads it)",
             candidates,
             self.how_to_get,
         )
 
     def _read(self, folder: Path, train: bool) -> torchvision.datasets.MNIST:
+        import torchvision.datasets
+
         try:
-            return self.dataset(str(folder), train=train)
+            return getattr(torchvision.datasets, self.class_name)(str(folder), train=train)
         # torchvision asserts while it reads a file whose header is wrong.
         except (OSError, RuntimeError, ValueError, AssertionError, gzip.BadGzipFile) as error:
             raise DataBrokenError(
-                f"{folder / self.dataset.__name__ / 'raw'}: {self.title} is incomplete or damaged "
+                f"{folder / self.class_name / 'raw'}: {self.title} is incomplete or damaged "
                 f"({error or type(error).__name__}). Delete the folder and run: {self.how_to_get}"
             ) from error
 
 
-MNIST = MNISTSource("mnist", "MNIST", torchvision.datasets.MNIST)
-FASHION_MNIST = MNISTSource("fashion_mnist", "Fashion-MNIST", torchvision.datasets.FashionMNIST)
+MNIST = MNISTSource("mnist", "MNIST", "MNIST")
+FASHION_MNIST = MNISTSource("fashion_mnist", "Fashion-MNIST", "FashionMNIST")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from simo_cl.streams.data_set import DataBrokenError, Images
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGE_COLUMN = "img"
 
@@ -58,6 +59,8 @@ def read_images(files: list[Path], label_column: str, size: int) -> Images:
     Raises:
         DataBrokenError: a file or an image cannot be read, or an image has another size.
     """
+    import torch
+
     parts = [_read_file(file, label_column, size) for file in files]
     return Images(
         torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
@@ -68,6 +71,7 @@ def _read_file(file: Path, label_column: str, size: int) -> Images:
     import pyarrow
     import pyarrow.compute
     import pyarrow.parquet
+    import torch
 
     try:
         table = pyarrow.parquet.read_table(file, columns=[IMAGE_COLUMN, label_column])
@@ -82,6 +86,7 @@ def _read_file(file: Path, label_column: str, size: int) -> Images:
 
 
 def _decode(encoded: bytes, size: int, file: Path, row: int) -> Tensor:
+    import torch
     from torchvision.io import ImageReadMode, decode_image
 
     try:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.datasets import VisionDataset
-
 from simo_cl.streams.data_set import DataError
 
 
-def download(title: str, dataset: type[VisionDataset], root: Path) -> None:
-    """Download below `root`; what is already there and whole is kept.
+def download(title: str, class_name: str, root: Path) -> None:
+    """Download below `root` by the class `class_name` of `torchvision.datasets`.
+
+    What is already there and whole is kept.
 
     Raises:
         DataError: no connection, a file that arrived broken, or a folder that cannot be written.
     """
+    import torchvision.datasets
+
     try:
-        dataset(str(root), download=True)  # type: ignore[call-arg]  # every subclass has it
+        getattr(torchvision.datasets, class_name)(str(root), download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"{title}: could not be downloaded to {root} ({error}). Check the connection and the "

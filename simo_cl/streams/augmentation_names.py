@@ -1,0 +1,24 @@
+"""The augmentations by name, apart from the tensors, so that settings are checked without torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+AUGMENTATIONS = ("crop", "flip", "resized_crop", "color_jitter", "grayscale")
+
+
+def check_augmentations(names: Sequence[str], allowed: Sequence[str] = AUGMENTATIONS) -> None:
+    """Raise a ValueError, which says what is allowed, if a name is unknown or given twice."""
+    if isinstance(names, str):
+        raise ValueError(f"Augmentations must be a list of names, not the text '{names}'.")
+    for name in names:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            raise ValueError(
+                f"The augmentation '{name}' does not exist here."
+                + (f" Did you mean '{near[0]}'?" if near else "")
+                + f" Allowed: {', '.join(allowed)}."
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"Augmentations {list(names)}: a name is given twice.")
