@@ -1,0 +1,1 @@
+"""Geometry of embeddings, continual-learning metrics, read-outs, and both as Avalanche metrics."""

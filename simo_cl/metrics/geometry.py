@@ -1,0 +1,404 @@
+"""The geometry of labelled embeddings: pure functions of (embeddings, labels).
+
+Everything is measured on directions: rows are brought to unit norm first, so that
+``d_ij = |e_i - e_j|^2 = 2 - 2 c_ij`` and ``o_ij = (e_i . e_j)^2 = c_ij^2`` depend on the cosine
+``c_ij`` alone. A zero vector has no direction and stays zero. ``u_c`` is the direction of the mean
+of class c's unit vectors, C the number of classes present, d the dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+# Cosines of float64 unit vectors closer than this are the same number: it decides ties between
+# neighbours and what counts as below 0, so that neither depends on the order of the samples.
+_SAME_COSINE = 1e-9
+
+
+def geometry_metrics(
+    embeddings: Tensor, labels: Tensor, *, epsilon: float = 0.1
+) -> dict[str, float]:
+    """Every scalar geometry metric of one set of embeddings.
+
+    Computed once on the CPU in float64, whatever the device and precision of the input; time and
+    memory grow with N^2, so pass a bounded sample.
+
+    Args:
+        embeddings: (N, d), any norm; rows are brought to unit norm here. Pass
+            ``centred(embeddings)`` for the geometry around the global mean.
+        labels: (N,) integers, any numbering.
+        epsilon: the SimO loss's epsilon, for ``simo/similarity_*``.
+
+    Returns:
+        The metrics of docs/metrics.md by name. What is undefined for this sample (cosines of
+        class means with one class, pairs of one class where every class has one sample, ...) is
+        left out; a value is never NaN or infinite.
+
+    Raises:
+        ValueError: wrong shapes, no samples, NaN or infinite embeddings, or epsilon not positive.
+    """
+    _check(embeddings, labels)
+    _check_epsilon(epsilon)
+    vectors = normalize(embeddings.detach().cpu().double(), dim=1)
+    classes, labels = torch.unique(labels.detach().cpu(), return_inverse=True)
+    num_classes = len(classes)
+    means = class_mean_directions(vectors, labels, num_classes)
+    pairs = _pairs(vectors, labels)
+    metrics = (
+        _orthogonality_of_means(means)
+        | _means_over_pairs(pairs, epsilon)
+        | {"neighbourhood/knn_purity": knn_purity(vectors, labels)}
+        | _subspace_metrics(vectors, labels, num_classes)
+        | _collapse_metrics(vectors)
+    )
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def centred(embeddings: Tensor) -> Tensor:
+    """The embeddings (N, d) without their global mean.
+
+    Features after a ReLU share an offset that alone makes every cosine large; this takes it away.
+    A row that lies on the mean up to rounding becomes exactly zero, so that collapsed embeddings
+    do not turn into directions made of rounding errors.
+    """
+    exact = embeddings.detach().cpu().double()
+    around_mean = exact - exact.mean(dim=0)
+    rounding = 4 * torch.finfo(embeddings.dtype).eps * exact.norm(dim=1).amax()
+    on_mean = around_mean.norm(dim=1, keepdim=True) <= rounding
+    return around_mean.masked_fill(on_mean, 0.0).to(embeddings)
+
+
+def class_mean_directions(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """The direction ``u_c`` of each class's mean of unit vectors: (num_classes, d).
+
+    Rows of classes without samples, or whose mean is zero, are NaN.
+
+    Raises:
+        ValueError: a label outside [0, num_classes), or wrong shapes.
+    """
+    _check_shapes(embeddings, labels)
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(
+            f"labels must lie in [0, {num_classes}), got {int(labels.min())} to "
+            f"{int(labels.max())}; num_classes counts all classes of the data set"
+        )
+    vectors = normalize(_at_least_float32(embeddings), dim=1)
+    sums = vectors.new_zeros(num_classes, vectors.shape[1]).index_add(0, labels.long(), vectors)
+    counts = labels.long().bincount(minlength=num_classes).unsqueeze(1)
+    means = sums / counts
+    has_direction = means.norm(dim=1, keepdim=True) > 8 * torch.finfo(means.dtype).eps
+    return torch.where(has_direction, normalize(means, dim=1), math.nan)
+
+
+def class_mean_cosines(embeddings: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Cosines ``u_a . u_b`` of the class means: (num_classes, num_classes), in [-1, 1].
+
+    Rows and columns of classes without a mean are NaN.
+    """
+    means = class_mean_directions(embeddings, labels, num_classes)
+    return (means @ means.T).clamp(-1, 1)
+
+
+def drift(now: Tensor, when_learnt: Tensor) -> float:
+    """Mean over old classes of ``1 - u_c(now) . u_c(when learnt)``, in [0, 2]; 0 is no drift.
+
+    Args:
+        now: (C, d) class-mean directions now.
+        when_learnt: (C, d) the same right after each class was learnt; NaN rows for classes that
+            are not old (a class learnt just now would count as 0).
+
+    Returns:
+        The mean over the rows that both have; NaN if there is none.
+    """
+    if now.shape != when_learnt.shape:
+        raise ValueError(
+            f"the class means have different shapes: {tuple(now.shape)} now, "
+            f"{tuple(when_learnt.shape)} when learnt"
+        )
+    cosines = (now * when_learnt.to(now)).sum(dim=1)
+    return float((1 - cosines.clamp(-1, 1)).nanmean())
+
+
+def simo_similarity(embeddings: Tensor, epsilon: float = 0.1) -> Tensor:
+    """SimO similarity of all pairs: ``eps * o_ij / (eps + d_ij)``, (n, n), in [0, 1].
+
+    It is the SimO loss of a dissimilar pair divided by that loss's largest value on the unit
+    sphere, 1 / eps: 1 for one direction, 0 for orthogonal ones, close to 0 for opposite ones.
+    Normalized by a constant rather than by the matrix at hand, so matrices can be compared.
+    Give it embeddings, or class-mean directions (NaN rows give NaN rows and columns).
+
+    Source: the idea is the paper's Figure 4, whose exact normalization is not published.
+    """
+    _check_epsilon(epsilon)
+    vectors = normalize(_at_least_float32(embeddings), dim=1)
+    return _simo_similarity(*_distance_and_overlap(vectors), epsilon)
+
+
+def mean_abs_cos(means: Tensor) -> float:
+    """Mean of ``|u_a . u_b|`` over a != b, in [0, 1]; 0 is orthogonal. NaN below two classes."""
+    return float(_cosines_of_pairs(means).abs().mean())
+
+
+def rms_cos(means: Tensor) -> float:
+    """Root mean square of ``u_a . u_b`` over a != b, in [0, 1]. NaN below two classes."""
+    return float(_cosines_of_pairs(means).square().mean().sqrt())
+
+
+def coherence(means: Tensor) -> float:
+    """Largest ``|u_a . u_b|`` over a != b, in [0, 1]. NaN below two classes."""
+    cosines = _cosines_of_pairs(means)
+    return float(cosines.abs().amax()) if len(cosines) else math.nan
+
+
+def welch_bound(num_classes: int, dimension: int) -> float:
+    """Least root-mean-square cosine of C directions in d dimensions; tight frames attain it.
+
+    ``sqrt((C - d) / (d (C - 1)))`` for C > d, else 0 (Welch, 1974).
+    """
+    _check_counts(num_classes, dimension)
+    if num_classes <= dimension:
+        return 0.0
+    return math.sqrt((num_classes - dimension) / (dimension * (num_classes - 1)))
+
+
+def coherence_bound(num_classes: int, dimension: int) -> float:
+    """Best known lower bound on the coherence of C directions in d dimensions.
+
+    The largest of Welch's bound; ``1 / sqrt(d)`` for C > d (d + 1) / 2 (Rankin's orthoplex bound
+    on lines, as in Conway, Hardin & Sloane, 1996); and, exact in the plane, ``cos(pi / C)``.
+    """
+    bounds = [welch_bound(num_classes, dimension)]
+    if num_classes > dimension * (dimension + 1) / 2:
+        bounds.append(1 / math.sqrt(dimension))
+    if dimension == 2 and num_classes > 2:
+        bounds.append(math.cos(math.pi / num_classes))
+    return max(bounds)
+
+
+def knn_purity(vectors: Tensor, labels: Tensor, k: int = 10) -> float:
+    """Mean share of a sample's k nearest others that have its class, in [0, 1].
+
+    Chance is the share of the class among the others; a class with fewer than k + 1 samples
+    cannot reach 1. Samples tied for the last places share them, so the order of the samples does
+    not matter. With fewer than k others, all of them count. NaN for a single sample.
+
+    Args:
+        vectors: (N, d) of unit norm.
+        labels: (N,).
+    """
+    k = min(k, len(vectors) - 1)
+    if k < 1:
+        return math.nan
+    cosines = (vectors @ vectors.T).fill_diagonal_(-math.inf)
+    kth = cosines.topk(k, dim=1).values[:, -1:]
+    same = labels.unsqueeze(0) == labels.unsqueeze(1)
+    nearer = cosines > kth + _SAME_COSINE
+    tied = (cosines >= kth - _SAME_COSINE) & ~nearer
+    places_left = k - nearer.sum(dim=1)
+    tied_share = (tied & same).sum(dim=1).double() / tied.sum(dim=1)
+    return float(((nearer & same).sum(dim=1) + places_left * tied_share).mean() / k)
+
+
+def subspace_overlaps(
+    vectors: Tensor, labels: Tensor, num_classes: int, rank: int = 4
+) -> tuple[Tensor, Tensor]:
+    """Overlap of the classes' principal subspaces, for every pair of classes.
+
+    ``|U_a^T U_b|_F^2 / r`` where U holds the top r uncentred principal directions of a class's
+    unit vectors; 0 for orthogonal subspaces, 1 for equal ones, r / d on average for random ones.
+    r is at most ``rank`` and d - 1, and at most the rank of both classes' samples: beyond it,
+    principal directions are arbitrary.
+
+    Args:
+        vectors: (N, d) of unit norm.
+        labels: (N,) in [0, num_classes).
+
+    Returns:
+        The overlaps and their chance values ``r / d``, one of each for every pair a < b of
+        classes with at least one direction.
+    """
+    directions, ranks = _principal_directions(vectors, labels, num_classes, rank)
+    first, second = torch.triu_indices(num_classes, num_classes, offset=1).unbind()
+    squares = (directions[first].mT @ directions[second]).square()
+    shared_rank = torch.minimum(ranks[first], ranks[second])
+    leading = torch.arange(squares.shape[-1]) < shared_rank.unsqueeze(1)
+    inside = leading.unsqueeze(1) & leading.unsqueeze(2)
+    overlaps = (squares * inside).sum(dim=(1, 2)) / shared_rank
+    defined = shared_rank > 0
+    return overlaps[defined], shared_rank[defined].to(overlaps) / vectors.shape[1]
+
+
+def effective_rank(singular_values: Tensor) -> float:
+    """Exponential of the entropy of the normalized singular values, in [1, min(N, d)].
+
+    Source: Roy & Vetterli, 2007. NaN if all are zero.
+    """
+    shares = singular_values / singular_values.sum()
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def participation_ratio(singular_values: Tensor) -> float:
+    """``(sum s^2)^2 / sum s^4``, in [1, min(N, d)]; NaN if all are zero."""
+    squares = singular_values.square()
+    return float(squares.sum().square() / squares.square().sum())
+
+
+class _Pairs(NamedTuple):
+    """What the pair metrics need, each (N, N) or its mask."""
+
+    cosines: Tensor
+    distances: Tensor
+    overlaps: Tensor
+    within: Tensor
+    between: Tensor
+
+
+def _pairs(vectors: Tensor, labels: Tensor) -> _Pairs:
+    same = labels.unsqueeze(0) == labels.unsqueeze(1)
+    different = ~same
+    return _Pairs(
+        vectors @ vectors.T,
+        *_distance_and_overlap(vectors),
+        within=same.fill_diagonal_(False),
+        between=different,
+    )
+
+
+def _orthogonality_of_means(means: Tensor) -> dict[str, float]:
+    num_means, dimension = int((~means[:, 0].isnan()).sum()), means.shape[1]
+    if num_means < 2:
+        return {}
+    return {
+        "orthogonality/mean_abs_cos": mean_abs_cos(means),
+        "orthogonality/rms_cos": rms_cos(means),
+        "orthogonality/coherence": coherence(means),
+        "orthogonality/bound_gap": coherence(means) - coherence_bound(num_means, dimension),
+        "orthogonality/rms_gap": rms_cos(means) - welch_bound(num_means, dimension),
+    }
+
+
+def _means_over_pairs(pairs: _Pairs, epsilon: float) -> dict[str, float]:
+    similarity = _simo_similarity(pairs.distances, pairs.overlaps, epsilon)
+    below_zero = (pairs.cosines < -_SAME_COSINE).double()
+    d_within, d_between = (_masked_mean(pairs.distances, m) for m in (pairs.within, pairs.between))
+    return {
+        "orthogonality/o_within": _masked_mean(pairs.overlaps, pairs.within),
+        "orthogonality/o_between": _masked_mean(pairs.overlaps, pairs.between),
+        "neighbourhood/d_within": d_within,
+        "neighbourhood/d_between": d_between,
+        "neighbourhood/ratio": d_within / d_between if d_between > _SAME_COSINE else math.nan,
+        "neighbourhood/antipodal_share": _masked_mean(below_zero, pairs.within),
+        "simo/similarity_within": _masked_mean(similarity, pairs.within),
+        "simo/similarity_between": _masked_mean(similarity, pairs.between),
+    }
+
+
+def _subspace_metrics(vectors: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
+    overlaps, chances = subspace_overlaps(vectors, labels, num_classes)
+    if not len(overlaps):
+        return {}
+    overlap, chance = float(overlaps.mean()), float(chances.mean())
+    return {
+        "neighbourhood/subspace_overlap": overlap,
+        "neighbourhood/subspace_overlap_chance": chance,
+        "neighbourhood/subspace_overlap_normalized": (overlap - chance) / (1 - chance),
+    }
+
+
+def _collapse_metrics(vectors: Tensor) -> dict[str, float]:
+    singular_values = torch.linalg.svdvals(vectors)
+    largest = min(vectors.shape)
+    measures: dict[str, Callable[[Tensor], float]] = {
+        "collapse/effective_rank": effective_rank,
+        "collapse/participation_ratio": participation_ratio,
+    }
+    values = {name: measure(singular_values) for name, measure in measures.items()}
+    return values | {f"{name}_share": value / largest for name, value in values.items()}
+
+
+def _principal_directions(
+    vectors: Tensor, labels: Tensor, num_classes: int, rank: int
+) -> tuple[Tensor, Tensor]:
+    """Top directions (C, d, r) of each class, and how many of them are real, (C,)."""
+    groups = _padded_by_class(vectors, labels, num_classes)
+    _, singular_values, directions = torch.linalg.svd(groups, full_matrices=False)
+    largest = max(min(rank, directions.shape[1], vectors.shape[1] - 1), 0)
+    real = singular_values > 1e-6 * singular_values[:, :1]
+    return directions[:, :largest].mT, real[:, :largest].sum(dim=1)
+
+
+def _padded_by_class(vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """(C, largest class, d), short classes filled with zero rows, which add no direction."""
+    order = labels.argsort(stable=True)
+    counts = labels.bincount(minlength=num_classes)
+    starts = counts.cumsum(0) - counts
+    place = torch.arange(len(labels)) - starts[labels[order]]
+    groups = vectors.new_zeros(num_classes, int(counts.amax()), vectors.shape[1])
+    groups[labels[order], place] = vectors[order]
+    return groups
+
+
+def _cosines_of_pairs(means: Tensor) -> Tensor:
+    """``u_a . u_b`` for a < b over the classes that have a mean, flat."""
+    means = means[~means.isnan().any(dim=1)]
+    first, second = torch.triu_indices(len(means), len(means), offset=1).unbind()
+    return (means @ means.T).clamp(-1, 1)[first, second]
+
+
+def _distance_and_overlap(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """``d_ij`` and ``o_ij``, each (n, n), of vectors with norm 1 or 0."""
+    products = vectors @ vectors.T
+    squares = vectors.square().sum(dim=1)
+    distances = (squares.unsqueeze(0) + squares.unsqueeze(1) - 2 * products).clamp(min=0)
+    return distances, products.square()
+
+
+def _simo_similarity(distances: Tensor, overlaps: Tensor, epsilon: float) -> Tensor:
+    return (epsilon * overlaps / (epsilon + distances)).clamp(max=1)
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> float:
+    return float((values * mask).sum() / mask.sum())
+
+
+def _at_least_float32(embeddings: Tensor) -> Tensor:
+    return embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))
+
+
+def _check(embeddings: Tensor, labels: Tensor) -> None:
+    _check_shapes(embeddings, labels)
+    if not embeddings.numel():
+        raise ValueError(f"no embeddings: the shape is {tuple(embeddings.shape)}")
+    broken = int((~embeddings.isfinite()).any(dim=1).sum())
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(embeddings)} embeddings contain NaN or infinite values: they have "
+            "no geometry; look for a loss that diverged"
+        )
+
+
+def _check_epsilon(epsilon: float) -> None:
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be positive, got {epsilon}")
+
+
+def _check_shapes(embeddings: Tensor, labels: Tensor) -> None:
+    if embeddings.dim() != 2 or labels.dim() != 1 or len(embeddings) != len(labels):
+        raise ValueError(
+            "expected embeddings (N, d) and labels (N,), got "
+            f"{tuple(embeddings.shape)} and {tuple(labels.shape)}"
+        )
+
+
+def _check_counts(num_classes: int, dimension: int) -> None:
+    if num_classes < 2 or dimension < 1:
+        raise ValueError(
+            "a bound needs at least two classes and one dimension, got "
+            f"{num_classes} classes and {dimension} dimensions"
+        )
