@@ -27,7 +27,7 @@ class DataNotFoundError(DataError):
         how_to_get: str,
         remark: str = "",
     ) -> None:
-        folders = ", ".join(str(folder) for folder in looked_in)
+        folders = ", ".join(str(folder.absolute()) for folder in looked_in)
         super().__init__(
             f"{name}: not found. Looked for {looked_for} in: {folders}."
             + (f" {remark}" if remark else "")

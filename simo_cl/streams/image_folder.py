@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
+from simo_cl.streams.image_decoding import decode_rgb
 
 HOW_TO_GET = (
     "Put images of one size, height equal to width, into train/<class>/ and test/<class>/ below "
@@ -96,12 +97,9 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _decode(file: Path) -> np.ndarray:
-    from PIL import Image
-
     try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError) as error:
+        return decode_rgb(file)
+    except ValueError as error:
         raise DataBrokenError(f"{file}: not a readable image ({error}).") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +45,7 @@ class MNISTSource:
 
     def find(self, root: Path) -> tuple[str, str]:
         folder = self._folder(root)
+        self._read(folder, train=False)
         return str(folder / self.class_name / "raw"), "as torchvision downloads it"
 
     def fetch(self, root: Path) -> Path:
@@ -71,7 +71,7 @@ class MNISTSource:
         try:
             return getattr(torchvision.datasets, self.class_name)(str(folder), train=train)
         # torchvision asserts while it reads a file whose header is wrong.
-        except (OSError, RuntimeError, ValueError, AssertionError, gzip.BadGzipFile) as error:
+        except (OSError, RuntimeError, ValueError, LookupError, AssertionError) as error:
             raise DataBrokenError(
                 f"{folder / self.class_name / 'raw'}: {self.title} is incomplete or damaged "
                 f"({error or type(error).__name__}). Delete the folder and run: {self.how_to_get}"

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from simo_cl.streams.data_set import DataBrokenError, Images
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from simo_cl.streams.image_decoding import decode_rgb
 
 IMAGE_COLUMN = "img"
 
 
 def parquet_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split ("train" or "test"), in order."""
-    return sorted(folder.glob(f"{split}*.parquet"))
+    """The files of a split ("train" or "test"), in order.
+
+    Raises:
+        DataBrokenError: hubs name parts `train-00000-of-00002.parquet`, and one is missing.
+    """
+    files = sorted(folder.glob(f"{split}*.parquet"))
+    numbered = [match for file in files if (match := re.search(r"-of-(\d+)$", file.stem))]
+    if numbered and len(files) != int(numbered[0][1]):
+        raise DataBrokenError(
+            f"{folder}: {len(files)} of the {int(numbered[0][1])} files {split}*.parquet are there "
+            f"({', '.join(file.name for file in files)}). Copy all of them, and nothing else of "
+            "that name."
+        )
+    return files
 
 
 def columns(files: list[Path]) -> list[str]:
@@ -30,9 +43,17 @@ def columns(files: list[Path]) -> list[str]:
 
 
 def count_rows(files: list[Path]) -> int:
+    """Number of images, from the files' metadata."""
+    import pyarrow
     import pyarrow.parquet
 
-    return sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
+    count = 0
+    for file in files:
+        try:
+            count += pyarrow.parquet.read_metadata(file).num_rows
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from error
+    return count
 
 
 def is_jpeg(files: list[Path]) -> bool:
@@ -42,10 +63,9 @@ def is_jpeg(files: list[Path]) -> bool:
 
     try:
         rows = pyarrow.parquet.ParquetFile(files[0]).iter_batches(1, columns=[IMAGE_COLUMN])
-        first = next(rows)[IMAGE_COLUMN][0].as_py()["bytes"]
+        return next(rows)[IMAGE_COLUMN][0].as_py()["bytes"][:2] == b"\xff\xd8"
     except (pyarrow.ArrowException, OSError, StopIteration, TypeError, KeyError) as error:
         raise _unreadable(files[0], error) from error
-    return first[:2] == b"\xff\xd8"
 
 
 def read_images(files: list[Path], label_column: str, size: int) -> Images:
@@ -79,28 +99,22 @@ def _read_file(file: Path, label_column: str, size: int) -> Images:
         labels = torch.tensor(table[label_column].to_pylist(), dtype=torch.int64)
     except (pyarrow.ArrowException, OSError, TypeError) as error:
         raise _unreadable(file, error) from error
-    images = torch.empty((len(labels), 3, size, size), dtype=torch.uint8)
+    images = np.empty((len(labels), size, size, 3), dtype=np.uint8)
     for row, cell in enumerate(encoded):
         images[row] = _decode(cell.as_py(), size, file, row)
-    return Images(images, labels)
+    return Images(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
 
 
-def _decode(encoded: bytes, size: int, file: Path, row: int) -> Tensor:
-    import torch
-    from torchvision.io import ImageReadMode, decode_image
-
+def _decode(encoded: bytes, size: int, file: Path, row: int) -> np.ndarray:
     try:
-        # A copy into a bytearray, because torch warns about memory it must not write to.
-        image = decode_image(
-            torch.frombuffer(bytearray(encoded), dtype=torch.uint8), ImageReadMode.RGB
-        )
-    except (RuntimeError, TypeError, ValueError) as error:
+        image = decode_rgb(io.BytesIO(encoded))
+    except ValueError as error:
         raise DataBrokenError(
             f"{file}, row {row}: not a readable image ({error}). Copy the file again."
         ) from error
-    if image.shape != (3, size, size):
+    if image.shape != (size, size, 3):
         raise DataBrokenError(
-            f"{file}, row {row}: the image is {image.shape[2]}x{image.shape[1]}; expected "
+            f"{file}, row {row}: the image is {image.shape[1]}x{image.shape[0]}; expected "
             f"{size}x{size}. Is this another data set?"
         )
     return image
