@@ -64,12 +64,6 @@ def write_mean_artifacts(
     _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / "figures" / "accuracy_mean.png")
 
 
-def write_matrix(matrix: Array, file: Path) -> None:
-    """Writes a 1-D or 2-D array as CSV, one row a line."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    np.savetxt(file, matrix, fmt="%.6g", delimiter=",")
-
-
 def _read_arrays(run: RunFolder, problems: list[str]) -> dict[str, Array]:
     file = run.path / "arrays.npz"
     if not file.is_file():

@@ -136,20 +136,13 @@ class _Mirror:
         )  # fmt: skip
 
     def _experiment(self) -> str:
-        """The suite's experiment, made or taken out of the trash if need be."""
-        name = self.suite.name
-        known = self.client.get_experiment_by_name(name)
-        if known is None:
-            place = None
-            if store.is_own_store(self.suite.path, self.uri):
-                place = (self.suite.path / "mlartifacts").as_uri()
-            experiment_id = str(self.client.create_experiment(name, artifact_location=place))
-        else:
-            experiment_id = str(known.experiment_id)
-            if known.lifecycle_stage == "deleted":
-                self.client.restore_experiment(experiment_id)
+        place = None
+        if store.is_own_store(self.suite.path, self.uri):
+            place = (self.suite.path / "mlartifacts").as_uri()
+        experiment_id = store.experiment_id(self.client, self.suite.name, place)
         note = _description(self.suite)
-        if known is None or known.tags.get("mlflow.note.content") != note:
+        known = self.client.get_experiment(experiment_id)
+        if known.tags.get("mlflow.note.content") != note:
             self.client.set_experiment_tag(experiment_id, "mlflow.note.content", note)
         return experiment_id
 

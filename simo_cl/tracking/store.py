@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
 
-REQUEST_SECONDS = 5
+REQUEST_SECONDS = 10
 METRICS_PER_CALL = 1000
 PARAMETERS_PER_CALL = 100
 NAME_LENGTH = 250
@@ -40,7 +41,7 @@ def open_client(uri: str) -> MlflowClient:
     """A client whose store has answered; an SQLite file is made and brought up to date.
 
     Raises:
-        TrackingError: no answer within about ``2 * REQUEST_SECONDS``, or not an MLflow store.
+        TrackingError: no answer within ``REQUEST_SECONDS``, or not an MLflow store.
     """
     without_telemetry()
     from mlflow import MlflowClient
@@ -65,8 +66,7 @@ def quick_requests() -> Iterator[None]:
     """
     limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
     ours = {name: value for name, value in limits.items() if name not in os.environ}
     os.environ.update(ours)
@@ -92,12 +92,25 @@ def tracking_errors(uri: str) -> Iterator[None]:
         sqlalchemy.exc.SQLAlchemyError,
         OSError,
     ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TrackingError(
-            f"the MLflow store {uri} cannot be used: {reason[:500]}\n"
-            "Check that the server is running and that the address is right "
-            "(--tracking-uri or MLFLOW_TRACKING_URI), or leave both out to use a local SQLite file."
-        ) from error
+        raise TrackingError(_explanation(uri, error)) from error
+
+
+def experiment_id(client: MlflowClient, name: str, artifact_location: str | None = None) -> str:
+    """The experiment of that name, made or taken out of MLflow's trash if need be."""
+    from mlflow.exceptions import MlflowException
+
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifact_location))
+        except MlflowException:
+            # Another process may have made it just now.
+            known = client.get_experiment_by_name(name)
+            if known is None:
+                raise
+    if known.lifecycle_stage == "deleted":
+        client.restore_experiment(known.experiment_id)
+    return str(known.experiment_id)
 
 
 def log_all(
@@ -137,6 +150,22 @@ def accepted_name(name: str) -> str:
 
 def _sqlite(folder: Path) -> str:
     return f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}"
+
+
+def _explanation(uri: str, error: BaseException) -> str:
+    """What is wrong with a store, in one sentence, and what to do about it."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    if any(isinstance(link, (ConnectionError, TimeoutError, socket.gaierror)) for link in chain):
+        problem = f"the MLflow server {uri} does not answer ({chain[-1]})"
+    else:
+        text = str(error).strip() or type(error).__name__
+        problem = f"the MLflow store {uri} cannot be used: {text.splitlines()[0][:500]}"
+    return (
+        f"{problem}\nCheck that the server is running and that the address is right "
+        "(--tracking-uri or MLFLOW_TRACKING_URI), or leave both out to use a local SQLite file."
+    )
 
 
 @contextlib.contextmanager
