@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch.nn.functional import normalize
 # Cosines of float64 unit vectors closer than this are the same number: it decides ties between
 # neighbours and what counts as below 0, so that neither depends on the order of the samples.
 _SAME_COSINE = 1e-9
+_PAIRS_AT_ONCE = 2**17
 
 
 def geometry_metrics(
@@ -26,8 +26,8 @@ def geometry_metrics(
 ) -> dict[str, float]:
     """Every scalar geometry metric of one set of embeddings.
 
-    Computed once on the CPU in float64, whatever the device and precision of the input; time and
-    memory grow with N^2, so pass a bounded sample.
+    Computed on the CPU in float64, whatever the device and precision of the input. Time grows
+    with N^2, so pass a bounded sample; memory does not, pairs are taken in blocks.
 
     Args:
         embeddings: (N, d), any norm; rows are brought to unit norm here. Pass
@@ -49,10 +49,9 @@ def geometry_metrics(
     classes, labels = torch.unique(labels.detach().cpu(), return_inverse=True)
     num_classes = len(classes)
     means = class_mean_directions(vectors, labels, num_classes)
-    pairs = _pairs(vectors, labels)
     metrics = (
         _orthogonality_of_means(means)
-        | _means_over_pairs(pairs, epsilon)
+        | _means_over_pairs(vectors, labels, epsilon)
         | {"neighbourhood/knn_purity": knn_purity(vectors, labels)}
         | _subspace_metrics(vectors, labels, num_classes)
         | _collapse_metrics(vectors)
@@ -137,7 +136,7 @@ def simo_similarity(embeddings: Tensor, epsilon: float = 0.1) -> Tensor:
     """
     _check_epsilon(epsilon)
     vectors = normalize(_at_least_float32(embeddings), dim=1)
-    return _simo_similarity(*_distance_and_overlap(vectors), epsilon)
+    return _simo_similarity(*_distance_and_overlap(vectors, vectors), epsilon)
 
 
 def mean_abs_cos(means: Tensor) -> float:
@@ -195,14 +194,8 @@ def knn_purity(vectors: Tensor, labels: Tensor, k: int = 10) -> float:
     k = min(k, len(vectors) - 1)
     if k < 1:
         return math.nan
-    cosines = (vectors @ vectors.T).fill_diagonal_(-math.inf)
-    kth = cosines.topk(k, dim=1).values[:, -1:]
-    same = labels.unsqueeze(0) == labels.unsqueeze(1)
-    nearer = cosines > kth + _SAME_COSINE
-    tied = (cosines >= kth - _SAME_COSINE) & ~nearer
-    places_left = k - nearer.sum(dim=1)
-    tied_share = (tied & same).sum(dim=1).double() / tied.sum(dim=1)
-    return float(((nearer & same).sum(dim=1) + places_left * tied_share).mean() / k)
+    shares = [_neighbour_shares(vectors, labels, rows, k) for rows in _row_blocks(len(vectors))]
+    return float(torch.cat(shares).mean())
 
 
 def subspace_overlaps(
@@ -249,27 +242,6 @@ def participation_ratio(singular_values: Tensor) -> float:
     return float(squares.sum().square() / squares.square().sum())
 
 
-class _Pairs(NamedTuple):
-    """What the pair metrics need, each (N, N) or its mask."""
-
-    cosines: Tensor
-    distances: Tensor
-    overlaps: Tensor
-    within: Tensor
-    between: Tensor
-
-
-def _pairs(vectors: Tensor, labels: Tensor) -> _Pairs:
-    same = labels.unsqueeze(0) == labels.unsqueeze(1)
-    different = ~same
-    return _Pairs(
-        vectors @ vectors.T,
-        *_distance_and_overlap(vectors),
-        within=same.fill_diagonal_(False),
-        between=different,
-    )
-
-
 def _orthogonality_of_means(means: Tensor) -> dict[str, float]:
     num_means, dimension = int((~means[:, 0].isnan()).sum()), means.shape[1]
     if num_means < 2:
@@ -283,20 +255,60 @@ def _orthogonality_of_means(means: Tensor) -> dict[str, float]:
     }
 
 
-def _means_over_pairs(pairs: _Pairs, epsilon: float) -> dict[str, float]:
-    similarity = _simo_similarity(pairs.distances, pairs.overlaps, epsilon)
-    below_zero = (pairs.cosines < -_SAME_COSINE).double()
-    d_within, d_between = (_masked_mean(pairs.distances, m) for m in (pairs.within, pairs.between))
+def _means_over_pairs(vectors: Tensor, labels: Tensor, epsilon: float) -> dict[str, float]:
+    sums = torch.zeros(2, 5, dtype=vectors.dtype)
+    for rows in _row_blocks(len(vectors)):
+        sums += _sums_over_pairs(vectors, labels, rows, epsilon)
+    d, o, similarity, antipodal = (sums[:, 1:] / sums[:, :1]).unbind(dim=1)
+    ratio = d[0] / d[1] if d[1] > _SAME_COSINE else math.nan
     return {
-        "orthogonality/o_within": _masked_mean(pairs.overlaps, pairs.within),
-        "orthogonality/o_between": _masked_mean(pairs.overlaps, pairs.between),
-        "neighbourhood/d_within": d_within,
-        "neighbourhood/d_between": d_between,
-        "neighbourhood/ratio": d_within / d_between if d_between > _SAME_COSINE else math.nan,
-        "neighbourhood/antipodal_share": _masked_mean(below_zero, pairs.within),
-        "simo/similarity_within": _masked_mean(similarity, pairs.within),
-        "simo/similarity_between": _masked_mean(similarity, pairs.between),
+        "orthogonality/o_within": float(o[0]),
+        "orthogonality/o_between": float(o[1]),
+        "neighbourhood/d_within": float(d[0]),
+        "neighbourhood/d_between": float(d[1]),
+        "neighbourhood/ratio": float(ratio),
+        "neighbourhood/antipodal_share": float(antipodal[0]),
+        "simo/similarity_within": float(similarity[0]),
+        "simo/similarity_between": float(similarity[1]),
     }
+
+
+def _sums_over_pairs(vectors: Tensor, labels: Tensor, rows: Tensor, epsilon: float) -> Tensor:
+    """Number of pairs, d, o, SimO similarity and antipodal pairs of some rows with all others.
+
+    (2, 5): of same-class and of different-class pairs.
+    """
+    cosines = vectors[rows] @ vectors.T
+    distances, overlaps = _distance_and_overlap(vectors[rows], vectors)
+    same = labels[rows].unsqueeze(1) == labels
+    masks = torch.stack([same, ~same])
+    masks[0, torch.arange(len(rows)), rows] = False
+    quantities = (
+        torch.ones_like(cosines),
+        distances,
+        overlaps,
+        _simo_similarity(distances, overlaps, epsilon),
+        (cosines < -_SAME_COSINE).to(cosines),
+    )
+    return torch.stack([(masks * quantity).sum(dim=(1, 2)) for quantity in quantities], dim=1)
+
+
+def _neighbour_shares(vectors: Tensor, labels: Tensor, rows: Tensor, k: int) -> Tensor:
+    """Share of the k nearest others with the row's class, for some rows."""
+    cosines = vectors[rows] @ vectors.T
+    cosines[torch.arange(len(rows)), rows] = -math.inf
+    kth = cosines.topk(k, dim=1).values[:, -1:]
+    same = labels[rows].unsqueeze(1) == labels
+    nearer = cosines > kth + _SAME_COSINE
+    tied = (cosines >= kth - _SAME_COSINE) & ~nearer
+    places_left = k - nearer.sum(dim=1)
+    tied_share = (tied & same).sum(dim=1).double() / tied.sum(dim=1)
+    return ((nearer & same).sum(dim=1) + places_left * tied_share) / k
+
+
+def _row_blocks(num_rows: int) -> tuple[Tensor, ...]:
+    """Row numbers in blocks whose pairs with all rows fit into a processor's cache."""
+    return torch.arange(num_rows).split(max(1, _PAIRS_AT_ONCE // num_rows))
 
 
 def _subspace_metrics(vectors: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
@@ -351,20 +363,16 @@ def _cosines_of_pairs(means: Tensor) -> Tensor:
     return (means @ means.T).clamp(-1, 1)[first, second]
 
 
-def _distance_and_overlap(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """``d_ij`` and ``o_ij``, each (n, n), of vectors with norm 1 or 0."""
-    products = vectors @ vectors.T
-    squares = vectors.square().sum(dim=1)
-    distances = (squares.unsqueeze(0) + squares.unsqueeze(1) - 2 * products).clamp(min=0)
+def _distance_and_overlap(vectors: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """``d_ij`` and ``o_ij`` of all pairs of two sets of vectors with norm 1 or 0."""
+    products = vectors @ others.T
+    squares, other_squares = vectors.square().sum(dim=1), others.square().sum(dim=1)
+    distances = (squares.unsqueeze(1) + other_squares - 2 * products).clamp(min=0)
     return distances, products.square()
 
 
 def _simo_similarity(distances: Tensor, overlaps: Tensor, epsilon: float) -> Tensor:
     return (epsilon * overlaps / (epsilon + distances)).clamp(max=1)
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> float:
-    return float((values * mask).sum() / mask.sum())
 
 
 def _at_least_float32(embeddings: Tensor) -> Tensor:

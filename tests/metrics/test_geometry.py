@@ -153,6 +153,13 @@ class TestAgainstDoubleLoop:
                 slow.pop("neighbourhood/knn_purity")
             assert fast == pytest.approx(slow, abs=1e-9)
 
+    @pytest.mark.parametrize("pairs_at_once", [1, 100])
+    def test_in_blocks(self, monkeypatch, pairs_at_once):
+        embeddings, labels = sample(0, [9, 9, 2, 1], 5)
+        whole = geometry_metrics(embeddings, labels)
+        monkeypatch.setattr("simo_cl.metrics.geometry._PAIRS_AT_ONCE", pairs_at_once)
+        assert geometry_metrics(embeddings, labels) == pytest.approx(whole, abs=1e-12)
+
     @settings(max_examples=40, deadline=None)
     @given(
         seed=st.integers(0, 2**16),
