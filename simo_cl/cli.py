@@ -1,0 +1,393 @@
+"""The ``simo-cl`` command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+# The heavy libraries are imported inside the commands, so that --help answers at once.
+if TYPE_CHECKING:
+    from simo_cl.harness.plan import Run
+    from simo_cl.harness.settings import Suite
+
+app = typer.Typer(
+    help="Class-incremental benchmarks of the SimO loss and its rivals, on Avalanche.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Look for data sets, or download them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Where suites have their folders.")]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the data. Default: $SIMO_CL_DATA, or ./data."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, as training.epochs=1 or simo@epsilon=0.2. Repeatable."),
+]
+PluginsOption = Annotated[
+    Path | None,
+    typer.Option(help="A Python file that registers data sources or encoders of your own."),
+]
+StrategiesDirOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with strategy files. Default: strategies/ beside the suite's folder."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow store or server. Default: $MLFLOW_TRACKING_URI, or mlflow.db in the suite's "
+        "results."
+    ),
+]
+RESULTS = Path("results")
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    strategies: Annotated[str | None, typer.Option(help="Only these, comma-separated.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="These instead of the suite's: 0,1,2.")] = None,
+    device: DeviceOption = "auto",
+    data_root: DataRootOption = None,
+    overrides: SetOption = None,
+    results: ResultsOption = RESULTS,
+    tracking_uri: TrackingOption = None,
+    plugins: PluginsOption = None,
+    strategies_dir: StrategiesDirOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+) -> None:
+    """Run a suite: what is missing or unfinished of it. Then write its report."""
+    console = _console()
+    with _plain_errors():
+        _load_plugins(plugins)
+        content, planned, chosen = _plan(suite, overrides, strategies, seeds, strategies_dir)
+        from simo_cl.harness.environment import choose_device
+        from simo_cl.harness.execute_suite import (
+            MLflowView,
+            check_runs,
+            execute_runs,
+            write_plan,
+        )
+        from simo_cl.harness.preview import preview_table
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.run_folder import RunFolder
+        from simo_cl.streams import load_data
+
+        chosen_device = choose_device(device)
+        folder = results / content.name
+        data = load_data(content.data.name, data_root)
+        check_runs(chosen, data)
+        if dry_run:
+            console.print(preview_table(chosen, folder, data, chosen_device))
+            return
+        kept = [
+            r for r in planned if r in chosen or RunFolder(folder / r.folder).state != "missing"
+        ]
+        write_plan(folder, content, kept, command=_command(), data=data)
+        with SuiteProgress(console) as progress, _interruptible(console):
+            mlflow_view = MLflowView(folder, tracking_uri, progress.warn)
+            outcome = execute_runs(
+                chosen,
+                folder,
+                device=chosen_device,
+                data_root=data_root,
+                progress=progress,
+                after_each=mlflow_view.update,
+            )
+        _report(folder)
+        mlflow_view.update()
+    if mlflow_view.problem is not None:
+        console.print(
+            f"MLflow is not up to date: {mlflow_view.problem} The same command brings it up to "
+            "date once the server answers.",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+    for name, reason in outcome.failed.items():
+        console.print(f"Failed: {name}: {reason}", style="red", markup=False, soft_wrap=True)
+    if outcome.failed or mlflow_view.problem is not None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(suite: SuiteArgument, results: ResultsOption = RESULTS) -> None:
+    """Write tables, figures and the HTML page of a suite's finished runs."""
+    with _plain_errors():
+        _report(_suite_folder(suite, results))
+
+
+@app.command()
+def ui(
+    suite: SuiteArgument,
+    results: ResultsOption = RESULTS,
+    tracking_uri: TrackingOption = None,
+    port: Annotated[int, typer.Option(help="On the loopback address.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open MLflow's own UI on a suite, with its strategies compared."""
+    with _plain_errors():
+        from simo_cl.tracking.ui import serve_ui
+
+        folder = _suite_folder(suite, results)
+        serve_ui(folder, tracking_uri=tracking_uri, port=port, open_browser=browser)
+
+
+@app.command()
+def tune(
+    suite: SuiteArgument,
+    strategy: Annotated[str, typer.Option(help="Whose settings to choose.")],
+    trials: Annotated[int, typer.Option(min=1, help="Points of its search space to try.")],
+    device: DeviceOption = "auto",
+    data_root: DataRootOption = None,
+    overrides: SetOption = None,
+    results: ResultsOption = RESULTS,
+    plugins: PluginsOption = None,
+    strategies_dir: StrategiesDirOption = None,
+) -> None:
+    """Choose a strategy's settings on a tenth of the training images held out."""
+    console = _console()
+    with _plain_errors():
+        _load_plugins(plugins)
+        from simo_cl.harness.strategy_files import load_strategy, strategies_folder
+        from simo_cl.harness.suite_file import read_suite
+
+        content = read_suite(suite, overrides or ())
+        file = load_strategy(strategy, strategies_folder(suite, strategies_dir), str(suite))
+        from simo_cl.harness.environment import choose_device
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.tune import run_trials, trials_table, write_trials
+
+        folder = results / content.name / "tuning"
+        with SuiteProgress(console) as progress, _interruptible(console):
+            tried = run_trials(
+                content,
+                file,
+                trials,
+                folder,
+                device=choose_device(device),
+                data_root=data_root,
+                progress=progress,
+            )
+        path = folder / f"{strategy}.json"
+        write_trials(path, tried)
+    console.print(trials_table(tried))
+    console.print(f"Written to {path}.", markup=False)
+    if tried.best is None:
+        console.print("Every trial failed; see the logs in the run folders.", style="red")
+        raise typer.Exit(1)
+    console.print(f"The best, to put into the suite:\n  {tried.best_as_yaml()}", markup=False)
+
+
+@app.command("list")
+def list_(
+    suites: Annotated[Path, typer.Option(help="Folder with suite files.")] = Path("benchmarks"),
+    strategies_dir: StrategiesDirOption = None,
+) -> None:
+    """List the strategies, suites and data sources there are."""
+    with _plain_errors():
+        from rich.table import Table
+
+        from simo_cl.harness.strategy_files import (
+            strategies_folder,
+            strategy_names,
+            strategy_summary,
+        )
+        from simo_cl.harness.suite_file import read_suite
+        from simo_cl.streams import data_source_names
+
+        table = Table(title="Strategies", title_justify="left", show_header=False, box=None)
+        folder = strategies_folder(None, strategies_dir)
+        for name in strategy_names(folder):
+            table.add_row(name, strategy_summary(folder / f"{name}.py"))
+        _console().print(table)
+        table = Table(title="\nSuites", title_justify="left", show_header=False, box=None)
+        for path in sorted(suites.glob("*.yaml")):
+            table.add_row(str(path), " ".join(read_suite(path).description.split()))
+        _console().print(table)
+        _console().print("\nData sources:", ", ".join(data_source_names()))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write strategies/ and benchmarks/.")],
+) -> None:
+    """Write the shipped suites and strategies, to run and to change."""
+    with _plain_errors():
+        from simo_cl.harness.shipped import write_shipped
+
+        written = write_shipped(folder)
+    _console().print(
+        f"Wrote {len(written)} files below {folder}. Try:\n  cd {folder}\n"
+        "  simo-cl run benchmarks/quickstart.yaml",
+        markup=False,
+    )
+
+
+@data_app.command("check")
+def data_check(data_root: DataRootOption = None) -> None:
+    """Say which data sets are found, and where."""
+    from rich.table import Table
+
+    from simo_cl.streams import check_data
+
+    table = Table(title="Data sets")
+    for column in ("name", "found", "where", "detail"):
+        table.add_column(column, overflow="fold")
+    for status in check_data(data_root):
+        table.add_row(status.name, "yes" if status.found else "no", status.where, status.detail)
+    _console().print(table)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="cifar10, cifar100, mnist or fashion_mnist.")],
+    data_root: DataRootOption = None,
+) -> None:
+    """Download a data set with torchvision."""
+    with _plain_errors():
+        from simo_cl.streams import fetch_data
+
+        path = fetch_data(name, data_root)
+    _console().print(f"{name} is in {path}.", markup=False)
+
+
+def _plan(
+    suite: Path,
+    overrides: list[str] | None,
+    strategies: str | None,
+    seeds: str | None,
+    strategies_dir: Path | None,
+) -> tuple[Suite, list[Run], list[Run]]:
+    """The suite, all its runs, and those that were asked for."""
+    from simo_cl.harness.plan import plan_runs
+    from simo_cl.harness.strategy_files import strategies_folder
+    from simo_cl.harness.suite_file import SuiteError, nearest, read_suite
+
+    content = read_suite(suite, overrides or ())
+    names = strategies.split(",") if strategies else list(content.strategies)
+    for name in names:
+        if name not in content.strategies:
+            raise SuiteError(
+                f"--strategies: {suite} has no strategy {name!r}; it has "
+                f"{', '.join(content.strategies)}.{nearest(name, list(content.strategies))}"
+            )
+    wanted = _seeds(seeds) if seeds else content.seeds
+    everything = content.model_copy(
+        update={"seeds": (*content.seeds, *(s for s in wanted if s not in content.seeds))}
+    )
+    planned = plan_runs(everything, strategies_folder(suite, strategies_dir), str(suite))
+    chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
+    return content, planned, chosen
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = (-1,)
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds is {text!r}; give different whole numbers from 0 on, as 0,1,2")
+    return seeds
+
+
+def _suite_folder(suite: Path, results: Path) -> Path:
+    """The folder of a suite's results, for a suite file, the suite's name, or that folder."""
+    from simo_cl.harness.suite_file import SuiteError, read_suite
+
+    if (suite / "plan.json").is_file():
+        return suite
+    name = read_suite(suite).name if suite.is_file() else suite.name
+    folder = results / name
+    if not (folder / "plan.json").is_file():
+        there = sorted(path.parent.name for path in results.glob("*/plan.json"))
+        raise SuiteError(
+            f"no results of {str(suite)!r} in {folder}; run `simo-cl run` first. Suites with "
+            f"results in {results}: {', '.join(there) or 'none'}"
+        )
+    return folder
+
+
+def _report(folder: Path) -> None:
+    from simo_cl.report import comparison_table, write_report
+
+    console = _console()
+    paths = write_report(folder)
+    console.print(comparison_table(folder))
+    console.print(
+        f"Report: {paths.page}\nCompare in MLflow: simo-cl ui {folder}", markup=False,
+        highlight=False, soft_wrap=True,
+    )
+
+
+def _load_plugins(path: Path | None) -> None:
+    if path is None:
+        return
+    import importlib.util
+
+    if not path.is_file():
+        raise ValueError(f"--plugins {path}: no such file")
+    spec = importlib.util.spec_from_file_location(f"simo_cl_plugins_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def _command() -> str:
+    return shlex.join(["simo-cl", *sys.argv[1:]])
+
+
+def _console():  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "110")))
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Prints the user's errors as a message; a traceback is for ours."""
+    from simo_cl.streams.data_set import DataError
+
+    # Avalanche imports a solver chooser on its way, which says that there is no solver; only GEM
+    # would need one.
+    warnings.filterwarnings("ignore", message="no QP solver found")
+    try:
+        yield
+    except (DataError, ValueError, FileExistsError) as error:
+        _fail(str(error))
+    except Exception as error:
+        from simo_cl.report import ReportError
+
+        if isinstance(error, ReportError):
+            _fail(str(error))
+        raise
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def _interruptible(console) -> Iterator[None]:  # type: ignore[no-untyped-def]
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(
+            "\nInterrupted. What is finished is kept; the same command goes on from there."
+        )
+        raise typer.Exit(130) from None

@@ -1,0 +1,1 @@
+"""A suite: read it, plan its runs, execute them."""

@@ -1,0 +1,120 @@
+"""Features and embeddings of images, from a model in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from avalanche.training.plugins import SupervisedPlugin
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from simo_cl.feature_hook import FeatureHook
+
+
+@dataclass
+class Embedded:
+    """Of N images, in the order in which they came, on the CPU.
+
+    Attributes:
+        spaces: ``"features"`` (N, F), and ``"embedding"`` (N, d) where the model has a head.
+        labels: (N,).
+    """
+
+    spaces: dict[str, Tensor]
+    labels: Tensor
+
+    def first_per_class(self, classes: Sequence[int], samples_per_class: int) -> Embedded:
+        """The first samples of each of the given classes, class by class."""
+        rows = [(self.labels == c).nonzero().flatten()[:samples_per_class] for c in classes]
+        chosen = torch.cat(rows)
+        spaces = {space: points[chosen] for space, points in self.spaces.items()}
+        return Embedded(spaces, self.labels[chosen])
+
+
+class EvaluationRecorder(SupervisedPlugin):
+    """Keeps what the model makes of every image of an evaluation.
+
+    Args:
+        layers: name of a space to the name of the submodule that gives it.
+    """
+
+    def __init__(self, layers: dict[str, str]) -> None:
+        super().__init__()
+        self._hooks = {space: FeatureHook(layer) for space, layer in layers.items()}
+
+    def before_eval(self, strategy: Any, **kwargs: Any) -> None:
+        self._spaces: dict[str, list[Tensor]] = {space: [] for space in self._hooks}
+        self._labels: list[Tensor] = []
+        self._predictions: list[Tensor] = []
+
+    def before_eval_forward(self, strategy: Any, **kwargs: Any) -> None:
+        for hook in self._hooks.values():
+            hook.attach(strategy.model)
+
+    def after_eval_forward(self, strategy: Any, **kwargs: Any) -> None:
+        for space, hook in self._hooks.items():
+            hook.detach()
+            if hook.features is None:
+                raise RuntimeError(
+                    f"the evaluation did not go through layer {hook.layer!r}; set FEATURE_LAYER in "
+                    "the strategy's file to the submodule that turns images into features"
+                )
+            self._spaces[space].append(hook.features.float())
+        self._labels.append(strategy.mb_y)
+        self._predictions.append(strategy.mb_output.argmax(dim=1))
+
+    def take(self) -> tuple[Embedded, Tensor]:
+        """What the last evaluation gave, with the predicted classes (N,); it is kept no longer."""
+        embedded = _joined(self._spaces, self._labels)
+        predictions = torch.cat(self._predictions).cpu()
+        self._spaces, self._labels, self._predictions = {}, [], []
+        return embedded, predictions
+
+
+@torch.no_grad()
+def embed(
+    model: nn.Module, dataset: Any, layers: dict[str, str], batch_size: int, device: torch.device
+) -> Embedded:
+    """Embeds a data set.
+
+    Args:
+        model: evaluated, and left in the mode it was in.
+        dataset: items (image, label, ...), with evaluation transforms.
+        layers: name of a space to the name of the submodule that gives it: ``"features"`` from
+            images, ``"embedding"`` from features.
+        batch_size: images a forward pass.
+        device: of the model.
+    """
+    parts: dict[str, list[Tensor]] = {space: [] for space in layers}
+    all_labels = []
+    loader = DataLoader(
+        dataset, batch_size=batch_size, collate_fn=getattr(dataset, "collate_fn", None)
+    )
+    with _evaluating(model):
+        for images, labels, *_ in loader:
+            points = images.to(device)
+            for space, layer in layers.items():
+                points = model.get_submodule(layer)(points)
+                parts[space].append(points.float())
+            all_labels.append(labels)
+    return _joined(parts, all_labels)
+
+
+def _joined(spaces: dict[str, list[Tensor]], labels: list[Tensor]) -> Embedded:
+    joined = {space: torch.cat(parts).cpu() for space, parts in spaces.items()}
+    return Embedded(joined, torch.cat(labels).cpu())
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

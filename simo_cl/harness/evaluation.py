@@ -1,0 +1,258 @@
+"""What is measured after each experience, the same for every strategy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simo_cl.harness.embed import Embedded, EvaluationRecorder, embed
+from simo_cl.harness.settings import EvaluationSettings
+from simo_cl.harness.strategy_files import StrategyFile
+from simo_cl.metrics.continual import (
+    confusion_matrix,
+    continual_metrics,
+    forward_transfer,
+    new_class_accuracy,
+    old_class_accuracy,
+)
+from simo_cl.metrics.geometry import (
+    centred,
+    class_mean_cosines,
+    class_mean_directions,
+    drift,
+    geometry_metrics,
+    simo_similarity,
+)
+from simo_cl.metrics.readouts import knn, linear_probe, nearest_class_mean
+
+Metrics = dict[str, float]
+
+
+class Evaluation:
+    """Evaluates a strategy after each experience.
+
+    Every read-out classifies the whole evaluation stream from one pass over it:
+
+    - ``own``: the strategy's own classifier, and what is reported;
+    - ``ncm_memory``: nearest class mean of the features, means from the strategy's memory
+      (fine-tuning: from the current experience; joint training: from a class-balanced sample as
+      large as the memory);
+    - ``ncm_oracle``, ``linear_probe``, ``knn``: fitted on the same bounded sample of training
+      images of all seen classes for all strategies. Diagnostics: no strategy may keep that sample.
+
+    Args:
+        benchmark: from :func:`simo_cl.class_incremental`.
+        strategy: an Avalanche strategy.
+        file: that built it.
+        settings: of the evaluation.
+        memory_size: of the suite.
+        evaluate_on: ``"test"`` or ``"validation"``.
+    """
+
+    def __init__(
+        self,
+        benchmark: Any,
+        strategy: Any,
+        file: StrategyFile,
+        settings: EvaluationSettings,
+        memory_size: int,
+        evaluate_on: str,
+    ) -> None:
+        self._strategy = strategy
+        self._file = file
+        self._settings = settings
+        self._memory_size = memory_size
+        self._train_stream = benchmark.train_stream
+        self._stream = benchmark.test_stream if evaluate_on == "test" else benchmark.valid_stream
+        self._num_classes = benchmark.n_classes
+        self._layers = {"features": file.feature_layer}
+        if hasattr(strategy.model, "head"):
+            self._layers["embedding"] = "head"
+        self._recorder = EvaluationRecorder(self._layers)
+        strategy.plugins.append(self._recorder)
+        self._classes = [
+            sorted({int(y) for y in experience.dataset.targets}) for experience in self._stream
+        ]
+        self._accuracies: dict[str, list[list[float]]] = defaultdict(list)
+        self._confusions: list[NDArray[np.int64]] = []
+        self._matrices: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        self._directions_when_learnt: dict[str, Tensor] = {}
+        self._knn_initial: list[float] = []
+        self._knn_of_all: list[list[float]] = []
+        self.sample: dict[str, Embedded] = {}
+
+    def before_training(self) -> None:
+        """Measures the untrained encoder's k-NN, to which forward transfer is relative."""
+        reference = self._oracle_sample()
+        strategy = self._strategy
+        for experience in self._stream:
+            recorded = embed(
+                strategy.model,
+                experience.dataset,
+                self._layers,
+                self._settings.batch_size,
+                strategy.device,
+            )
+            predictions = knn(*_points(reference), recorded.spaces["features"])
+            self._knn_initial.append(_accuracy(predictions, recorded.labels))
+
+    def after_experience(self, experience: Any) -> Metrics:
+        """Evaluates, after training on ``experience``; metrics as docs/metrics.md names them."""
+        self._strategy.eval(self._stream)
+        recorded, predictions = self._recorder.take()
+        seen = sorted(experience.classes_seen_so_far)
+        sample_of_all = self._oracle_sample()
+        count = self._settings.samples_per_class
+        oracle = sample_of_all.first_per_class(seen, count)
+        memory = self._memory_sample(experience)
+        metrics = self._accuracy_metrics(recorded, predictions, oracle, memory)
+        metrics |= self._forward_transfer(recorded, sample_of_all)
+        confusion = confusion_matrix(recorded.labels, predictions, self._num_classes)
+        self._confusions.append(confusion)
+        new = sorted(experience.classes_in_this_experience)
+        old = [c for c in seen if c not in new]
+        metrics["new_class_accuracy"] = new_class_accuracy(confusion, new)
+        if old:
+            metrics["old_class_accuracy"] = old_class_accuracy(confusion, old)
+        sample = recorded.first_per_class(seen, count)
+        self.sample = {"test": sample, "train": oracle}
+        for space, points in sample.spaces.items():
+            metrics |= self._geometry(space, points, sample.labels)
+            metrics |= self._geometry(f"{space}_centred", centred(points), sample.labels)
+        return metrics
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The matrices so far, by their names in ``arrays.npz``."""
+        experience_of_class = np.full(self._num_classes, -1)
+        for index, classes in enumerate(self._classes):
+            experience_of_class[classes] = index
+        return {
+            **{f"accuracy/{name}": np.array(rows) for name, rows in self._accuracies.items()},
+            **{name: np.stack(matrices) for name, matrices in self._matrices.items()},
+            "confusion": np.stack(self._confusions),
+            "knn_initial": np.array(self._knn_initial),
+            "experience_of_class": experience_of_class,
+        }
+
+    def _accuracy_metrics(
+        self, recorded: Embedded, own: Tensor, oracle: Embedded, memory: Embedded
+    ) -> Metrics:
+        features = recorded.spaces["features"]
+        predictions = {
+            "own": own.numpy(),
+            "ncm_memory": nearest_class_mean(*_points(memory), features),
+            "ncm_oracle": nearest_class_mean(*_points(oracle), features),
+            "linear_probe": linear_probe(*_points(oracle), features),
+            "knn": knn(*_points(oracle), features),
+        }
+        metrics: Metrics = {}
+        for name, predicted in predictions.items():
+            rows = self._accuracies[name]
+            rows.append(self._by_experience(predicted, recorded.labels))
+            prefix = "" if name == "own" else f"{name}/"
+            values = continual_metrics(rows, joint=self._file.joint)
+            metrics |= {prefix + key: value for key, value in values.items()}
+        return metrics
+
+    def _by_experience(self, predictions: NDArray[Any], labels: Tensor) -> list[float]:
+        parts = [np.isin(labels.numpy(), classes) for classes in self._classes]
+        return [_accuracy(predictions[part], labels[part]) for part in parts]
+
+    def _forward_transfer(self, recorded: Embedded, sample_of_all: Embedded) -> Metrics:
+        """Here alone the k-NN knows the classes to come; the read-out ``knn`` does not."""
+        if self._file.joint:
+            return {}
+        predictions = knn(*_points(sample_of_all), recorded.spaces["features"])
+        self._knn_of_all.append(self._by_experience(predictions, recorded.labels))
+        if len(self._knn_of_all) < 2:
+            return {}
+        return {"forward_transfer": forward_transfer(self._knn_of_all, self._knn_initial)}
+
+    def _geometry(self, space: str, points: Tensor, labels: Tensor) -> Metrics:
+        metrics = geometry_metrics(points, labels)
+        directions = class_mean_directions(points, labels, self._num_classes)
+        learnt = self._directions_when_learnt.get(space)
+        if learnt is None:
+            self._directions_when_learnt[space] = directions
+        else:
+            metrics["drift/class_mean"] = drift(directions, learnt)
+            first_time = learnt.isnan()
+            learnt[first_time] = directions[first_time]
+        has_mean = ~directions.isnan().any(dim=1)
+        similarity = torch.full((self._num_classes, self._num_classes), torch.nan)
+        similarity[has_mean.nonzero(), has_mean.nonzero().T] = simo_similarity(
+            directions[has_mean]
+        )
+        cosines = class_mean_cosines(points, labels, self._num_classes)
+        self._matrices[f"class_mean_cos/{space}"].append(cosines.numpy())
+        self._matrices[f"simo_similarity/{space}"].append(similarity.numpy())
+        return {f"{space}/{name}": value for name, value in metrics.items()}
+
+    def _oracle_sample(self) -> Embedded:
+        """Training images of all classes, those to come included."""
+        count = self._settings.samples_per_class
+        return self._embed(
+            [_first_per_class(experience.dataset, count).eval() for experience in self._train_stream]
+        )
+
+    def _memory_sample(self, experience: Any) -> Embedded:
+        if hasattr(self._file.module, "memory"):
+            return self._embed([self._file.module.memory(self._strategy)])
+        buffer = _buffer(self._strategy)
+        if buffer is not None and len(buffer):
+            return self._embed([buffer.eval()])
+        dataset = experience.dataset
+        if self._file.joint:
+            per_class = self._memory_size // len(experience.classes_in_this_experience)
+            dataset = _first_per_class(dataset, max(1, per_class))
+        return self._embed([dataset.eval()])
+
+    def _embed(self, datasets: list[Any]) -> Embedded:
+        parts = [
+            embed(
+                self._strategy.model,
+                dataset,
+                self._layers,
+                self._settings.batch_size,
+                self._strategy.device,
+            )
+            for dataset in datasets
+        ]
+        return Embedded(
+            {space: torch.cat([part.spaces[space] for part in parts]) for space in self._layers},
+            torch.cat([part.labels for part in parts]),
+        )
+
+
+def _points(embedded: Embedded) -> tuple[Tensor, Tensor]:
+    return embedded.spaces["features"], embedded.labels
+
+
+def _accuracy(predictions: NDArray[Any], labels: Tensor) -> float:
+    return float(np.mean(np.asarray(predictions) == labels.numpy()))
+
+
+def _buffer(strategy: Any) -> Any | None:
+    """The replay memory of Avalanche's strategies and plugins, wherever it is kept."""
+    for owner in (strategy, *strategy.plugins):
+        policy = getattr(owner, "storage_policy", None)
+        if policy is not None:
+            return policy.buffer
+    return None
+
+
+def _first_per_class(dataset: Any, samples_per_class: int) -> Any:
+    """The first samples of each class, as a data set. Which come first was drawn with the data
+    set's split, not by the strategy."""
+    labels = np.array([int(label) for label in dataset.targets])
+    indices = [
+        int(index)
+        for c in np.unique(labels)
+        for index in np.flatnonzero(labels == c)[:samples_per_class]
+    ]
+    return dataset.subset(indices)

@@ -1,0 +1,98 @@
+"""Tell the user how a suite is getting on: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from simo_cl.harness.plan import Run
+
+
+class SuiteProgress:
+    """A context in which a suite runs.
+
+    Args:
+        console: to print to; a bar for the suite and one for the current run if it is a terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._suite: TaskID | None = None
+        self._run: TaskID | None = None
+        self._total = 0
+        self._index = 0
+        self._started = 0.0
+
+    def __enter__(self) -> SuiteProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, unfinished: Sequence[Run], skipped: Sequence[Run]) -> None:
+        if skipped:
+            self._print(f"{len(skipped)} runs are finished already and are not run again.")
+        self._total = len(unfinished)
+        self._suite = self._bars.add_task("all runs", total=self._total)
+
+    def run_begins(self, run: Run) -> None:
+        self._index += 1
+        self._started = time.monotonic()
+        self._run = self._bars.add_task(run.name, total=None)
+        if not self._console.is_terminal:
+            self._print(f"[{self._index}/{self._total}] {run.name} ...")
+
+    def step(self, taken: int, total: int) -> None:
+        if self._run is not None:
+            self._bars.update(self._run, completed=taken, total=total)
+
+    def run_ends(self, run: Run, metrics: dict[str, float]) -> None:
+        accuracy = metrics["average_accuracy"]
+        self._end(run, f"average accuracy {accuracy:.4f}")
+
+    def run_failed(self, run: Run, reason: str) -> None:
+        self._end(run, f"FAILED: {reason}")
+
+    def warn(self, message: str) -> None:
+        self._print(f"Warning: {message}")
+
+    def _end(self, run: Run, outcome: str) -> None:
+        seconds = time.monotonic() - self._started
+        self._print(
+            f"[{self._index}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)"
+        )
+        if self._run is not None:
+            self._bars.remove_task(self._run)
+        if self._suite is not None:
+            self._bars.advance(self._suite)
+
+    def _print(self, message: str) -> None:
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,99 @@
+"""The folder of one run: the truth from which tables, pages and MLflow are made."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from simo_cl.harness.plan import Run
+
+
+class RunFolder:
+    """Writes and reads ``runs/<strategy>/seed<k>-<hash>/``; docs/run_folders.md has the format.
+
+    A file is written beside its place and moved there, so that a reader never sees half of one.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def state(self) -> str:
+        """``"missing"``, ``"running"`` (perhaps interrupted), ``"finished"`` or ``"failed"``."""
+        return str(self._status().get("state", "missing"))
+
+    def last_metrics(self) -> dict[str, float]:
+        """What was measured after the last experience."""
+        lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return dict(json.loads(lines[-1])["metrics"])
+
+    def start(self, run: Run, environment: dict[str, Any]) -> None:
+        """Begins anew; what an earlier attempt left is replaced."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in ("metrics.jsonl", "arrays.npz", "embeddings.npz"):
+            (self.path / name).unlink(missing_ok=True)
+        config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
+        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+        self._write_status("running", environment=environment, started=time.time())
+
+    def add_metrics(self, experience: int, metrics: dict[str, float]) -> None:
+        """Appends what was measured after an experience (0-based)."""
+        line = {"experience": experience, "time": time.time(), "metrics": metrics}
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Replaces ``<name>.npz``."""
+        temporary = self.path / f"{name}.partial.npz"
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        temporary.replace(self.path / f"{name}.npz")
+
+    def log(self, message: str) -> None:
+        """Adds a line with the time to ``log.txt``."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+    def finish(self) -> None:
+        self._write_status("finished", ended=time.time())
+
+    def fail(self, error: BaseException) -> None:
+        """Records why the run ended; what it had measured stays."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        trace = "".join(traceback.format_exception(error))
+        self.log(f"failed: {error!r}\n{trace}")
+        self._write_status(
+            "failed",
+            ended=time.time(),
+            error={"type": type(error).__name__, "message": str(error), "traceback": trace},
+        )
+
+    def _status(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / "status.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+    def _write_status(self, state: str, **changes: Any) -> None:
+        before = {"started": None, "ended": None, "error": None, "environment": {}}
+        if state != "running":
+            before |= self._status()
+        status = {**before, **changes, "state": state}
+        self._write("status.json", json.dumps(status, indent=1).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        temporary = self.path / f"{name}.partial"
+        temporary.write_bytes(content)
+        temporary.replace(self.path / name)

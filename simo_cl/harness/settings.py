@@ -1,0 +1,141 @@
+"""The settings of a suite and of one run, as pydantic models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Strict = ConfigDict(extra="forbid", frozen=True, strict=True)
+PositiveInt = Annotated[int, Field(ge=1)]
+# A whole number is a fine value for a setting that may have a fraction.
+Number = Annotated[float, Field(strict=False)]
+
+
+class DataSettings(BaseModel):
+    """Which data set; its folder is given on the command line, since it differs by machine."""
+
+    model_config = Strict
+    name: str = Field("digits", description="a data source: see `simo-cl data check`")
+
+
+class StreamSettings(BaseModel):
+    """How the classes come."""
+
+    model_config = Strict
+    experiences: PositiveInt = Field(5, description="the remainder of the classes is in the last")
+    class_order: Literal["natural", "seeded"] | tuple[int, ...] = Field(
+        "natural", description="as the data set numbers them, shuffled by the seed, or a list"
+    )
+    validation: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the training images held out"
+    )
+    evaluate_on: Literal["test", "validation"] = "test"
+
+    @field_validator("class_order", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class ModelSettings(BaseModel):
+    """The encoder, the same for all strategies, with the same initial weights by seed."""
+
+    model_config = Strict
+    encoder: str = "slim_resnet18"
+    width: PositiveInt = 20
+    norm: Literal["batch", "group"] = "batch"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class TrainingSettings(BaseModel):
+    """The budget and the optimizer, the same for all strategies."""
+
+    model_config = Strict
+    batch_size: Annotated[int, Field(ge=4)] = Field(
+        64, description="images forwarded a step, views and memory counted"
+    )
+    new_share: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        0.5, description="the current classes' share of a batch once there is a memory"
+    )
+    epochs: Annotated[Number, Field(gt=0)] = Field(
+        1.0, description="images forwarded in an experience, over the experience's images"
+    )
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
+    schedule: Literal["constant", "cosine"] = "cosine"
+    augment: tuple[str, ...] = ()
+    threads: PositiveInt = Field(2, description="CPU threads of a run")
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class MemorySettings(BaseModel):
+    """The replay memory, the same size for all strategies that have one."""
+
+    model_config = Strict
+    size: PositiveInt = 1000
+
+
+class EvaluationSettings(BaseModel):
+    """What is measured after each experience."""
+
+    model_config = Strict
+    batch_size: PositiveInt = 500
+    samples_per_class: Annotated[int, Field(ge=2)] = Field(
+        100, description="images a class for geometry, oracle read-outs and stored embeddings"
+    )
+
+
+class StrategySettings(BaseModel):
+    """What every strategy file's ``Settings`` extends."""
+
+    model_config = Strict
+    lr: Annotated[Number, Field(gt=0)] = Field(0.05, description="peak learning rate")
+
+
+class CommonSettings(BaseModel):
+    """What all runs of a suite share."""
+
+    model_config = Strict
+    data: DataSettings = DataSettings()
+    stream: StreamSettings = StreamSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    memory: MemorySettings = MemorySettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+class Suite(CommonSettings):
+    """A suite file."""
+
+    name: str = Field("", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name")
+    description: str = ""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    control: str | None = Field(None, description="the strategy others are tested against")
+    strategies: dict[str, dict[str, Any]] = Field(min_length=1)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _nothing_is_no_settings(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {} if settings is None else settings for name, settings in value.items()}
+
+
+class RunSettings(CommonSettings):
+    """One run, resolved: everything that decides its result."""
+
+    strategy: str
+    seed: int
+    settings: dict[str, Any] = Field(description="the strategy's own, defaults filled in")

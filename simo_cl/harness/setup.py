@@ -1,0 +1,156 @@
+"""What a strategy file is given to build its strategy from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from simo_cl.harness.settings import RunSettings
+from simo_cl.models import (
+    Classifier,
+    EmbeddingModel,
+    Encoder,
+    Head,
+    ReadOut,
+    build_encoder,
+    projection_head,
+)
+from simo_cl.streams import DataSet
+from simo_cl.training.step_budget import ENDLESS_EPOCHS, StepBudget
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts that all strategies share: data shape, encoder, optimizer, sizes and budget.
+
+    Attributes:
+        run: the run's settings.
+        data: the data set, for the shape of its images and the number of its classes.
+        device: to train on.
+        steps: optimizer steps of each experience.
+        on_step: called after every optimizer step.
+    """
+
+    run: RunSettings
+    data: DataSet
+    device: torch.device
+    steps: list[int]
+    on_step: Callable[[int], None] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return self.data.num_classes
+
+    @property
+    def black(self) -> list[float]:
+        """The normalized value of a black pixel, by channel."""
+        return [-mean / std for mean, std in zip(self.data.mean, self.data.std, strict=True)]
+
+    @property
+    def seed(self) -> int:
+        return self.run.seed
+
+    @property
+    def memory_size(self) -> int:
+        return self.run.memory.size
+
+    @property
+    def batch_size(self) -> int:
+        """Images forwarded a step, views and memory counted."""
+        return self.run.training.batch_size
+
+    @property
+    def new_share(self) -> float:
+        return self.run.training.new_share
+
+    @property
+    def new_batch_size(self) -> int:
+        """Of ``batch_size``, the images of the current experience once there is a memory."""
+        return round(self.batch_size * self.new_share)
+
+    @property
+    def memory_batch_size(self) -> int:
+        return self.batch_size - self.new_batch_size
+
+    def encoder(self) -> Encoder:
+        """The encoder, with the same initial weights for every strategy of the same seed."""
+        model = self.run.model
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return build_encoder(
+                model.encoder,
+                channels=self.data.channels,
+                width=model.width,
+                norm=model.norm,
+                precision=model.precision,
+            )
+
+    def classifier(self) -> Classifier:
+        return Classifier(self.encoder(), self.num_classes)
+
+    def embedding_model(
+        self, head: Head, dimension: int, read_out: ReadOut = "features"
+    ) -> EmbeddingModel:
+        encoder = self.encoder()
+        projection = projection_head(head, encoder.num_features, dimension)
+        return EmbeddingModel(encoder, projection, self.num_classes, read_out)
+
+    def optimizer(self, model: nn.Module, lr: float) -> Optimizer:
+        training = self.run.training
+        if training.optimizer == "adamw":
+            return torch.optim.AdamW(
+                model.parameters(), lr=lr, weight_decay=training.weight_decay
+            )
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+        )
+
+    def budget(self, batch_sizes: tuple[int, int] | None = None) -> StepBudget:
+        """The plugin that ends each experience after its steps; every strategy needs it.
+
+        Args:
+            batch_sizes: see :class:`StepBudget`; ``separate_memory_batches`` for strategies that
+                read their memory beside their own loader.
+        """
+        return StepBudget(
+            self.steps,
+            schedule=self.run.training.schedule,
+            batch_sizes=batch_sizes,
+            on_step=self.on_step,
+        )
+
+    @property
+    def separate_memory_batches(self) -> tuple[int, int]:
+        """Sizes of the new data's batches: the whole batch first, its share once there is a
+        memory."""
+        return self.batch_size, self.new_batch_size
+
+    def arguments(self) -> dict[str, Any]:
+        """What every Avalanche strategy takes besides model, optimizer and plugins."""
+        from avalanche.logging import BaseLogger
+        from avalanche.training.plugins import EvaluationPlugin
+
+        return {
+            "train_epochs": ENDLESS_EPOCHS,
+            "eval_mb_size": self.run.evaluation.batch_size,
+            "device": self.device,
+            "evaluator": EvaluationPlugin(loggers=[BaseLogger()]),
+        }
+
+    def stock_arguments(self, model: nn.Module, lr: float) -> dict[str, Any]:
+        """:meth:`arguments` with model, optimizer and batch size, for Avalanche's own
+        strategies."""
+        return {
+            "model": model,
+            "optimizer": self.optimizer(model, lr),
+            "train_mb_size": self.batch_size,
+            **self.arguments(),
+        }

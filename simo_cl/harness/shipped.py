@@ -1,0 +1,40 @@
+"""The strategies and suites that come with simo-cl."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+FOLDERS = ("strategies", "benchmarks")
+
+
+def write_shipped(target: Path) -> list[Path]:
+    """Copies the shipped strategy files and suites into ``target/strategies`` and
+    ``target/benchmarks``.
+
+    Raises:
+        FileExistsError: one of them is there already; nothing is written then.
+    """
+    copies = [
+        (source, target / folder / source.name)
+        for folder in FOLDERS
+        for source in sorted(_folder(folder).iterdir())
+        if source.suffix in (".py", ".yaml") and source.name != "__init__.py"
+    ]
+    present = [str(copy) for _, copy in copies if copy.exists()]
+    if present:
+        raise FileExistsError(
+            f"{', '.join(present)}: there already; choose another folder, or remove what you do "
+            "not need"
+        )
+    for source, copy in copies:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    return [copy for _, copy in copies]
+
+
+def _folder(name: str) -> Path:
+    """In an installed package beside this module; in a checkout at its top."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "shipped" / name
+    return installed if installed.is_dir() else package.parent / name

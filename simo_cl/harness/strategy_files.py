@@ -1,0 +1,123 @@
+"""Find the strategy files, and load one."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from simo_cl.harness.settings import StrategySettings
+from simo_cl.harness.suite_file import SuiteError, explain_validation, nearest
+
+
+@dataclass(frozen=True)
+class StrategyFile:
+    """A strategy as its file gives it.
+
+    A file has a docstring, a class ``Settings`` that extends ``StrategySettings``, a
+    ``SEARCH_SPACE`` that maps settings to lists of values, and ``build(setup, settings)`` that
+    gives an Avalanche strategy. It may set ``JOINT = True`` (train on all classes at once),
+    ``FEATURE_LAYER`` (the submodule that gives the features; default "encoder") and define
+    ``memory(strategy)`` (its replay memory as a data set, where the strategy has no
+    ``storage_policy``).
+    """
+
+    name: str
+    path: Path
+    module: ModuleType
+
+    @property
+    def joint(self) -> bool:
+        return bool(getattr(self.module, "JOINT", False))
+
+    @property
+    def feature_layer(self) -> str:
+        return str(getattr(self.module, "FEATURE_LAYER", "encoder"))
+
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return dict(self.module.SEARCH_SPACE)
+
+    @property
+    def digest(self) -> str:
+        """Of the file's content."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def settings(self, given: dict[str, Any], where: str) -> StrategySettings:
+        """The strategy's settings with defaults filled in.
+
+        Raises:
+            SuiteError: names the key, what was given and what is allowed.
+        """
+        model: type[StrategySettings] = self.module.Settings
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            raise SuiteError(explain_validation(error, model, f"{where}: {self.name}: ")) from None
+
+
+def strategies_folder(suite: Path | None, given: Path | None) -> Path:
+    """The folder with the strategy files: the one given, the one beside the suite's folder, or
+    ``strategies`` in the working directory.
+
+    Raises:
+        SuiteError: there is none.
+    """
+    beside = [suite.resolve().parent.parent / "strategies"] if suite is not None else []
+    candidates = [given] if given is not None else [*beside, Path("strategies")]
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    looked = ", ".join(str(folder) for folder in candidates)
+    raise SuiteError(
+        f"no folder with strategy files (looked in {looked}); name one with --strategies-dir, or "
+        "write the shipped ones with `simo-cl init DIR`"
+    )
+
+
+def strategy_names(folder: Path) -> list[str]:
+    """Identifiers of the strategies in a folder: the names of its Python files."""
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def strategy_summary(path: Path) -> str:
+    """The first line of a strategy file's docstring, without importing the file."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
+    """Imports a strategy file.
+
+    Raises:
+        SuiteError: there is no such file, or it lacks what a strategy file must have.
+    """
+    names = strategy_names(folder)
+    prefix = f"{where}: " if where else ""
+    if name not in names:
+        raise SuiteError(
+            f"{prefix}no strategy {name!r} in {folder}; there are {', '.join(names)}."
+            f"{nearest(name, names)}"
+        )
+    path = folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"simo_cl_strategy_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # pydantic resolves a class's annotations through the module that sys.modules names.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SuiteError(f"{prefix}{path} cannot be imported: {error!r}") from error
+    missing = [part for part in ("Settings", "SEARCH_SPACE", "build") if not hasattr(module, part)]
+    if missing:
+        raise SuiteError(f"{prefix}{path} lacks {', '.join(missing)}; see docs/strategies.md")
+    return StrategyFile(name, path, module)

@@ -1,0 +1,169 @@
+"""Choose a strategy's settings on held-out training data."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.table import Table
+
+from simo_cl.harness.execute_suite import execute_runs
+from simo_cl.harness.plan import Run
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.settings import RunSettings, Suite
+from simo_cl.harness.strategy_files import StrategyFile
+
+TUNING_SEED = 1_000_000
+"""A seed that no table reports."""
+
+VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a search space and what it scored.
+
+    Attributes:
+        point: the settings tried.
+        average_accuracy: final, on the validation split; NaN if the run failed.
+    """
+
+    point: dict[str, Any]
+    average_accuracy: float
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What was tried for one strategy, best first."""
+
+    file: StrategyFile
+    budget: dict[str, Any]
+    ranked: list[Trial]
+
+    @property
+    def best(self) -> Trial | None:
+        first = self.ranked[0]
+        return None if math.isnan(first.average_accuracy) else first
+
+    def best_as_yaml(self) -> str:
+        """The line for a suite's ``strategies``."""
+        assert self.best is not None
+        point = yaml.safe_dump(self.best.point, default_flow_style=True, sort_keys=False)
+        return f"{self.file.name}: {point.strip()}"
+
+
+def run_trials(
+    suite: Suite,
+    file: StrategyFile,
+    trials: int,
+    folder: Path,
+    *,
+    device: torch.device,
+    data_root: Path | None,
+    progress: SuiteProgress,
+) -> Trials:
+    """Tries different points of the strategy's search space, drawn uniformly.
+
+    Each trains on nine tenths of the training images and is scored by its final average accuracy on
+    the last tenth, with a seed that no table reports. Trials that finished earlier are not run
+    again.
+
+    Args:
+        suite: gives all settings but the strategy's, and defaults for those not searched.
+        file: of the strategy.
+        trials: how many points.
+        folder: for the trials' run folders.
+        device, data_root, progress: as in :func:`execute_suite`.
+
+    Raises:
+        ValueError: fewer points than trials, or a suite that reports the tuning seed.
+    """
+    if TUNING_SEED in suite.seeds:
+        raise ValueError(f"seed {TUNING_SEED} is the tuning seed; a suite cannot report it")
+    points = _points(file.search_space)
+    if trials > len(points):
+        raise ValueError(
+            f"--trials is {trials}; the search space of {file.name!r} has {len(points)} points, so "
+            f"it must be from 1 to {len(points)}"
+        )
+    chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
+    runs = {index: _run(suite, file, points[index]) for index in sorted(chosen)}
+    execute_runs(
+        list(runs.values()), folder, device=device, data_root=data_root, progress=progress
+    )
+    tried = [Trial(points[index], _score(run, folder)) for index, run in runs.items()]
+    budget = next(iter(runs.values())).settings.model_dump(mode="json", exclude={"settings"})
+    tried.sort(key=lambda t: -math.inf if math.isnan(t.average_accuracy) else t.average_accuracy)
+    return Trials(file, budget, tried[::-1])
+
+
+def write_trials(path: Path, trials: Trials) -> None:
+    """Writes all trials with the search space and the settings that they share, as JSON."""
+    content = {
+        "strategy": trials.file.name,
+        "search_space": trials.file.search_space,
+        "trials": [
+            {
+                **trial.point,
+                "average_accuracy": None
+                if math.isnan(trial.average_accuracy)
+                else trial.average_accuracy,
+            }
+            for trial in trials.ranked
+        ],
+        "run": trials.budget,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def trials_table(trials: Trials) -> Table:
+    """The trials for the terminal, best first."""
+    table = Table(title=f"{trials.file.name}: average accuracy on the validation split")
+    names = list(trials.file.search_space)
+    for name in [*names, "average accuracy"]:
+        table.add_column(name, justify="right")
+    for trial in trials.ranked:
+        score = trial.average_accuracy
+        shown = "failed" if math.isnan(score) else f"{score:.4f}"
+        table.add_row(*(f"{trial.point[name]}" for name in names), shown)
+    return table
+
+
+def _score(run: Run, folder: Path) -> float:
+    run_folder = RunFolder(folder / run.folder)
+    if run_folder.state != "finished":
+        return math.nan
+    return run_folder.last_metrics()["average_accuracy"]
+
+
+def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+
+
+def _run(suite: Suite, file: StrategyFile, point: dict[str, Any]) -> Run:
+    given = {**suite.strategies.get(file.name, {}), **point}
+    stream = suite.stream.model_copy(
+        update={"validation": VALIDATION_SHARE, "evaluate_on": "validation"}
+    )
+    settings = RunSettings(
+        data=suite.data,
+        stream=stream,
+        model=suite.model,
+        training=suite.training,
+        memory=suite.memory,
+        evaluation=suite.evaluation,
+        strategy=file.name,
+        seed=TUNING_SEED,
+        settings=file.settings(given, "search space").model_dump(mode="json"),
+    )
+    variant = ",".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+                       for key, value in point.items())
+    return Run(settings, variant, file)

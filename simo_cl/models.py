@@ -1,0 +1,248 @@
+"""Encoders, projection heads, and the two models that strategies train: one that classifies, one
+that embeds."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Norm = Literal["batch", "group"]
+Precision = Literal["float32", "bfloat16"]
+Head = Literal["none", "linear", "mlp"]
+ReadOut = Literal["features", "embedding"]
+
+UNSEEN_CLASS_SCORE = -1e4
+"""Score of a class that has no mean yet: below every real one, and finite, because an infinite one
+turns losses and averages into NaN."""
+
+
+class Classifier(nn.Module):
+    """An encoder with one linear layer over all classes, those still to come included.
+
+    Args:
+        encoder: see :func:`build_encoder`.
+        num_classes: number of classes of the whole stream.
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.num_features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, H, W) to class scores (N, num_classes)."""
+        return self.classifier(self.encoder(images))
+
+
+class EmbeddingModel(nn.Module):
+    """An encoder with a projection head that embeds while it trains and classifies when evaluated.
+
+    In training mode it gives the embeddings that a contrastive loss wants, (N, d). In evaluation
+    mode it gives class scores (N, num_classes): minus the squared distance, in [-4, 0], of the
+    unit-norm features to each class's mean, and ``UNSEEN_CLASS_SCORE`` for a class without one.
+
+    Args:
+        encoder: see :func:`build_encoder`.
+        head: maps features (N, num_features) to embeddings; see :func:`projection_head`.
+        num_classes: number of classes of the whole stream.
+        read_out: the space in which class means are compared, ``"features"`` (the encoder's, as is
+            usual where a projection head is thrown away) or ``"embedding"``.
+    """
+
+    class_means: Tensor
+    has_mean: Tensor
+
+    def __init__(
+        self, encoder: Encoder, head: nn.Module, num_classes: int, read_out: ReadOut = "features"
+    ) -> None:
+        super().__init__()
+        if read_out not in ("features", "embedding"):
+            raise ValueError(f"read_out is {read_out!r}; it must be 'features' or 'embedding'")
+        self.encoder = encoder
+        self.head = head
+        self.read_out = read_out
+        with torch.no_grad():
+            width = head(torch.zeros(2, encoder.num_features)).shape[1]
+        dimension = encoder.num_features if read_out == "features" else width
+        self.register_buffer("class_means", torch.zeros(num_classes, dimension))
+        self.register_buffer("has_mean", torch.zeros(num_classes, dtype=torch.bool))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.encoder(images)
+        embeddings = self.head(features)
+        if self.training:
+            return embeddings
+        return self._scores(features if self.read_out == "features" else embeddings)
+
+    def set_class_means(self, points: Tensor, labels: Tensor) -> None:
+        """Replaces all class means by those of the given points.
+
+        Args:
+            points: (N, d) in the read-out space; their directions count, not their lengths.
+            labels: (N,), in ``range(num_classes)``.
+        """
+        num_classes = self.class_means.shape[0]
+        points = F.normalize(points.to(self.class_means), dim=1)
+        one_hot = F.one_hot(labels.to(points.device), num_classes).to(points)
+        counts = one_hot.sum(dim=0)
+        self.class_means = one_hot.T @ points / counts.clamp(min=1)[:, None]
+        self.has_mean = counts > 0
+
+    def _scores(self, points: Tensor) -> Tensor:
+        points = F.normalize(points, dim=1)
+        distances = torch.cdist(points, self.class_means, compute_mode="donot_use_mm_for_euclid_dist")
+        return torch.where(self.has_mean, -distances.square(), UNSEEN_CLASS_SCORE)
+
+
+class Encoder(nn.Module):
+    """A backbone that runs in the given precision and gives float32 features (N, num_features).
+
+    Autocast and the channels-last layout are applied here, inside the forward pass, because
+    strategies that replay or distil call the model themselves, outside any context around the
+    training loop.
+
+    Attributes:
+        images_forwarded: in training mode, by everybody who called the encoder.
+    """
+
+    def __init__(self, backbone: nn.Module, num_features: int, precision: Precision) -> None:
+        super().__init__()
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        self.num_features = num_features
+        self.precision = precision
+        self.images_forwarded = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.images_forwarded += len(images)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(
+            images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        ):
+            features = self.backbone(images)
+        return features.float()
+
+
+EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]
+"""(input channels, width, normalisation) to a backbone and its number of features."""
+
+_BUILDERS: dict[str, EncoderBuilder] = {}
+
+
+def register_encoder(name: str, build: EncoderBuilder) -> None:
+    """Makes an encoder of your own available to suites as ``model.encoder: name``.
+
+    Args:
+        name: must be new.
+        build: takes (input channels, width, "batch" or "group") and gives a module that maps images
+            (N, channels, H, W) to features (N, F), and F.
+    """
+    if name in _BUILDERS:
+        raise ValueError(f"there is an encoder {name!r} already; choose another name")
+    _BUILDERS[name] = build
+
+
+def encoder_names() -> list[str]:
+    """Names that :func:`build_encoder` knows."""
+    return sorted(_BUILDERS)
+
+
+def build_encoder(
+    name: str,
+    *,
+    channels: int = 3,
+    width: int = 20,
+    norm: Norm = "batch",
+    precision: Precision = "float32",
+) -> Encoder:
+    """Builds an encoder.
+
+    Args:
+        name: ``"slim_resnet18"`` (Lopez-Paz & Ranzato 2017, as in Avalanche; width 20),
+            ``"resnet18"`` (the CIFAR ResNet-18 of He et al. 2016; width 64), ``"small_cnn"`` for
+            8 x 8 digits (width 32), or one that you registered.
+        channels: of the images.
+        width: channels of the first stage.
+        norm: batch normalisation, or group normalisation with at most 8 groups.
+        precision: ``"bfloat16"`` runs the backbone under autocast.
+    """
+    if name not in _BUILDERS:
+        close = difflib.get_close_matches(name, _BUILDERS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no encoder {name!r}; there are {', '.join(encoder_names())}.{hint}")
+    backbone, num_features = _BUILDERS[name](channels, width, norm)
+    return Encoder(backbone, num_features, precision)
+
+
+def projection_head(kind: Head, num_features: int, dimension: int) -> nn.Module:
+    """Maps features to embeddings: not at all, by a linear map, or by an MLP with one hidden layer
+    as wide as the features (Khosla et al. 2020)."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "linear":
+        return nn.Linear(num_features, dimension)
+    if kind == "mlp":
+        return nn.Sequential(
+            nn.Linear(num_features, num_features),
+            nn.ReLU(inplace=True),
+            nn.Linear(num_features, dimension),
+        )
+    raise ValueError(f"head is {kind!r}; it must be 'none', 'linear' or 'mlp'")
+
+
+def _resnet18(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
+    from avalanche.models import SlimResNet18
+
+    stages = SlimResNet18(1, nf=width)
+    if channels != 3:
+        stages.conv1 = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
+    backbone = nn.Sequential(
+        stages.conv1,
+        stages.bn1,
+        nn.ReLU(inplace=True),
+        stages.layer1,
+        stages.layer2,
+        stages.layer3,
+        stages.layer4,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    return _with_norm(backbone, norm), 8 * width
+
+
+def _small_cnn(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
+    backbone = nn.Sequential(
+        nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+    )
+    return _with_norm(backbone, norm), 8 * width
+
+
+def _with_norm(backbone: nn.Module, norm: Norm) -> nn.Module:
+    if norm == "batch":
+        return backbone
+    if norm != "group":
+        raise ValueError(f"norm is {norm!r}; it must be 'batch' or 'group'")
+    for module in list(backbone.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                groups = math.gcd(child.num_features, 8)
+                setattr(module, name, nn.GroupNorm(groups, child.num_features))
+    return backbone
+
+
+register_encoder("slim_resnet18", _resnet18)
+register_encoder("resnet18", _resnet18)
+register_encoder("small_cnn", _small_cnn)

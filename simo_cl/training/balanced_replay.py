@@ -1,0 +1,72 @@
+"""Class-balanced batches from the current experience and a replay memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from avalanche.benchmarks.utils import concat_datasets
+from avalanche.training.plugins import SupervisedPlugin
+from avalanche.training.storage_policy import ClassBalancedBuffer
+from torch.utils.data import DataLoader
+
+from simo_cl.training.class_balanced_batches import ClassBalancedBatches
+
+
+class BalancedReplayPlugin(SupervisedPlugin):
+    """Makes a strategy train on :class:`ClassBalancedBatches`, and keeps the memory they need.
+
+    With a plain strategy it is class-balanced experience replay; inside
+    :class:`simo_cl.ContrastiveReplay` the same batches train a contrastive loss, so that the two
+    differ in the loss alone. The memory is Avalanche's class-balanced reservoir, filled after each
+    experience.
+
+    Args:
+        memory_size: samples kept, all classes together.
+        batch_size: images a batch, views counted.
+        new_share: the current classes' share of a batch once there is a memory, in (0, 1).
+        views: how often each sample stands in its batch, augmented anew each time.
+        seed: of the generator that draws the batches; the memory draws from torch's global one.
+    """
+
+    def __init__(
+        self,
+        memory_size: int,
+        batch_size: int,
+        *,
+        new_share: float = 0.5,
+        views: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.new_share = new_share
+        self.views = views
+        self.storage_policy = ClassBalancedBuffer(max_size=memory_size, adaptive_size=True)
+        self._generator = np.random.default_rng(seed)
+
+    def before_training_exp(self, strategy: Any, num_workers: int = 0, **kwargs: Any) -> None:
+        current, memory = strategy.adapted_dataset, self.storage_policy.buffer
+        batches = ClassBalancedBatches(
+            _labels(current),
+            _labels(memory),
+            batch_size=self.batch_size,
+            new_share=self.new_share,
+            views=self.views,
+            generator=self._generator,
+        )
+        dataset = concat_datasets([current, memory]) if len(memory) else current
+        strategy.dataloader = DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=getattr(dataset, "collate_fn", None),
+            pin_memory=strategy.device.type == "cuda",
+        )
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        self.storage_policy.post_adapt(strategy, strategy.experience)
+
+
+def _labels(dataset: Any) -> list[int]:
+    return [int(label) for label in dataset.targets] if len(dataset) else []

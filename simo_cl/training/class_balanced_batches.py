@@ -1,0 +1,130 @@
+"""Batches with equally many samples of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class ClassBalancedBatches(Sampler[list[int]]):
+    """Lists of sample indices, one list a batch, for a data loader's ``batch_sampler``.
+
+    A batch of ``batch_size`` images gives the share ``new_share`` to the classes of the current
+    experience and the rest to those of the memory (all of it to the current ones while there is no
+    memory). Within each part the classes get equally many samples, up to one; no class gets so few
+    that a pair is missing, so that with many classes they take turns. The samples of a class are
+    dealt like cards: each once before any comes again, which is drawing with replacement as soon as
+    a batch wants more than there are.
+
+    Args:
+        new_labels: labels of the current experience's samples, which have indices 0, 1, ...
+        old_labels: labels of the memory's samples, whose indices follow.
+        batch_size: images a batch, views counted.
+        new_share: the current classes' share of a batch, in (0, 1).
+        views: how often each sample stands in its batch, each time augmented anew.
+        generator: draws the samples.
+
+    Raises:
+        ValueError: a batch size that does not hold a pair for each part, a share outside (0, 1), or
+            no sample at all.
+    """
+
+    def __init__(
+        self,
+        new_labels: Sequence[int],
+        old_labels: Sequence[int],
+        *,
+        batch_size: int,
+        new_share: float,
+        views: int,
+        generator: np.random.Generator,
+    ) -> None:
+        if not 0 < new_share < 1:
+            raise ValueError(f"new_share is {new_share}; it must lie between 0 and 1")
+        if views < 1:
+            raise ValueError(f"views is {views}; it must be 1 or more")
+        if len(new_labels) == 0:
+            raise ValueError("the current experience has no sample")
+        samples = batch_size // views
+        new_samples = round(samples * new_share) if len(old_labels) else samples
+        self._per_class_at_least = max(1, 2 // views)
+        if min(new_samples, samples - new_samples or new_samples) < self._per_class_at_least:
+            raise ValueError(
+                f"a batch of {batch_size} images in {views} views leaves {new_samples} samples for "
+                f"the current classes and {samples - new_samples} for the memory's; each part needs "
+                f"at least {self._per_class_at_least}"
+            )
+        self._views = views
+        self._generator = generator
+        self._parts = [_Part(new_labels, 0, new_samples, self._per_class_at_least, generator)]
+        if len(old_labels):
+            offset = len(new_labels)
+            old_samples = samples - new_samples
+            self._parts.append(
+                _Part(old_labels, offset, old_samples, self._per_class_at_least, generator)
+            )
+        self._length = max(1, len(new_labels) // new_samples)
+
+    def __len__(self) -> int:
+        """Batches that show as many samples as the current experience has."""
+        return self._length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _ in range(self._length):
+            samples = [index for part in self._parts for index in part.draw()]
+            yield samples * self._views
+
+
+class _Part:
+    """One side of a batch, the current classes' or the memory's."""
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        offset: int,
+        size: int,
+        per_class_at_least: int,
+        generator: np.random.Generator,
+    ) -> None:
+        label_array = np.asarray(labels)
+        classes = np.unique(label_array)
+        self._size = size
+        self._class_deck = _Deck(classes, generator)
+        self._num_classes = min(len(classes), size // per_class_at_least)
+        self._decks = {
+            c: _Deck(np.flatnonzero(label_array == c) + offset, generator) for c in classes
+        }
+
+    def draw(self) -> list[int]:
+        classes = self._class_deck.deal(self._num_classes)
+        share, extra = divmod(self._size, self._num_classes)
+        counts = [share + (k < extra) for k in range(self._num_classes)]
+        return [
+            int(index)
+            for c, count in zip(classes, counts, strict=True)
+            for index in self._decks[c].deal(count)
+        ]
+
+
+class _Deck:
+    """Deals its cards in random order and shuffles again when all are dealt."""
+
+    def __init__(self, cards: np.ndarray, generator: np.random.Generator) -> None:
+        self._cards = cards
+        self._generator = generator
+        self._order = generator.permutation(cards)
+        self._next = 0
+
+    def deal(self, count: int) -> np.ndarray:
+        dealt = []
+        while count > 0:
+            if self._next == len(self._order):
+                self._order = self._generator.permutation(self._cards)
+                self._next = 0
+            hand = self._order[self._next : self._next + count]
+            self._next += len(hand)
+            count -= len(hand)
+            dealt.append(hand)
+        return np.concatenate(dealt)

@@ -1,0 +1,181 @@
+"""A strategy that trains an embedding with any contrastive loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from avalanche.benchmarks.utils import concat_datasets
+from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins.evaluation import default_evaluator
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from simo_cl.models import EmbeddingModel
+from simo_cl.training.balanced_replay import BalancedReplayPlugin
+
+
+class ContrastiveReplay(SupervisedTemplate):
+    """Contrastive learning on class-balanced batches of current data and replay memory, read out by
+    nearest class mean.
+
+    Before an evaluation the class means are computed anew from the memory (and, in the middle of an
+    experience, from equally many samples of its classes) if weights or memory have changed since.
+
+    Args:
+        model: gives embeddings in training and class scores in evaluation.
+        optimizer: of the model's parameters.
+        loss: called as ``loss(embeddings, labels)``: :class:`simo_cl.SimOLoss`, any loss of
+            pytorch-metric-learning, or your own.
+        memory_size: samples in the replay memory.
+        batch_size: images a batch, views and memory counted.
+        new_share: the current classes' share of a batch once there is a memory.
+        views: 1, or 2 for two augmentations of each of ``batch_size / 2`` samples.
+        clip_grad_norm: largest norm of the whole gradient; ``None`` leaves it alone.
+        seed: of the batches.
+        train_epochs, eval_mb_size, device, plugins, evaluator, eval_every: as in Avalanche's
+            strategies.
+
+    Raises:
+        TypeError: a model that is no :class:`simo_cl.EmbeddingModel`.
+        ValueError: training-time accuracy metrics in ``evaluator``; a model that embeds has no
+            class scores while it trains.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: EmbeddingModel,
+        optimizer: Optimizer,
+        loss: nn.Module,
+        memory_size: int = 200,
+        batch_size: int = 64,
+        new_share: float = 0.5,
+        views: int = 1,
+        clip_grad_norm: float | None = 1.0,
+        seed: int = 0,
+        train_epochs: int = 1,
+        eval_mb_size: int = 128,
+        device: str | torch.device = "cpu",
+        plugins: Sequence[SupervisedPlugin] = (),
+        evaluator: EvaluationPlugin | Callable[[], EvaluationPlugin] = default_evaluator,
+        eval_every: int = -1,
+    ) -> None:
+        if not isinstance(model, EmbeddingModel):
+            raise TypeError(
+                f"model is a {type(model).__name__}; ContrastiveReplay needs an EmbeddingModel, "
+                "which gives embeddings in training and class scores in evaluation"
+            )
+        evaluator = evaluator() if callable(evaluator) else evaluator
+        _refuse_training_accuracy(evaluator)
+        self.replay = BalancedReplayPlugin(
+            memory_size, batch_size, new_share=new_share, views=views, seed=seed
+        )
+        self.contrastive_loss = loss
+        self.clip_grad_norm = clip_grad_norm
+        self._means_are_stale = True
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            train_mb_size=batch_size,
+            train_epochs=train_epochs,
+            eval_mb_size=eval_mb_size,
+            device=device,
+            plugins=[self.replay, *plugins],
+            evaluator=evaluator,
+            eval_every=eval_every,
+        )
+
+    def criterion(self) -> Tensor:
+        """The contrastive loss in training, cross-entropy of the class scores in evaluation."""
+        if self.is_training:
+            return self.contrastive_loss(self.mb_output, self.mb_y)
+        return F.cross_entropy(self.mb_output, self.mb_y)
+
+    def update_class_means(self) -> None:
+        """Computes the class means from the memory, if they are out of date."""
+        if not self._means_are_stale:
+            return
+        sources = self._read_out_samples()
+        if sources:
+            points, labels = self._embed(sources)
+            self.model.set_class_means(points, labels)
+            self._means_are_stale = False
+
+    def _before_training_iteration(self, **kwargs: Any) -> None:
+        self._means_are_stale = True
+        super()._before_training_iteration(**kwargs)
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        super()._after_training_exp(**kwargs)
+        self._means_are_stale = True
+
+    def _before_update(self, **kwargs: Any) -> None:
+        if self.clip_grad_norm is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_grad_norm)
+        super()._before_update(**kwargs)
+
+    def _before_eval(self, **kwargs: Any) -> None:
+        self.update_class_means()
+        super()._before_eval(**kwargs)
+
+    def _read_out_samples(self) -> list[Any]:
+        memory = self.replay.storage_policy.buffer
+        sources = [memory] if len(memory) else []
+        in_memory = set(self.replay.storage_policy.buffer_groups)
+        current = self.adapted_dataset
+        if current is not None and not in_memory.issuperset(int(y) for y in current.targets):
+            num_seen = len(in_memory | {int(y) for y in current.targets})
+            sources.append(_first_of_each_class(current, max(1, self._memory_size // num_seen)))
+        return sources
+
+    @property
+    def _memory_size(self) -> int:
+        return self.replay.storage_policy.max_size
+
+    @torch.no_grad()
+    def _embed(self, sources: list[Any]) -> tuple[Tensor, Tensor]:
+        dataset = concat_datasets([source.eval() for source in sources])
+        loader = DataLoader(
+            dataset,
+            batch_size=self.eval_mb_size,
+            collate_fn=getattr(dataset, "collate_fn", None),
+        )
+        was_training = self.model.training
+        self.model.eval()
+        points, labels = [], []
+        for images, targets, *_ in loader:
+            features = self.model.encoder(images.to(self.device))
+            in_features = self.model.read_out == "features"
+            points.append(features if in_features else self.model.head(features))
+            labels.append(targets.to(self.device))
+        self.model.train(was_training)
+        return torch.cat(points), torch.cat(labels)
+
+
+def _first_of_each_class(dataset: Any, samples_per_class: int) -> Any:
+    taken: dict[int, int] = {}
+    indices = []
+    for index, label in enumerate(dataset.targets):
+        count = taken.get(int(label), 0)
+        if count < samples_per_class:
+            taken[int(label)] = count + 1
+            indices.append(index)
+    return dataset.subset(indices)
+
+
+def _refuse_training_accuracy(evaluator: EvaluationPlugin | None) -> None:
+    # Avalanche's training accuracies take an argmax over the model's output, which here would be
+    # one over embedding dimensions: a number without meaning.
+    for metric in evaluator.metrics if evaluator is not None else ():
+        if "Accuracy" in type(metric).__name__ and getattr(metric, "_mode", "eval") == "train":
+            raise ValueError(
+                f"{metric} measures accuracy while training, but ContrastiveReplay's model gives "
+                "embeddings then; keep accuracy_metrics(experience=True, stream=True) and drop "
+                "minibatch=, epoch= and epoch_running="
+            )

@@ -1,0 +1,77 @@
+"""SimO as an additional loss of any Avalanche strategy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avalanche.training.plugins import SupervisedPlugin
+from torch import nn
+
+from simo_cl.feature_hook import FeatureHook
+from simo_cl.losses import SimOLoss
+
+
+class SimOPlugin(SupervisedPlugin):
+    """Adds ``weight * loss(features, labels)`` to the strategy's own loss in every iteration.
+
+    The features are those of the strategy's first forward pass of the iteration. Replayed samples
+    count where the strategy forwards them together with the new ones (replay, DER); where it
+    forwards them in a pass of its own (ER-ACE, MIR) the term covers the new samples only. Frozen
+    copies of the model and virtual updates never count.
+
+    Args:
+        weight: of the added term.
+        loss: called as ``loss(embeddings, labels)``; :class:`simo_cl.SimOLoss` by default.
+        layer: the submodule whose output is used, by name; by default the input of the model's last
+            ``nn.Linear``. Four-dimensional outputs are averaged over the positions.
+        head: an optional projection head between features and loss. It trains with the first
+            parameter group of the strategy's optimizer and stays out of the model.
+
+    Example:
+        >>> Naive(model=model, optimizer=optimizer, plugins=[SimOPlugin(weight=0.5)])
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        loss: nn.Module | None = None,
+        layer: str | None = None,
+        head: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.loss = SimOLoss() if loss is None else loss
+        self.head = head
+        self._hook = FeatureHook(layer)
+
+    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        if self.head is None:
+            return
+        self.head.to(strategy.device).train()
+        # Avalanche rebuilds the parameter groups around the model's own parameters before every
+        # experience. A group of its own would break one-cycle schedules, and a submodule of the
+        # model has no unique group when there are several.
+        group = strategy.optimizer.param_groups[0]
+        present = {id(p) for g in strategy.optimizer.param_groups for p in g["params"]}
+        group["params"].extend(p for p in self.head.parameters() if id(p) not in present)
+
+    def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+        self._hook.attach(strategy.model)
+
+    def after_forward(self, strategy: Any, **kwargs: Any) -> None:
+        self._hook.detach()
+
+    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+        features, labels = self._hook.features, strategy.mb_y
+        if features is None:
+            raise RuntimeError(
+                f"the forward pass of {type(strategy).__name__} did not go through layer "
+                f"{self._hook.layer or 'the last nn.Linear'!r}; name one that it uses with layer="
+            )
+        if len(features) != len(labels):
+            raise RuntimeError(
+                f"layer {self._hook.layer or 'the last nn.Linear'!r} gave {len(features)} rows for "
+                f"{len(labels)} labels; name a layer that keeps one row a sample with layer="
+            )
+        embeddings = features if self.head is None else self.head(features)
+        strategy.loss += self.weight * self.loss(embeddings, labels)

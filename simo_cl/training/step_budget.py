@@ -1,0 +1,126 @@
+"""A fixed number of optimizer steps an experience, whatever the strategy."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from avalanche.training.plugins import SupervisedPlugin
+
+Schedule = Literal["constant", "cosine"]
+
+ENDLESS_EPOCHS = 10**9
+"""Epochs to give a strategy whose training a :class:`StepBudget` ends."""
+
+_WARM_UP = 0.1
+_STEPS_BETWEEN_CHECKS = 25
+
+
+class DivergedError(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class StepBudget(SupervisedPlugin):
+    """Ends the training on each experience after a given number of optimizer steps.
+
+    Strategies differ in what they call an epoch: their loaders are as long as the new data, the
+    memory, or both. Steps are what they have in common.
+
+    Args:
+        steps: optimizer steps for each experience, in order.
+        schedule: ``"constant"``, or ``"cosine"``: within each experience the learning rate of each
+            parameter group rises linearly over the first tenth of the steps and falls to zero
+            along a cosine.
+        batch_sizes: samples that the strategy's own loader gives a step, in the first experience
+            and in the later ones, for strategies that read their memory beside that loader;
+            ``None`` leaves the strategy's setting alone.
+        on_step: called after every step with the number of steps taken in all.
+
+    Attributes:
+        steps_taken: in all experiences together.
+        seconds: of training, in all experiences together.
+        mean_loss: over the last experience.
+
+    Raises:
+        DivergedError: within 25 steps after the loss became NaN or infinite. Looking more often
+            would make a GPU wait.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[int],
+        *,
+        schedule: Schedule = "constant",
+        batch_sizes: tuple[int, int] | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.steps = list(steps)
+        self.schedule = schedule
+        self.batch_sizes = batch_sizes
+        self.on_step = on_step
+        self.steps_taken = 0
+        self.seconds = 0.0
+        self.mean_loss = math.nan
+        self._experience = 0
+        self._step = 0
+        self._loss_sum: torch.Tensor | float = 0.0
+        self._learning_rates: list[float] = []
+        self._started = 0.0
+
+    def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
+        self._started = time.perf_counter()
+        if self.batch_sizes is not None:
+            strategy.train_mb_size = self.batch_sizes[min(self._experience, 1)]
+
+    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        self._step = 0
+        self._loss_sum = 0.0
+        if not self._learning_rates:
+            self._learning_rates = [group["lr"] for group in strategy.optimizer.param_groups]
+
+    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+        if self.schedule == "cosine":
+            factor = _warm_up_and_cosine(self._step, self._current_steps)
+            groups = strategy.optimizer.param_groups
+            for group, learning_rate in zip(groups, self._learning_rates, strict=True):
+                group["lr"] = learning_rate * factor
+
+    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+        self._loss_sum = self._loss_sum + strategy.loss.detach()
+        self._step += 1
+        self.steps_taken += 1
+        last = self._step >= self._current_steps
+        if last or self._step % _STEPS_BETWEEN_CHECKS == 0:
+            self._check(strategy)
+        if last:
+            strategy.stop_training()
+        if self.on_step is not None:
+            self.on_step(self.steps_taken)
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        self.mean_loss = float(self._loss_sum) / max(1, self._step)
+        self.seconds += time.perf_counter() - self._started
+        self._experience += 1
+
+    @property
+    def _current_steps(self) -> int:
+        return self.steps[self._experience]
+
+    def _check(self, strategy: Any) -> None:
+        if not math.isfinite(float(self._loss_sum)):
+            raise DivergedError(
+                f"the loss of {type(strategy).__name__} became NaN or infinite within the "
+                f"{_STEPS_BETWEEN_CHECKS} steps before step {self._step} of experience "
+                f"{self._experience}; lower its learning rate or clip its gradient"
+            )
+
+
+def _warm_up_and_cosine(step: int, steps: int) -> float:
+    warm_up = max(1, round(_WARM_UP * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

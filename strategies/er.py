@@ -1,0 +1,29 @@
+"""Experience replay (Chaudhry et al. 2019): cross-entropy on new data and a class-balanced memory."""
+
+from __future__ import annotations
+
+from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.storage_policy import ClassBalancedBuffer
+from avalanche.training.supervised import Naive
+
+from simo_cl.harness.settings import StrategySettings
+from simo_cl.harness.setup import Setup
+
+SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1, 0.3]}
+
+
+class Settings(StrategySettings):
+    pass
+
+
+def build(setup: Setup, settings: Settings) -> Naive:
+    replay = ReplayPlugin(
+        mem_size=setup.memory_size,
+        batch_size=setup.new_batch_size,
+        batch_size_mem=setup.memory_batch_size,
+        storage_policy=ClassBalancedBuffer(setup.memory_size, adaptive_size=True),
+    )
+    return Naive(
+        **setup.stock_arguments(setup.classifier(), settings.lr),
+        plugins=[replay, setup.budget()],
+    )

@@ -1,0 +1,26 @@
+"""ER-ACE (Caccia et al. 2022): replay in which new classes do not push the old ones down.
+
+Avalanche fills its memory with the current experience's data before training on it.
+"""
+
+from __future__ import annotations
+
+from avalanche.training.supervised import ER_ACE
+
+from simo_cl.harness.settings import StrategySettings
+from simo_cl.harness.setup import Setup
+
+SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1, 0.3]}
+
+
+class Settings(StrategySettings):
+    pass
+
+
+def build(setup: Setup, settings: Settings) -> ER_ACE:
+    return ER_ACE(
+        **setup.stock_arguments(setup.classifier(), settings.lr),
+        mem_size=setup.memory_size,
+        batch_size_mem=setup.memory_batch_size,
+        plugins=[setup.budget(setup.separate_memory_batches)],
+    )

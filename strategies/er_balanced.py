@@ -1,0 +1,25 @@
+"""Cross-entropy on exactly the class-balanced batches of the contrastive strategies: their control."""
+
+from __future__ import annotations
+
+from avalanche.training.supervised import Naive
+
+from simo_cl.harness.settings import StrategySettings
+from simo_cl.harness.setup import Setup
+from simo_cl.training import BalancedReplayPlugin
+
+SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1, 0.3]}
+
+
+class Settings(StrategySettings):
+    pass
+
+
+def build(setup: Setup, settings: Settings) -> Naive:
+    replay = BalancedReplayPlugin(
+        setup.memory_size, setup.batch_size, new_share=setup.new_share, seed=setup.seed
+    )
+    return Naive(
+        **setup.stock_arguments(setup.classifier(), settings.lr),
+        plugins=[replay, setup.budget()],
+    )

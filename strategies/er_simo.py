@@ -1,0 +1,36 @@
+"""Experience replay with SimO on the encoder's features as an additional loss."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.storage_policy import ClassBalancedBuffer
+from avalanche.training.supervised import Naive
+from pydantic import Field
+
+from simo_cl.harness.settings import Number, StrategySettings
+from simo_cl.harness.setup import Setup
+from simo_cl.losses import SimOLoss
+from simo_cl.training import SimOPlugin
+
+SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1], "weight": [0.1, 0.5, 1.0]}
+
+
+class Settings(StrategySettings):
+    weight: Annotated[Number, Field(ge=0, description="of SimO beside cross-entropy")] = 0.1
+    epsilon: Annotated[Number, Field(gt=0)] = 0.1
+
+
+def build(setup: Setup, settings: Settings) -> Naive:
+    replay = ReplayPlugin(
+        mem_size=setup.memory_size,
+        batch_size=setup.new_batch_size,
+        batch_size_mem=setup.memory_batch_size,
+        storage_policy=ClassBalancedBuffer(setup.memory_size, adaptive_size=True),
+    )
+    simo = SimOPlugin(weight=settings.weight, loss=SimOLoss(epsilon=settings.epsilon))
+    return Naive(
+        **setup.stock_arguments(setup.classifier(), settings.lr),
+        plugins=[replay, simo, setup.budget()],
+    )

@@ -1,0 +1,20 @@
+"""Fine-tuning on each experience in turn, without any memory: the lower bound."""
+
+from __future__ import annotations
+
+from avalanche.training.supervised import Naive
+
+from simo_cl.harness.settings import StrategySettings
+from simo_cl.harness.setup import Setup
+
+SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1, 0.3]}
+
+
+class Settings(StrategySettings):
+    pass
+
+
+def build(setup: Setup, settings: Settings) -> Naive:
+    return Naive(
+        **setup.stock_arguments(setup.classifier(), settings.lr), plugins=[setup.budget()]
+    )

@@ -1,0 +1,48 @@
+"""iCaRL (Rebuffi et al. 2017): distillation, herded exemplars, nearest exemplar mean.
+
+Its batches are drawn from new data and exemplars together, so the share of the new classes is theirs
+in that union, not the suite's ``new_share``.
+"""
+
+from __future__ import annotations
+
+import torch
+from avalanche.training.supervised import ICaRL
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from simo_cl.harness.settings import StrategySettings
+from simo_cl.harness.setup import Setup
+from simo_cl.streams.augmentation import tensor_augmentation
+
+FEATURE_LAYER = "feature_extractor"
+SEARCH_SPACE = {"lr": [0.03, 0.1, 0.3, 1.0]}
+
+
+class Settings(StrategySettings):
+    pass
+
+
+def build(setup: Setup, settings: Settings) -> ICaRL:
+    encoder = setup.encoder()
+    classifier = nn.Linear(encoder.num_features, setup.num_classes)
+    return ICaRL(
+        feature_extractor=encoder,
+        classifier=classifier,
+        optimizer=setup.optimizer(nn.ModuleList([encoder, classifier]), settings.lr),
+        memory_size=setup.memory_size,
+        buffer_transform=tensor_augmentation(
+            setup.run.training.augment, setup.data.size, setup.black
+        ),
+        fixed_memory=True,
+        train_mb_size=setup.batch_size,
+        plugins=[setup.budget()],
+        **setup.arguments(),
+    )
+
+
+def memory(strategy: ICaRL) -> TensorDataset:
+    """The exemplars, which iCaRL stores as normalized images."""
+    plugin = next(p for p in strategy.plugins if hasattr(p, "x_memory"))
+    labels = [label for class_labels in plugin.y_memory for label in class_labels]
+    return TensorDataset(torch.cat(plugin.x_memory).cpu(), torch.tensor(labels))

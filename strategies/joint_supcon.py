@@ -1,0 +1,24 @@
+"""SupCon (Khosla et al. 2020) on all classes at once, read out by nearest class mean."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pytorch_metric_learning.losses import SupConLoss
+
+from simo_cl.harness.contrastive import ContrastiveSettings, contrastive_replay
+from simo_cl.harness.settings import Number
+from simo_cl.harness.setup import Setup
+from simo_cl.training import ContrastiveReplay
+
+JOINT = True
+SEARCH_SPACE = {"lr": [0.03, 0.1, 0.3], "temperature": [0.07, 0.1, 0.2], "views": [1, 2]}
+
+
+class Settings(ContrastiveSettings):
+    temperature: Annotated[Number, Field(gt=0)] = 0.1
+
+
+def build(setup: Setup, settings: Settings) -> ContrastiveReplay:
+    return contrastive_replay(setup, settings, SupConLoss(temperature=settings.temperature))
