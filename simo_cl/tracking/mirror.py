@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from simo_cl.tracking import artifacts, store
 from simo_cl.tracking.run_folders import RunFolder, Suite, read_suite
 from simo_cl.tracking.store import TrackingError
+from simo_cl.tracking.view import VIEW_TAG, comparison_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,14 +137,20 @@ class _Mirror:
         )  # fmt: skip
 
     def _experiment(self) -> str:
+        """The suite's experiment, with its description and the view of it that the UI opens."""
         place = None
         if store.is_own_store(self.suite.path, self.uri):
             place = (self.suite.path / "mlartifacts").as_uri()
         experiment_id = store.experiment_id(self.client, self.suite.name, place)
-        note = _description(self.suite)
-        known = self.client.get_experiment(experiment_id)
-        if known.tags.get("mlflow.note.content") != note:
-            self.client.set_experiment_tag(experiment_id, "mlflow.note.content", note)
+        known = self.client.get_experiment(experiment_id).tags
+        metrics = {name for run in self.suite.runs for line in run.lines for name in line.metrics}
+        tags = {
+            "mlflow.note.content": _description(self.suite),
+            VIEW_TAG: comparison_view(store.accepted_name(name) for name in metrics),
+        }
+        for name, text in tags.items():
+            if known.get(name) != text:
+                self.client.set_experiment_tag(experiment_id, name, text)
         return experiment_id
 
     def _known_runs(self) -> dict[str, list[Run]]:
