@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from simo_cl.metrics.continual import intransigence
+
 RunState = Literal["finished", "running", "failed", "missing", "broken"]
 
 
@@ -128,6 +130,15 @@ class Suite:
     def unfinished_runs(self) -> tuple[Run, ...]:
         """The planned runs that no table or figure contains."""
         return tuple(run for run in self.runs if run.state != "finished")
+
+    @cached_property
+    def num_experiences(self) -> int:
+        """Experiences in the stream; 0 if neither the plan nor any run says."""
+        if self.experiences is not None:
+            return len(self.experiences)
+        matrices = [run.array("accuracy/own") for run in self.finished_runs]
+        columns = [matrix.shape[1] for matrix in matrices if matrix is not None]
+        return max(columns + [len(run.history) for run in self.finished_runs], default=0)
 
     def finished(self, label: str) -> tuple[Run, ...]:
         """The finished runs of one row, by seed."""
@@ -282,10 +293,7 @@ def _read_history(path: Path) -> Iterator[Trained]:
 
 
 def _with_intransigence(suite: Suite, run: Run) -> Run:
-    """Add the one metric that needs another run: the `joint` run of the same seed.
-
-    Intransigence is the mean over experiences i of A_joint[i] - A[i, i] (Chaudhry et al. 2018).
-    """
+    """Add the one metric that needs another run: the `joint` run of the same seed."""
     joint_label = suite.counterpart(run.label, "joint")
     if joint_label is None or not run.history or run.is_joint:
         return run
@@ -294,9 +302,8 @@ def _with_intransigence(suite: Suite, run: Run) -> Run:
     accuracy = run.array("accuracy/own")
     if upper is None or accuracy is None or accuracy.shape != (upper.shape[1], upper.shape[1]):
         return run
-    intransigence = float(np.mean(upper[0] - np.diag(accuracy)))
     last = run.history[-1]
-    metrics = {**last.metrics, "intransigence": intransigence}
+    metrics = {**last.metrics, "intransigence": intransigence(accuracy, upper)}
     return replace(run, history=(*run.history[:-1], replace(last, metrics=metrics)))
 
 

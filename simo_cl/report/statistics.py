@@ -75,6 +75,25 @@ def seed_spread(suite: Suite, label: str, metric: str) -> Spread | None:
     return spread(list(values.values()))
 
 
+def seed_curve(suite: Suite, label: str, metric: str) -> list[tuple[int, Spread]]:
+    """A metric over a row's trained experiences, each with its mean and deviation over seeds.
+
+    Experiences in which a finished seed lacks the metric are left out, as in `seed_spread`.
+    """
+    runs = suite.finished(label)
+    by_experience: dict[int, list[float]] = {}
+    for run in runs:
+        for trained in run.history:
+            if metric in trained.metrics:
+                by_experience.setdefault(trained.experience, []).append(trained.metrics[metric])
+    curve = []
+    for experience, values in sorted(by_experience.items()):
+        over_seeds = spread(values) if len(values) == len(runs) else None
+        if over_seeds is not None:
+            curve.append((experience, over_seeds))
+    return curve
+
+
 def compare_with_control(suite: Suite, metric: str = PRIMARY_METRIC) -> list[Comparison]:
     """Compare every row that learns the stream with the suite's control.
 

@@ -1,0 +1,285 @@
+"""The kinds of panel that the figures are made of, drawn on matplotlib axes.
+
+Everything is drawn in the light palette. What a reader may want to point at carries a mark in its
+gid (see `mark`); `svg.py` turns marks into data attributes and colours into CSS variables for the
+page, and drops the marks from the files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
+
+from simo_cl.report.palette import INK, MUTED, RULE, SURFACE, Look
+from simo_cl.report.statistics import Spread
+
+# Typed loosely: matplotlib spells out every key and the type of its value.
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 8.5,
+    "text.color": INK[0],
+    "axes.labelcolor": MUTED[0],
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlepad": 7,
+    "axes.edgecolor": RULE[0],
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": RULE[0],
+    "grid.linewidth": 0.6,
+    "xtick.color": RULE[0],
+    "ytick.color": RULE[0],
+    "xtick.labelcolor": MUTED[0],
+    "ytick.labelcolor": MUTED[0],
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "simo-cl",
+}
+# Cells are one colour whose opacity is the value, so that they sit on a white or a dark page.
+POSITIVE, NEGATIVE = (40, 82, 174), (204, 131, 23)
+# Text on a strong cell stays white on both pages; pure white would follow the page's surface.
+ON_STRONG = "#fffffe"
+MARK_PREFIX = "mark:"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One row's values over the experiences trained; a joint row has one, beside the axis."""
+
+    label: str
+    points: tuple[tuple[int, Spread], ...]
+    joint: bool = False
+
+
+def mark(series: str, tip: str = "") -> str:
+    """A gid that says which row an artist belongs to and what its tooltip is."""
+    return MARK_PREFIX + json.dumps({"series": series, "tip": tip})
+
+
+def draw_curves(
+    ax: Axes,
+    curves: Sequence[Curve],
+    looks: Mapping[str, Look],
+    *,
+    experiences: int,
+    y_range: tuple[float | None, float | None] = (None, None),
+    name_lines: bool = False,
+) -> None:
+    """Lines over the experiences trained, with a band of one deviation where there are seeds.
+
+    Joint rows stand in a column of their own at the right: they have no experiences.
+    """
+    ends = []
+    for curve in curves:
+        look = looks[curve.label]
+        xs = [experiences + 1.0] if curve.joint else [x + 1.0 for x, _ in curve.points]
+        means = np.array([over_seeds.mean for _, over_seeds in curve.points])
+        if not curve.joint:
+            _draw_band(ax, curve, look, xs, means)
+            (line,) = ax.plot(xs, means, color=look.colour, linestyle=look.dashes)
+            line.set_gid(mark(curve.label))
+        for x, (_, over_seeds) in zip(xs, curve.points, strict=True):
+            where = "joint" if curve.joint else f"after experience {x:.0f}"
+            tip = f"{where}: {show_value(over_seeds)}"
+            draw_point(ax, x, over_seeds.mean, look, curve.label, tip)
+        ends.append((curve.label, xs[-1], float(means[-1])))
+    has_joint = any(curve.joint for curve in curves)
+    _experience_axis(ax, experiences, has_joint)
+    ax.set_ylim(*y_range)
+    if name_lines:
+        name_points(ax, ends, looks)
+
+
+def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -> None:
+    """A row's marker at (x, y), with the tooltip's further lines."""
+    (point,) = ax.plot(
+        [x],
+        [y],
+        marker=look.marker,
+        markersize=8 if look.marker == "*" else 5.5,
+        markerfacecolor=look.colour if look.filled else SURFACE[0],
+        markeredgecolor=SURFACE[0] if look.filled else look.colour,
+        markeredgewidth=0.6 if look.filled else 1.2,
+        linestyle="none",
+        clip_on=False,
+        zorder=4,
+    )
+    point.set_gid(mark(label, f"{label}\n{tip}"))
+
+
+def name_points(
+    ax: Axes, points: Sequence[tuple[str, float, float]], looks: Mapping[str, Look]
+) -> None:
+    """Names beside the axes at the right, moved apart, each tied to its (label, x, y) point."""
+    low, high = ax.get_ylim()
+    height = ax.get_window_extent().height * 72 / ax.figure.dpi
+    placed = spread_labels([y for _, _, y in points], distance=10.5 * (high - low) / height)
+    left, right = ax.get_xlim()
+    for (label, x, y), label_y in zip(points, placed, strict=True):
+        look = looks[label]
+        tie = ax.annotate(
+            label,
+            xy=(x, y),
+            xytext=(right + (right - left) * 0.03, label_y),
+            color=look.colour,
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.5,
+                "alpha": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 4,
+                "relpos": (0, 0.5),
+            },
+        )
+        tie.set_gid(mark(label))
+        if tie.arrow_patch is not None:
+            tie.arrow_patch.set_gid(mark(label))
+
+
+def draw_heat_map(
+    ax: Axes,
+    values: np.ndarray,
+    *,
+    numbers: bool,
+    borders: Sequence[int] = (),
+) -> None:
+    """A matrix as cells whose opacity is the value, 0 to 1 (or -1 to 1); NaN cells stay empty.
+
+    Args:
+        values: (rows, columns).
+        numbers: write each value into its cell.
+        borders: draw a line before these rows and columns, between experiences.
+    """
+    rows, columns = values.shape
+    strength = np.nan_to_num(np.clip(np.abs(values), 0, 1))
+    cells = np.zeros((rows, columns, 4), dtype=np.uint8)
+    cells[..., :3] = np.where(np.nan_to_num(values)[..., None] < 0, NEGATIVE, POSITIVE)
+    cells[..., 3] = np.round(255 * strength)
+    ax.imshow(cells, interpolation="none", aspect="equal")
+    ax.set_anchor("N")
+    ax.grid(visible=False)
+    ax.tick_params(length=0, pad=2)
+    for side in ("top", "right", "bottom", "left"):
+        ax.spines[side].set_visible(True)
+    for border in borders:
+        ax.axhline(border - 0.5, color=RULE[0], linewidth=0.6)
+        ax.axvline(border - 0.5, color=RULE[0], linewidth=0.6)
+    if not numbers:
+        return
+    size = 7.5 if columns <= 6 else 5
+    for row, column in np.argwhere(~np.isnan(values)):
+        strong = strength[row, column] > 0.55
+        text = f"{values[row, column]:.2f}".replace("0.", ".", 1).replace("-", "−")
+        ax.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=ON_STRONG if strong else INK[0],
+        )
+
+
+def draw_dots(ax: Axes, xy: np.ndarray, colour: str) -> None:
+    """Many points of one colour as a single path: a tenth of the size of separate markers."""
+    # A point is a stroke of no visible length with round ends. Agg draws nothing if the length is
+    # exactly none, as snapping to pixels would make it.
+    ends = xy + np.array([np.ptp(xy[:, 0]) * 1e-4 + 1e-6, 0.0])
+    vertices = np.stack([xy, ends], axis=1).reshape(-1, 2)
+    codes = np.tile([Outline.MOVETO, Outline.LINETO], len(xy))
+    outline = Outline(vertices, codes)
+    # Simplification would take strokes this short for noise and drop them.
+    outline.should_simplify = False
+    dots = PathPatch(
+        outline,
+        facecolor="none",
+        edgecolor=colour,
+        linewidth=2.6,
+        capstyle="round",
+        alpha=0.65,
+        snap=False,
+    )
+    ax.add_patch(dots)
+
+
+def spread_labels(positions: Sequence[float], distance: float) -> list[float]:
+    """Move positions apart until neighbours are at least `distance` apart, as little as can be.
+
+    Overlapping labels are merged into blocks that stay centred on what they label.
+    """
+    order = np.argsort(positions, kind="stable")
+    blocks: list[list[int]] = []
+    for index in order:
+        blocks.append([int(index)])
+        while len(blocks) > 1:
+            upper, lower = blocks[-1], blocks[-2]
+            gap = _block_start(upper, positions, distance) - (
+                _block_start(lower, positions, distance) + distance * (len(lower) - 1)
+            )
+            if gap >= distance - 1e-12:
+                break
+            blocks[-2:] = [lower + upper]
+    placed = [0.0] * len(positions)
+    for block in blocks:
+        start = _block_start(block, positions, distance)
+        for rank, index in enumerate(block):
+            placed[index] = start + rank * distance
+    return placed
+
+
+def show_value(over_seeds: Spread) -> str:
+    """`0.523 ± 0.004 (5 seeds)`."""
+    number = f"{over_seeds.mean:.3f}"
+    if over_seeds.std is None:
+        return f"{number} (1 seed)"
+    return f"{number} ± {over_seeds.std:.3f} ({over_seeds.count} seeds)"
+
+
+def _draw_band(ax: Axes, curve: Curve, look: Look, xs: Sequence[float], means: np.ndarray) -> None:
+    deviations = [over_seeds.std for _, over_seeds in curve.points]
+    if any(std is None for std in deviations):
+        return
+    std = np.array(deviations, dtype=float)
+    band = ax.fill_between(xs, means - std, means + std, color=look.colour, alpha=0.13, linewidth=0)
+    band.set_gid(mark(curve.label))
+
+
+def _experience_axis(ax: Axes, experiences: int, has_joint: bool) -> None:
+    step = 1 if experiences <= 10 else -(-experiences // 10)
+    ticks = list(range(1, experiences + 1, step))
+    names = [str(tick) for tick in ticks]
+    if has_joint:
+        ticks, names = [*ticks, experiences + 1], [*names, "joint"]
+    ax.set_xticks(ticks, names)
+    ax.set_xlim(0.75, experiences + (1.25 if has_joint else 0.25))
+    ax.set_xlabel("experiences trained")
+
+
+def _block_start(block: Sequence[int], positions: Sequence[float], distance: float) -> float:
+    centre = float(np.mean([positions[index] for index in block]))
+    return centre - distance * (len(block) - 1) / 2

@@ -1,0 +1,253 @@
+"""What the first screen of the page says: who ends above whom, and whether to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from simo_cl.report.load import Suite
+from simo_cl.report.settings import compare_environments, compare_settings, lookup
+from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, seed_spread
+from simo_cl.report.tables import show_signed
+
+SEEDS_FOR_A_TABLE = 5
+# Below these a loss space has collapsed to a point or a line; real class geometry is far away.
+COLLAPSED_RANK, COLLAPSED_COSINE = 1.5, 0.95
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer in one sentence, and on what it rests."""
+
+    title: str
+    basis: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason to trust the comparison, or not to."""
+
+    state: Literal["good", "caution", "bad"]
+    title: str
+    detail: str = ""
+
+
+def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
+    """Which strategies end above the control and by how much, as far as the seeds support it."""
+    if not suite.finished_runs:
+        return Headline("No run has finished", "There is nothing to compare yet.")
+    control = suite.control
+    if control is None or not comparisons:
+        why = "The suite names no control" if control is None else f"{control} has no finished run"
+        return Headline(
+            "Means, and nothing tested",
+            f"{why}, so no strategy was compared with another by a test.",
+        )
+    tested = [c for c in comparisons if c.p is not None]
+    if not tested:
+        return Headline(
+            "A first look, not yet a result",
+            f"With one seed there is no deviation, no interval and no test. The differences from "
+            f"{control} below are single observations and order nothing.",
+        )
+    return Headline(_verdict(tested, control), _basis(tested, comparisons, control))
+
+
+def checks(suite: Suite) -> list[Check]:
+    """Everything about the runs that a reviewer would ask first."""
+    if not suite.finished_runs:
+        return [_runs(suite)]
+    found = [_seeds(suite), _runs(suite), *_data(suite), *_budget(suite), _settings(suite)]
+    return [*found, _machines(suite), *_bounds(suite), *_collapse(suite)]
+
+
+def _verdict(tested: Sequence[Comparison], control: str) -> str:
+    above = [c for c in tested if c.verdict == "above"]
+    if len(above) == 1:
+        (c,) = above
+        return f"{c.label} ends {c.difference or 0.0:.3f} above {control} in average accuracy"
+    if above:
+        named = [f"{c.label} ({show_signed(c.difference or 0.0)})" for c in above]
+        return f"{_listed(named)} end above {control} in average accuracy"
+    if all(c.verdict == "below" for c in tested):
+        return f"{control} ends above every strategy tested against it"
+    return f"No strategy is shown to end above {control} in average accuracy"
+
+
+def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], control: str) -> str:
+    counts = sorted({len(c.seeds) for c in tested})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    parts = [
+        f"Paired t test of each strategy against {control} on {seeds} shared seeds; p corrected by "
+        f"Holm for {_count(len(tested), 'comparison')}; a verdict needs p < 0.05. Not told apart "
+        "does not mean equal."
+    ]
+    untested = [c.label for c in all_of_them if c.p is None]
+    if untested:
+        parts.append(f"Without a test: {_listed(untested)}.")
+    return " ".join(parts)
+
+
+def _seeds(suite: Suite) -> Check:
+    counts = [len(suite.finished(label)) for label in suite.finished_labels]
+    low, high = min(counts), max(counts)
+    seeds = _count(low, "seed") if low == high else f"{low} to {high} seeds"
+    if high == 1:
+        return Check("bad", "One seed", "No deviation, no interval, no test.")
+    if low < SEEDS_FOR_A_TABLE:
+        return Check(
+            "caution",
+            f"{seeds} a strategy",
+            f"Fewer than the {SEEDS_FOR_A_TABLE} that a reference table asks for.",
+        )
+    return Check("good", f"{seeds} a strategy", "Paired by seed.")
+
+
+def _runs(suite: Suite) -> Check:
+    total, finished = len(suite.runs), len(suite.finished_runs)
+    if total == finished:
+        return Check("good", f"All {_count(total, 'planned run')} finished")
+    counts: dict[str, int] = {}
+    for run in suite.unfinished_runs:
+        counts[run.state] = counts.get(run.state, 0) + 1
+    states = ", ".join(f"{count} {_STATES[state]}" for state, count in counts.items())
+    state: Literal["caution", "bad"] = "bad" if finished == 0 else "caution"
+    return Check(state, f"{finished} of {total} planned runs finished", f"{states.capitalize()}.")
+
+
+_STATES = {
+    "failed": "failed",
+    "missing": "not run",
+    "running": "unfinished",
+    "broken": "unreadable",
+}
+
+
+def _data(suite: Suite) -> Iterator[Check]:
+    if "jpeg" in suite.data.lower():
+        yield Check(
+            "caution",
+            suite.data,
+            "Images went through lossy compression: compare within this page, not with numbers "
+            "published on the original.",
+        )
+    parts = {lookup(run.config, "stream.evaluate_on") for run in suite.finished_runs}
+    if "validation" in parts:
+        yield Check("caution", "Scored on the validation split", "Not on the test set.")
+
+
+def _budget(suite: Suite) -> Iterator[Check]:
+    spent = {}
+    for label in suite.finished_labels:
+        steps, images = (seed_spread(suite, label, f"cost/{what}") for what in ("steps", "images"))
+        if steps is not None and images is not None:
+            spent[label] = (steps.mean, images.mean)
+    if len(spent) < 2:
+        return
+    apart = []
+    for index, what in enumerate(("steps", "images")):
+        least, most = (pick(spent, key=lambda label: spent[label][index]) for pick in (min, max))
+        if spent[most][index] > 1.01 * spent[least][index]:
+            low, high = spent[least][index], spent[most][index]
+            apart.append(f"{what} from {low:,.0f} ({least}) to {high:,.0f} ({most})")
+    if apart:
+        yield Check("caution", "Unequal budgets", f"{'; '.join(apart).capitalize()}.")
+    else:
+        steps_, images_ = next(iter(spent.values()))
+        yield Check(
+            "good", "Equal budgets", f"{steps_:,.0f} steps and {images_:,.0f} images a run."
+        )
+
+
+def _settings(suite: Suite) -> Check:
+    differing = [difference.key for difference in compare_settings(suite).differing]
+    if not differing:
+        return Check(
+            "good", "One protocol", "All runs share every setting but the strategies' own."
+        )
+    shown = _listed(differing[:4]) + (" and more" if len(differing) > 4 else "")
+    return Check("caution", f"{_count(len(differing), 'shared setting')} differ", f"{shown}.")
+
+
+def _machines(suite: Suite) -> Check:
+    differing = [difference.key for difference in compare_environments(suite).differing]
+    if differing:
+        return Check(
+            "caution",
+            "Runs from different environments",
+            f"{_listed(differing)} differ: do not compare their times.",
+        )
+    return Check("good", "One environment", "Same versions and hardware for all runs.")
+
+
+def _bounds(suite: Suite) -> Iterator[Check]:
+    """Fine-tuning and joint training bracket a sound comparison."""
+    means = {}
+    for label in suite.finished_labels:
+        over_seeds = seed_spread(suite, label, PRIMARY_METRIC)
+        if over_seeds is not None:
+            means[label] = over_seeds.mean
+    streamed = {label: mean for label, mean in means.items() if not suite.is_joint(label)}
+    others = {label: mean for label, mean in streamed.items() if label != "finetune"}
+    if "joint" in means and others:
+        best = max(others, key=lambda label: others[label])
+        if means["joint"] > others[best]:
+            yield Check(
+                "good",
+                "Joint training bounds the stream from above",
+                f"joint {means['joint']:.3f}, highest on the stream {others[best]:.3f}.",
+            )
+        else:
+            yield Check(
+                "bad",
+                "A strategy on the stream beats joint training",
+                f"{best} {others[best]:.3f}, joint {means['joint']:.3f}: joint may be undertrained.",
+            )
+    if "finetune" in streamed and others:
+        lowest = min(others, key=lambda label: others[label])
+        kept = 1 / suite.num_experiences if suite.num_experiences else None
+        reference = "" if kept is None else f"; knowing only the last experience gives {kept:.2f}"
+        if streamed["finetune"] < others[lowest]:
+            yield Check(
+                "good",
+                "Fine-tuning bounds it from below",
+                f"finetune {streamed['finetune']:.3f}, next {others[lowest]:.3f}{reference}.",
+            )
+        else:
+            yield Check(
+                "bad",
+                f"{lowest} does not beat fine-tuning",
+                f"{lowest} {others[lowest]:.3f}, finetune {streamed['finetune']:.3f}{reference}.",
+            )
+
+
+def _collapse(suite: Suite) -> Iterator[Check]:
+    collapsed, ranks = [], {}
+    for label in suite.finished_labels:
+        rank = seed_spread(suite, label, "embedding/collapse/effective_rank")
+        cosine = seed_spread(suite, label, "embedding/orthogonality/mean_abs_cos")
+        if rank is None:
+            continue
+        ranks[label] = rank.mean
+        if rank.mean < COLLAPSED_RANK or (cosine is not None and cosine.mean > COLLAPSED_COSINE):
+            collapsed.append(f"{label} (effective rank {rank.mean:.1f})")
+    if collapsed:
+        yield Check("bad", "Collapsed loss space", f"{_listed(collapsed)}.")
+    elif ranks:
+        lowest = min(ranks, key=lambda label: ranks[label])
+        yield Check(
+            "good",
+            "No loss space has collapsed",
+            f"Lowest effective rank {ranks[lowest]:.1f} ({lowest}).",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

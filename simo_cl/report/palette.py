@@ -1,0 +1,123 @@
+"""A fixed colour and marker for every strategy, told apart by colour-blind readers.
+
+Nine hues on white and nine on a dark page, chosen by search for the largest smallest distance in
+OKLab under normal vision and simulated protanopia, deuteranopia and tritanopia (Machado et al.
+2009), each at a contrast of at least 3:1. Nine hues are the limit of what colour can carry, so
+every strategy has a marker as well, and `joint_*` shares the colour of its strategy, hollow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simo_cl.report.load import Suite
+
+Dashes = tuple[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row is drawn everywhere.
+
+    Attributes:
+        colour, dark: hex colours on white and on the dark page.
+        marker: a matplotlib marker.
+        filled: hollow markers are the runs that see all classes at once.
+        dashes: matplotlib line style; variants of one strategy differ by it.
+    """
+
+    colour: str
+    dark: str
+    marker: str
+    filled: bool = True
+    dashes: Dashes = (0, ())
+
+
+# Named by role: what text, lines and backgrounds are made of, on white and on the dark page.
+INK = ("#1b222c", "#e7ebf0")
+MUTED = ("#5c6673", "#a3adba")
+RULE = ("#d9dee5", "#343c47")
+SURFACE = ("#ffffff", "#15191f")
+
+GREY = ("#828a96", "#7f8996")
+HUES = {
+    "amber": ("#9c6100", "#f8c984"),
+    "orange": ("#cc8317", "#ad7304"),
+    "red": ("#9a2e3e", "#e8735d"),
+    "violet": ("#8a66a7", "#bd81cb"),
+    "green": ("#305306", "#a9bd35"),
+    "teal": ("#008762", "#4fe3c6"),
+    "plum": ("#6e1f5d", "#fd94bc"),
+    "blue": ("#2852ae", "#689ffe"),
+    "sky": ("#5f91f5", "#2dcdf9"),
+}
+_STRATEGIES = {
+    "finetune": Look(*GREY, marker="v"),
+    "joint": Look(*INK, marker="*", filled=False),
+    "er": Look(*HUES["amber"], marker="s"),
+    "er_balanced": Look(*HUES["orange"], marker="D"),
+    "er_ace": Look(*HUES["red"], marker="^"),
+    "der": Look(*HUES["violet"], marker="P"),
+    "icarl": Look(*HUES["green"], marker="X"),
+    "supcon": Look(*HUES["teal"], marker="p"),
+    "triplet": Look(*HUES["plum"], marker="<"),
+    "simo": Look(*HUES["blue"], marker="o"),
+    "er_simo": Look(*HUES["sky"], marker="h"),
+    "joint_supcon": Look(*HUES["teal"], marker="p", filled=False),
+    "joint_triplet": Look(*HUES["plum"], marker="<", filled=False),
+    "joint_simo": Look(*HUES["blue"], marker="o", filled=False),
+}
+_DASHES: tuple[Dashes, ...] = (
+    (0, ()),
+    (0, (5, 1.5)),
+    (0, (1.5, 1.5)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (9, 2)),
+    (0, (6, 1.5, 1.5, 1.5, 1.5, 1.5)),
+)
+_SPARE_MARKERS = ">dH8"
+
+
+def looks(suite: Suite) -> dict[str, Look]:
+    """The look of every row of a suite; a strategy looks the same in every suite.
+
+    Strategies that are not this project's take the hues that the suite leaves unused, in the
+    plan's order, with markers of their own.
+    """
+    strategies = list(dict.fromkeys(run.strategy for run in suite.runs))
+    by_strategy = {name: _STRATEGIES[name] for name in strategies if name in _STRATEGIES}
+    used = {look.colour for look in by_strategy.values()}
+    spare = [hue for hue in HUES.values() if hue[0] not in used] or list(HUES.values())
+    for index, name in enumerate(name for name in strategies if name not in _STRATEGIES):
+        light, dark = spare[index % len(spare)]
+        by_strategy[name] = Look(light, dark, _SPARE_MARKERS[index % len(_SPARE_MARKERS)])
+    seen = dict.fromkeys(strategies, 0)
+    by_label = {}
+    for label in suite.labels:
+        strategy = suite.strategy_of(label)
+        look = by_strategy[strategy]
+        dashes = _DASHES[seen[strategy] % len(_DASHES)]
+        by_label[label] = Look(look.colour, look.dark, look.marker, look.filled, dashes)
+        seen[strategy] += 1
+    return by_label
+
+
+def css_variables(dark: bool) -> str:
+    """The declarations that give every drawn colour its value on a light or dark page."""
+    return " ".join(f"{name}: {pair[dark]};" for name, pair in _VARIABLES.items())
+
+
+def css_variable_of(colour: str) -> str | None:
+    """`var(--...)` for a light colour of the palette, whatever its case; None for any other."""
+    return _VARIABLE_OF.get(colour.lower())
+
+
+_VARIABLES = {
+    "--ink": INK,
+    "--muted": MUTED,
+    "--rule": RULE,
+    "--surface": SURFACE,
+    "--hue-grey": GREY,
+    **{f"--hue-{name}": pair for name, pair in HUES.items()},
+}
+_VARIABLE_OF = {pair[0]: f"var({name})" for name, pair in _VARIABLES.items()}

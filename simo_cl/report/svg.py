@@ -1,0 +1,88 @@
+"""Turn matplotlib figures into SVG and PNG files, and into SVG that lives inside the page."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from simo_cl.report.drawing import MARK_PREFIX
+from simo_cl.report.palette import css_variable_of
+
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+
+
+def save_files(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.svg and `stem`.png, the same bytes for the same figure every time."""
+    for artist in figure.findobj(lambda artist: artist.get_gid() is not None):
+        artist.set_gid(None)
+    paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
+    figure.savefig(paths[0], facecolor="white", metadata={"Date": None})
+    figure.savefig(paths[1], facecolor="white", dpi=160, metadata={"Software": None})
+    return paths
+
+
+def inline_svg(figure: Figure, name: str, alternative: str) -> str:
+    """The figure as an `<svg>` element for the page.
+
+    Colours become CSS variables, so that it follows a light or dark page; marks become
+    `data-series` and `data-tip`; ids get the figure's name in front, so that several figures can
+    share a page.
+
+    Args:
+        name: unique in the page, made of letters, digits and hyphens.
+        alternative: what the figure shows, for readers who cannot see it.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    root = ET.fromstring(buffer.getvalue())
+    for tag in ("metadata", "defs/style"):
+        _remove(root, tag)
+    for element in root.iter():
+        _adapt(element, name)
+    width, height = (
+        float(root.attrib.pop(side).removesuffix("pt")) for side in ("width", "height")
+    )
+    root.set("style", f"aspect-ratio: {width:.0f} / {height:.0f}")
+    root.set("role", "img")
+    root.set("aria-label", alternative)
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", _XLINK)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _adapt(element: ET.Element, name: str) -> None:
+    identifier = element.attrib.pop("id", None)
+    if identifier is not None and identifier.startswith(MARK_PREFIX):
+        marked = json.loads(identifier.removeprefix(MARK_PREFIX))
+        element.set("data-series", marked["series"])
+        if marked["tip"]:
+            element.set("data-tip", marked["tip"])
+    elif identifier is not None and not re.fullmatch(r"[a-zA-Z0-9]+_\d+|patch.*", identifier):
+        element.set("id", f"{name}-{identifier}")
+    target = element.get(f"{{{_XLINK}}}href")
+    if target is not None and target.startswith("#"):
+        element.set(f"{{{_XLINK}}}href", f"#{name}-{target[1:]}")
+    for attribute in ("style", "fill", "stroke", "clip-path", "d", "transform"):
+        value = element.get(attribute)
+        if value is not None:
+            value = _REFERENCE.sub(rf"url(#{name}-\1)", value)
+            value = _COLOUR.sub(lambda m: css_variable_of(m.group()) or m.group(), value)
+            if attribute == "d":
+                value = _NUMBER.sub(lambda m: f"{float(m.group()):.2f}", value)
+            element.set(attribute, value)
+
+
+def _remove(root: ET.Element, path: str) -> None:
+    *parents, tag = path.split("/")
+    for parent in root.findall("/".join(f"{{{_SVG}}}{p}" for p in parents) or "."):
+        for child in parent.findall(f"{{{_SVG}}}{tag}"):
+            parent.remove(child)
