@@ -1,0 +1,399 @@
+"""The geometry and the continual-learning metrics as Avalanche plugin metrics.
+
+Both only listen to evaluation: they emit once per ``strategy.eval()``, with the 0-based number of
+the experience trained last as the step, and nothing before the first training. Names are those of
+docs/metrics.md for the stream called ``test``; for another one they start with its name, as in
+``train/average_accuracy``.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.evaluation import PluginMetric
+from avalanche.evaluation.metric_results import MetricValue
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simo_cl.feature_hook import FeatureHook
+from simo_cl.metrics.continual import (
+    confusion_matrix,
+    continual_metrics,
+    new_class_accuracy,
+    old_class_accuracy,
+    per_class_accuracy,
+)
+from simo_cl.metrics.geometry import (
+    centred,
+    class_mean_cosines,
+    class_mean_directions,
+    drift,
+    geometry_metrics,
+    simo_similarity,
+)
+from simo_cl.metrics.heat_maps import MatrixValue, Ticks, heat_map
+
+# The geometry's time grows with the square of the sample: 0.4 s for this many samples.
+_MOST_SAMPLES = 2000
+_MOST_SAMPLES_SHOWN = 200
+
+Metrics = dict[str, "float | MatrixValue"]
+
+
+def orthogonality_metrics(
+    *,
+    layer: str | None = None,
+    samples_per_class: int = 100,
+    epsilon: float = 0.1,
+    space: str = "features",
+) -> list[PluginMetric[dict[str, float]]]:
+    """The geometry of a model's features, for the ``EvaluationPlugin`` of any experiment.
+
+    Features are taken from the forward passes of the evaluation, for samples of classes trained
+    on so far; no extra pass is made, and training is not touched. Each ``strategy.eval()`` emits
+    every metric of ``geometry_metrics`` as ``features/...`` and, after subtracting the global
+    mean, as ``features_centred/...``; ``drift/class_mean`` in both from the second experience on;
+    and as matrices (a tensor and a figure) ``class_mean_cos``, ``simo_similarity`` of the class
+    means and ``simo_similarity_samples`` of a few samples a class.
+
+    Args:
+        layer: name of the layer whose output is measured, as in ``model.named_modules()``, 4-D
+            outputs pooled; by default the *input* of the model's last ``nn.Linear``.
+        samples_per_class: the first so many samples of each class in the evaluation are measured,
+            fewer when there are so many classes that they would exceed 2,000 in all.
+        epsilon: the SimO loss's epsilon, for the SimO similarities.
+        space: first part of the metrics' names, for measuring several layers side by side.
+
+    Raises:
+        ValueError: a setting below its minimum; when training starts, a layer that the model does
+            not have; in the evaluation, a layer that is not run there.
+    """
+    if samples_per_class < 2:
+        raise ValueError(f"samples_per_class must be at least 2, got {samples_per_class}")
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be positive, got {epsilon}")
+    return [GeometryMetric(layer, samples_per_class, epsilon, space)]
+
+
+def continual_learning_metrics() -> list[PluginMetric[dict[str, float]]]:
+    """Average accuracy, forgetting and their kin, for the ``EvaluationPlugin`` of any experiment.
+
+    Each ``strategy.eval()`` adds a row to the accuracy matrix, from the largest output per sample,
+    and emits every metric of ``continual_metrics`` that is defined so far, ``new_class_accuracy``,
+    ``old_class_accuracy``, ``class_accuracy/<class>`` of each class trained on so far, and as
+    matrices (a tensor and a figure) ``accuracy_matrix`` and ``confusion_matrix``. Evaluating again
+    before the next training replaces the row; of one stream, experiences may also be evaluated in
+    calls of their own. Training once on all experiences (one experience, or Avalanche's
+    ``JointTraining``) gives the averages over all of them.
+
+    Evaluation experience i has to be about training experience i, as in every class-incremental
+    benchmark. The model has to give class scores in evaluation.
+
+    Raises:
+        ValueError: in the evaluation, outputs that are not (N, classes).
+    """
+    return [ContinualMetric()]
+
+
+class GeometryMetric(PluginMetric[dict[str, float]]):
+    """See ``orthogonality_metrics``."""
+
+    def __init__(
+        self, layer: str | None, samples_per_class: int, epsilon: float, space: str
+    ) -> None:
+        super().__init__()
+        self._samples_per_class = samples_per_class
+        self._epsilon = epsilon
+        self._space = space
+        self._hook = FeatureHook(layer)
+        self._trained = _Trained()
+        self._directions_when_learnt: dict[str, Tensor] = {}
+        self._values: dict[str, float] = {}
+        self._stream = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the samples of the current evaluation."""
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._num_kept: dict[int, int] = defaultdict(int)
+
+    def result(self) -> dict[str, float]:
+        """The scalars of the last evaluation, by name."""
+        return self._values
+
+    def before_training_exp(self, strategy: Any) -> None:
+        self._trained.begin(strategy)
+        # An unknown layer is an error before the training, not after it.
+        self._hook.attach(strategy.model)
+        self._hook.detach()
+
+    def before_eval(self, strategy: Any) -> None:
+        self.reset()
+        self._values = {}
+
+    def before_eval_forward(self, strategy: Any) -> None:
+        # The hook stays only for this pass: one left on the model would see the forward passes of
+        # replay and distillation, and strategies copy the model in training.
+        self._hook.attach(strategy.model)
+
+    def after_eval_forward(self, strategy: Any) -> None:
+        self._hook.detach()
+        features, self._hook.features = self._hook.features, None
+        if features is None:
+            layers = ", ".join(name for name, _ in strategy.model.named_modules() if name)
+            raise ValueError(
+                f"layer {self._hook.layer or 'input of the last nn.Linear'!r} is not run in "
+                f"evaluation; give orthogonality_metrics a layer that is: {layers}"
+            )
+        self._stream = strategy.experience.origin_stream.name
+        self._keep(features.detach(), strategy.mb_y.cpu())
+
+    def after_eval(self, strategy: Any) -> list[MetricValue]:
+        if not self._kept:
+            return []
+        features, labels = (torch.cat(parts) for parts in zip(*self._kept, strict=True))
+        self.reset()
+        if not features.isfinite().all():
+            warnings.warn(
+                f"{self._space}: NaN or infinite values after experience {self._trained.step}; "
+                "geometry not measured",
+                stacklevel=2,
+            )
+            return []
+        emitted = self._measure(self._space, features, labels)
+        emitted |= self._measure(f"{self._space}_centred", centred(features), labels)
+        self._values = _scalars(emitted)
+        return _emit(self, emitted, self._stream, self._trained.step)
+
+    def _keep(self, features: Tensor, labels: Tensor) -> None:
+        """Keeps samples of the classes trained on, until there are enough of each."""
+        seen = self._trained.classes
+        enough = min(self._samples_per_class, max(2, _MOST_SAMPLES // max(1, len(seen))))
+        chosen = []
+        for c in labels.unique().tolist():
+            room = enough - self._num_kept[c]
+            if c in seen and room > 0:
+                indices = (labels == c).nonzero().flatten()[:room]
+                self._num_kept[c] += len(indices)
+                chosen.append(indices)
+        if chosen:
+            indices = torch.cat(chosen)
+            self._kept.append(
+                (features[indices.to(features.device)].float().cpu(), labels[indices])
+            )
+
+    def _measure(self, space: str, features: Tensor, labels: Tensor) -> Metrics:
+        classes = self._trained.classes
+        num_classes = max(classes) + 1
+        metrics: Metrics = dict(geometry_metrics(features, labels, epsilon=self._epsilon))
+        directions = class_mean_directions(features, labels, num_classes)
+        moved = self._drift(space, directions)
+        if math.isfinite(moved):
+            metrics["drift/class_mean"] = moved
+        cosines = class_mean_cosines(features, labels, num_classes)
+        similarity = simo_similarity(directions, self._epsilon)
+        title = "SimO similarity of class means"
+        metrics["simo_similarity"] = _matrix_by_class(similarity, classes, title)
+        metrics["class_mean_cos"] = _matrix_by_class(cosines, classes, "cosine of class means", -1)
+        metrics["simo_similarity_samples"] = self._samples_matrix(features, labels)
+        return {f"{space}/{name}": value for name, value in metrics.items()}
+
+    def _drift(self, space: str, directions: Tensor) -> float:
+        """How far old classes moved since the last evaluation in which they were current."""
+        key = f"{self._stream}/{space}"
+        learnt = torch.full_like(directions, math.nan)
+        before = self._directions_when_learnt.get(key, learnt[:0])
+        learnt[: len(before)] = before
+        old = learnt.clone()
+        old[self._trained.current_classes] = math.nan
+        for c in self._trained.current_classes:
+            if directions[c].isfinite().all():
+                learnt[c] = directions[c]
+        self._directions_when_learnt[key] = learnt
+        return drift(directions, old)
+
+    def _samples_matrix(self, features: Tensor, labels: Tensor) -> MatrixValue:
+        """SimO similarity of a few samples of each class, in the order the classes were learnt."""
+        present = set(labels.tolist())
+        classes = [c for c in self._trained.classes if c in present]
+        per_class = max(1, min(10, _MOST_SAMPLES_SHOWN // len(classes)))
+        groups = [(labels == c).nonzero().flatten()[:per_class] for c in classes]
+        similarity = simo_similarity(features[torch.cat(groups)], self._epsilon)
+        ends = np.cumsum([len(group) for group in groups])
+        middles = [end - (len(group) + 1) / 2 for end, group in zip(ends, groups, strict=True)]
+        ticks = Ticks("samples of class", classes, middles)
+        figure = heat_map(similarity, "SimO similarity of samples", ticks, ticks)
+        return MatrixValue(figure, similarity)
+
+
+class ContinualMetric(PluginMetric[dict[str, float]]):
+    """See ``continual_learning_metrics``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trained = _Trained()
+        # Accuracies of each stream: by the row (experiences trained), then by the experience.
+        self._rows: dict[str, dict[int, dict[int, float]]] = {}
+        self._classes_of: dict[int, set[int]] = defaultdict(set)
+        self._values: dict[str, float] = {}
+        self._stream = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the predictions of the current evaluation."""
+        self._labels: list[Tensor] = []
+        self._predictions: list[Tensor] = []
+        self._num_right: dict[int, int] = defaultdict(int)
+        self._num_samples: dict[int, int] = defaultdict(int)
+
+    def result(self) -> dict[str, float]:
+        """The scalars of the last evaluation, by name."""
+        return self._values
+
+    def before_training_exp(self, strategy: Any) -> None:
+        self._trained.begin(strategy)
+
+    def before_eval(self, strategy: Any) -> None:
+        self.reset()
+        self._values = {}
+
+    def after_eval_iteration(self, strategy: Any) -> None:
+        super().after_eval_iteration(strategy)
+        scores, labels = strategy.mb_output, strategy.mb_y.cpu()
+        if not isinstance(scores, Tensor) or scores.dim() != 2:
+            shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(
+                f"continual_learning_metrics needs class scores (N, classes) in evaluation, the "
+                f"model gave {shape}"
+            )
+        predictions = scores.argmax(dim=1).cpu()
+        experience = strategy.experience.current_experience
+        self._stream = strategy.experience.origin_stream.name
+        self._num_right[experience] += int((predictions == labels).sum())
+        self._num_samples[experience] += len(labels)
+        self._classes_of[experience].update(labels.tolist())
+        self._labels.append(labels)
+        self._predictions.append(predictions)
+
+    def after_eval(self, strategy: Any) -> list[MetricValue]:
+        if not self._labels or self._trained.step < 0:
+            return []
+        row = self._rows.setdefault(self._stream, {}).setdefault(self._trained.step, {})
+        for experience, samples in self._num_samples.items():
+            row[experience] = self._num_right[experience] / samples
+        emitted = self._from_accuracies() | self._from_confusion()
+        self.reset()
+        self._values = _scalars(emitted)
+        return _emit(self, emitted, self._stream, self._trained.step)
+
+    def _from_accuracies(self) -> Metrics:
+        matrix, columns = self._accuracy_matrix()
+        metrics: Metrics = dict(continual_metrics(matrix, joint=self._is_joint()))
+        tensor = torch.from_numpy(matrix)
+        rows = Ticks("experience trained last", columns[: len(matrix)])
+        figure = heat_map(tensor, "accuracy", rows, Ticks("experience evaluated", columns))
+        metrics["accuracy_matrix"] = MatrixValue(figure, tensor)
+        return metrics
+
+    def _accuracy_matrix(self) -> tuple[NDArray[np.float64], list[int]]:
+        """A of this stream and its columns: experiences in the order trained, then the others."""
+        rows, order = self._rows[self._stream], self._trained.order
+        evaluated = {experience for row in rows.values() for experience in row}
+        columns = [*order, *sorted(evaluated.difference(order))]
+        matrix = np.full((len(order), len(columns)), math.nan)
+        for t, row in rows.items():
+            matrix[t] = [row.get(experience, math.nan) for experience in columns]
+        return matrix, columns
+
+    def _is_joint(self) -> bool:
+        """Whether the only training so far was on the classes of several evaluated experiences.
+
+        They have to be about classes of their own: in a stream whose experiences share their
+        classes, the first training is not joint.
+        """
+        trained = set(self._trained.classes)
+        covered = [classes for classes in self._classes_of.values() if classes <= trained]
+        num_classes = len(set().union(*covered))
+        apart = num_classes == sum(len(classes) for classes in covered)
+        return self._trained.step == 0 and len(covered) > 1 and apart
+
+    def _from_confusion(self) -> Metrics:
+        labels, predictions = torch.cat(self._labels), torch.cat(self._predictions)
+        seen, new = self._trained.classes, self._trained.current_classes
+        num_classes = max(int(labels.max()), int(predictions.max()), *seen) + 1
+        confusion = confusion_matrix(labels, predictions, num_classes)
+        accuracies = {
+            f"class_accuracy/{c}": float(accuracy)
+            for c, accuracy in zip(seen, per_class_accuracy(confusion, seen), strict=True)
+        }
+        if not self._is_joint():
+            old = [c for c in seen if c not in new]
+            accuracies["new_class_accuracy"] = new_class_accuracy(confusion, new)
+            accuracies["old_class_accuracy"] = old_class_accuracy(confusion, old)
+        counts = torch.from_numpy(confusion)
+        shares = (counts / counts.sum(dim=1, keepdim=True))[seen][:, seen]
+        rows, columns = Ticks("class", seen), Ticks("predicted class", seen)
+        figure = heat_map(shares, "share of the class", rows, columns)
+        defined = {name: value for name, value in accuracies.items() if math.isfinite(value)}
+        return {**defined, "confusion_matrix": MatrixValue(figure, counts)}
+
+
+class _Trained:
+    """Which experiences and classes a strategy has been trained on, in order.
+
+    Attributes:
+        order: numbers of the experiences.
+        classes: all classes, in the order they came.
+        current_classes: those of the experience trained last.
+    """
+
+    def __init__(self) -> None:
+        self.order: list[int] = []
+        self.classes: list[int] = []
+        self.current_classes: list[int] = []
+
+    @property
+    def step(self) -> int:
+        """0-based number of the experience trained last, in the order of training; -1 if none."""
+        return len(self.order) - 1
+
+    def begin(self, strategy: Any) -> None:
+        """To be called before the training on each experience."""
+        # An online stream cuts an experience into many; all of them are that experience.
+        experience = getattr(strategy.experience, "origin_experience", None) or strategy.experience
+        if experience.current_experience in self.order[-1:]:
+            return
+        if experience.current_experience not in self.order:
+            self.order.append(experience.current_experience)
+        self.current_classes = _classes(experience.dataset)
+        # Joint training starts with the first experience and trains on the data of all.
+        for c in (*self.current_classes, *_classes(strategy.adapted_dataset)):
+            if c not in self.classes:
+                self.classes.append(c)
+
+
+def _classes(dataset: Any) -> list[int]:
+    return sorted(int(c) for c in dataset.targets.uniques)
+
+
+def _emit(metric: PluginMetric, emitted: Metrics, stream: str, step: int) -> list[MetricValue]:
+    prefix = "" if stream == "test" else f"{stream}/"
+    return [MetricValue(metric, prefix + name, value, step) for name, value in emitted.items()]
+
+
+def _scalars(emitted: Metrics) -> dict[str, float]:
+    return {name: value for name, value in emitted.items() if isinstance(value, float)}
+
+
+def _matrix_by_class(
+    matrix: Tensor, classes: list[int], title: str, lowest: float = 0.0
+) -> MatrixValue:
+    """A matrix indexed by class, shown for the given classes in that order."""
+    ticks = Ticks("class", classes)
+    shown = matrix[classes][:, classes]
+    return MatrixValue(heat_map(shown, title, ticks, ticks, lowest), matrix)
