@@ -12,7 +12,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensor
+
+from simo_cl.losses.batch import fraction_sum
+from simo_cl.losses.layout import Groups, arrange, can_be_read
+from simo_cl.losses.pairwise import Norms, pair_sum
+from simo_cl.losses.unit_norm import unit_rows
 
 FORMS = ("pairwise", "batch")
 REDUCTIONS = ("mean", "sum")
@@ -36,6 +40,7 @@ def simo_loss(
     normalize: bool = True,
     normalize_means: bool = False,
     reduction: str = "mean",
+    samples_per_class: int | None = None,
     weights: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Tensor:
     """Anchor-free contrastive loss of a batch: ``similar + means + dissimilar``, weighted.
@@ -93,9 +98,9 @@ def simo_loss(
         normalize=normalize,
         normalize_means=normalize_means,
         reduction=reduction,
+        samples_per_class=samples_per_class,
     )
-    similar, means, dissimilar = weights
-    return similar * terms.similar + means * terms.means + dissimilar * terms.dissimilar
+    return _weighted(terms, weights)
 
 
 def simo_terms(
@@ -108,29 +113,33 @@ def simo_terms(
     normalize: bool = True,
     normalize_means: bool = False,
     reduction: str = "mean",
+    samples_per_class: int | None = None,
 ) -> SimOTerms:
     """The unweighted terms of `simo_loss`, which explains the arguments."""
     _check_settings(form, epsilon, leaning, reduction)
     _check_batch(embeddings, labels)
-    group_loss = _pairwise_loss if form == "pairwise" else _batch_loss
+    layout = arrange(labels, samples_per_class)
     with _full_precision(embeddings.device):
-        e = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         if normalize:
-            e = unit_rows(e)
-        # Groups are relations between rows, so that nothing depends on the values of the labels
-        # on the host: no synchronisation with a GPU, and traceable.
-        same_class = labels[:, None] == labels[None, :]
-        rank = torch.tril(same_class, diagonal=-1).sum(1)  # k of "the k-th sample of its class"
-        same_rank = rank[:, None] == rank[None, :]
-        class_means = (same_class.to(e.dtype) @ e) / same_class.sum(1, keepdim=True)
+            e = unit_rows(embeddings, layout.order)
+        else:
+            e = embeddings.index_select(0, layout.order)
+            e = e.to(torch.promote_types(e.dtype, torch.float32))
+        groups = layout.groups(e)
+        means = groups.means
         if normalize_means:
-            class_means = unit_rows(class_means)
-        first = rank == 0  # one row a class stands for its mean
-        both_first = first[:, None] & first[None, :]
+            block = means.blocks[0]
+            means = means._replace(blocks=[block._replace(points=unit_rows(block.points[0])[None])])
+
+        def term(groups: Groups, y: float, norms: Norms) -> Tensor:
+            if form == "pairwise":
+                return _pairwise_term(groups, y, epsilon, reduction, norms)
+            return _batch_term(groups, y, epsilon, reduction)
+
         terms = SimOTerms(
-            similar=group_loss(e, same_class, 1.0, epsilon, reduction),
-            means=group_loss(class_means, both_first, leaning, epsilon, reduction),
-            dissimilar=group_loss(e, same_rank, leaning, epsilon, reduction),
+            similar=term(groups.similar, 1.0, "unit" if normalize else "any"),
+            means=term(means, leaning, "bounded" if normalize or normalize_means else "any"),
+            dissimilar=term(groups.dissimilar, leaning, "unit" if normalize else "any"),
         )
     _check_finite(embeddings, terms)
     return terms
@@ -166,9 +175,7 @@ class SimOLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The weighted sum of the terms: (N, d) and (N,) to a scalar."""
-        terms = self.terms(embeddings, labels)
-        similar, means, dissimilar = self.weights
-        return similar * terms.similar + means * terms.means + dissimilar * terms.dissimilar
+        return _weighted(self.terms(embeddings, labels), self.weights)
 
     def terms(self, embeddings: Tensor, labels: Tensor) -> SimOTerms:
         """The unweighted terms, for logging them one by one."""
@@ -191,54 +198,35 @@ class SimOLoss(nn.Module):
         )
 
 
-def unit_rows(x: Tensor) -> Tensor:
-    """The rows of (N, d) at unit norm, for huge and tiny rows too; a zero row stays zero.
-
-    Dividing by the largest entry first keeps the squares in range. It is a constant to autograd:
-    the direction of a row does not depend on its scale, so the gradient stays exact. Every row but
-    the zero one then has a norm of at least 1.
-    """
-    largest = x.detach().abs().amax(1, keepdim=True)
-    x = x / torch.where(largest > 0, largest, torch.ones_like(largest))
-    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1.0)
+def _weighted(terms: SimOTerms, weights: Sequence[float]) -> Tensor:
+    """The weighted sum; a weight of 1 costs nothing, which small batches notice."""
+    similar, means, dissimilar = (
+        term if weight == 1 else weight * term for term, weight in zip(terms, weights, strict=True)
+    )
+    return similar + means + dissimilar
 
 
-def _pairwise_loss(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
-    """Mean or sum over the pairs of rows that are `together` (N, N) in a group."""
-    d, o = _distances_and_squared_products(e)
-    pair_loss = y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)
-    pair = torch.triu(together, diagonal=1)
-    total = torch.where(pair, pair_loss, 0.0).sum()
-    return total if reduction == "sum" else total / pair.sum().clamp_min(1)
+def _pairwise_term(
+    groups: Groups, y: float, epsilon: float, reduction: str, norms: Norms
+) -> Tensor:
+    """Sum over all pairs of all groups, or that divided by their number."""
+    total = _sum([pair_sum(*block[:2], y, epsilon, norms) for block in groups.blocks])
+    return total if reduction == "sum" else total / _at_least_one(groups.pairs)
 
 
-def _batch_loss(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
-    """Mean over the groups of the fraction of sums over each group's pairs.
-
-    Every row carries the numbers of its group, so the mean over groups weights a row by one over
-    the size of its group.
-    """
-    d, o = _distances_and_squared_products(e)
-    size = together.sum(1)
-    pairs = size * (size - 1) / 2
-    together = together.to(e.dtype)
-
-    def over_pairs(x: Tensor) -> Tensor:
-        x = (x * together).sum(1) - x.diagonal()
-        total = together @ x / 2
-        return total if reduction == "sum" else total / pairs.clamp_min(1)
-
-    d, o = over_pairs(d), over_pairs(o)
-    group_loss = y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)
-    share = torch.where(size >= 2, 1 / size.clamp_min(1).to(e.dtype), 0.0)
-    return (share * group_loss).sum() / share.sum().clamp_min(1)
+def _batch_term(groups: Groups, y: float, epsilon: float, reduction: str) -> Tensor:
+    """Mean over the groups that have a pair of the fraction of each."""
+    mean = reduction == "mean"
+    total = _sum([fraction_sum(*block, y, epsilon, mean=mean) for block in groups.blocks])
+    return total / _at_least_one(groups.number)
 
 
-def _distances_and_squared_products(e: Tensor) -> tuple[Tensor, Tensor]:
-    """d_ij and o_ij of all rows, (N, N) each; differences are taken before they are squared."""
-    d = (e[:, None, :] - e[None, :, :]).square().sum(-1)
-    o = (e @ e.T).square()
-    return d, o
+def _sum(scalars: list[Tensor]) -> Tensor:
+    return scalars[0] if len(scalars) == 1 else torch.stack(scalars).sum()
+
+
+def _at_least_one(number: int | Tensor) -> int | Tensor:
+    return number.clamp_min(1) if isinstance(number, Tensor) else max(number, 1)
 
 
 def _full_precision(device: torch.device) -> torch.autocast:
@@ -296,8 +284,9 @@ def _check_finite(embeddings: Tensor, terms: SimOTerms) -> None:
     """Refuse NaN and infinite embeddings where looking at a value does not wait for a device."""
     if torch.compiler.is_compiling():
         return
-    free = embeddings.device.type == "cpu" and not isinstance(embeddings, FakeTensor)
-    if (free or torch.is_anomaly_enabled()) and not math.isfinite(sum(t.item() for t in terms)):
+    if (can_be_read(embeddings) or torch.is_anomaly_enabled()) and not math.isfinite(
+        sum(t.item() for t in terms)
+    ):
         bad = (~embeddings.isfinite().all(1)).nonzero().flatten().tolist()
         if bad:
             raise ValueError(

@@ -1,0 +1,111 @@
+"""The batch form in closed form: sums over the pairs of a group without its pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Numbers in the Gram matrices and rows of the groups that are held at once.
+NUMBERS_IN_A_BLOCK_ON_CPU = 2**18
+NUMBERS_IN_A_BLOCK = 2**25
+
+
+def fraction_sum(
+    points: Tensor, keys: Tensor | None, mixed: bool, y: float, epsilon: float, *, mean: bool
+) -> Tensor:
+    """Sum over groups of ``y * D/(eps + O) + (1 - y) * O/(eps + D)``; 0 for groups of one or none.
+
+    D and O are the sums (`mean`: the means) of d_ij and o_ij over the group's pairs i < j:
+
+        sum d_ij = n sum_i |e_i - m|^2
+        sum o_ij = (|E^T E|_F^2 - sum_i |e_i|^4)/2 = sum_{i<j} G_ij^2
+
+    with m the group's mean and G = E E^T. The smaller of the two Gram matrices is used: G for
+    n <= d, where only G can tell an orthogonal group from rounding; E^T E for n > d, where no
+    group is orthogonal and nothing cancels. Time O(N d min(n, d)), memory O(N d) and one block.
+    A second derivative is refused.
+
+    Args:
+        points: (groups, n, d), float32 or float64.
+        keys: (groups, n) or None; a negative key marks padding, whose row is zero.
+        mixed: `points` (1, n, d) holds several groups, told apart by their keys; then time and
+            memory are O(n^2).
+    """
+    if mixed and keys is not None:
+        return _fraction_sum_by_key(points[0], keys[0], y, epsilon, mean)
+    return _FractionSum.apply(points, keys, y, epsilon, mean)
+
+
+class _FractionSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, keys: Tensor | None, y: float, epsilon: float, mean: bool
+    ) -> Tensor:
+        total = points.new_zeros(())
+        gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
+        for groups in _blocks(points):
+            e = points[groups]
+            exists = (
+                torch.ones_like(e[..., :1]) if keys is None else (keys[groups, :, None] >= 0).to(e)
+            )
+            size = exists.sum(1, keepdim=True)
+            pairs = (size * (size - 1) / 2).clamp_min(1) if mean else torch.ones_like(size)
+            away = (e - e.sum(1, keepdim=True) / size.clamp_min(1)) * exists
+            d = size * away.square().sum((1, 2), keepdim=True) / pairs
+            o, o_gradient = _squared_products(e)
+            o = o / pairs
+            p, q = 1 / (epsilon + o), 1 / (epsilon + d)
+            total += (y * d * p + (1 - y) * o * q).sum()
+            by_d = (y * p - (1 - y) * o * q * q) / pairs
+            by_o = ((1 - y) * q - y * d * p * p) / pairs
+            gradient[groups] = away.mul_(2 * size * by_d).addcmul_(o_gradient, by_o)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None, None, None, None
+
+
+def _squared_products(e: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of o_ij over the pairs of each group, (groups, 1, 1), and its gradient by the rows."""
+    n, d = e.shape[1:]
+    if n <= d:
+        gram = torch.bmm(e, e.transpose(1, 2))
+        gram.diagonal(dim1=1, dim2=2).zero_()
+        return gram.square().sum((1, 2), keepdim=True) / 2, 2 * torch.bmm(gram, e)
+    gram = torch.bmm(e.transpose(1, 2), e)
+    square = e.square().sum(2, keepdim=True)
+    total = gram.square().sum((1, 2), keepdim=True) - square.square().sum(1, keepdim=True)
+    return total.clamp_min(0) / 2, 2 * (torch.bmm(e, gram) - square * e)
+
+
+def _blocks(points: Tensor) -> Iterator[slice]:
+    groups, n, d = points.shape
+    numbers = NUMBERS_IN_A_BLOCK_ON_CPU if points.device.type == "cpu" else NUMBERS_IN_A_BLOCK
+    at_once = max(1, numbers // (n * d + min(n, d) ** 2))
+    for group in range(0, groups, at_once):
+        yield slice(group, group + at_once)
+
+
+def _fraction_sum_by_key(e: Tensor, key: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:
+    """From all pairs: a row carries its group's numbers and counts one over the group's size."""
+    together = key[:, None] == key[None, :]
+    size = together.sum(1)
+    together = together.fill_diagonal_(False).to(e.dtype)
+    square, gram = e.square().sum(1), e @ e.T
+
+    def over_pairs(x: Tensor) -> Tensor:
+        of_row = (x * together).sum(1)
+        total = (together @ of_row + of_row) / 2
+        return total / (size * (size - 1) / 2).clamp_min(1) if mean else total
+
+    d = over_pairs((square[:, None] + square[None, :] - 2 * gram).clamp_min(0))
+    o = over_pairs(gram.square())
+    return ((y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)) / size).sum()

@@ -1,0 +1,154 @@
+"""The pairwise form in one pass: value and gradient from one sweep over blocks of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Norms = Literal["unit", "bounded", "any"]
+
+# Pairs in one block. On a CPU a block of this size and its few temporaries stay in a core's cache;
+# other devices need larger blocks to be busy.
+PAIRS_IN_A_BLOCK_ON_CPU = 2**17
+PAIRS_IN_A_BLOCK = 2**24
+
+
+def pair_sum(points: Tensor, keys: Tensor | None, y: float, epsilon: float, norms: Norms) -> Tensor:
+    """Sum over the pairs i < j of each group of ``y * d/(eps + o) + (1 - y) * o/(eps + d)``.
+
+    Memory beside `points` and its gradient: one block of pairs. A second derivative is refused.
+
+    Args:
+        points: (groups, n, d), float32 or float64.
+        keys: (groups, n) or None; i and j of a group count as a pair only where their keys are
+            equal. None: every pair counts.
+        y: the label of every group, from 0 (dissimilar) to 1 (similar).
+        epsilon: positive.
+        norms: "unit": every row has norm 1, or is a zero row, whose cosine with any other counts
+            as 0. The pair loss is then a function of the cosine alone, and its gradient leaves
+            out the part along the row itself, which scaling to unit norm discards anyway.
+            "bounded": no norm is above 1, so that distances come from the dot products. "any":
+            distances come from differences, several times as slow.
+    """
+    return _PairSum.apply(points, keys, y, epsilon, norms)
+
+
+class _PairSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, keys: Tensor | None, y: float, epsilon: float, norms: Norms
+    ) -> Tensor:
+        total = points.new_zeros(())
+        gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
+        for groups, rows in _blocks(points):
+            e = points[groups].contiguous()
+            pairs = _Pairs(rows, None if keys is None else keys[groups])
+            if norms == "unit":
+                block_total, slope, radial = _sweep_cosines(e, pairs, y, epsilon)
+            else:
+                block_total, slope, radial = _sweep_distances(e, pairs, y, epsilon, norms)
+            total += block_total
+            if ctx.needs_input_grad[0]:
+                block_gradient = torch.bmm(slope, e, out=gradient[groups, rows])
+                if radial is not None:
+                    block_gradient.addcmul_(e[:, rows], radial)
+        ctx.save_for_backward(gradient)
+        return total / 2  # every pair was met twice, as (i, j) and as (j, i)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None, None, None, None
+
+
+def _sweep_cosines(
+    e: Tensor, pairs: _Pairs, y: float, epsilon: float
+) -> tuple[Tensor, Tensor, None]:
+    """Loss of a block of unit rows, where d = 2 - 2c and o = c^2, and its slope dl/dc.
+
+    The slope of a similar pair is -2p (1 + 2ch) with p = 1/(eps + c^2) and h = (1 - c) p; that of
+    a dissimilar pair is h + h^2/2 with h = c/(1 + eps/2 - c). The passes over the block are few
+    and in place: they are the cost beside the matrix products.
+    """
+    c = torch.bmm(e[:, pairs.rows], e.transpose(1, 2))
+    near = None
+    if y > 0:
+        p = pairs.only(torch.addcmul(c.new_full((), epsilon), c, c).reciprocal_())
+        h = torch.addcmul(p, p, c, value=-1)
+        near_total = h.sum() * (2 * y)
+        near = p.addcmul_(p, h.mul_(c), value=2).mul_(-2 * y)
+        if y == 1:
+            return near_total, near, None
+    # Rounding may put a cosine above 1, by less than the gap unless epsilon is tiny.
+    gap = torch.rsub(c, 1 + epsilon / 2).clamp_min_(epsilon / 4)
+    h = pairs.only(gap.reciprocal_()).mul_(c)
+    total = torch.dot(c.flatten(), h.flatten()) * ((1 - y) / 2)
+    slope = torch.addcmul(h, h, h, value=0.5)
+    if near is not None:
+        total, slope = total + near_total, near.add_(slope, alpha=1 - y)
+    return total, slope, None
+
+
+def _sweep_distances(
+    e: Tensor, pairs: _Pairs, y: float, epsilon: float, norms: Norms
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of a block of any rows, the slope by the dot product, and the factor of the row itself.
+
+    With a = dl/dd and b = dl/do the gradient is
+
+        sum_j 2 a_ij (e_i - e_j) + 2 b_ij c_ij e_j
+            = sum_j (2 b_ij c_ij - 2 a_ij) e_j + (2 sum_j a_ij) e_i.
+    """
+    c = torch.bmm(e[:, pairs.rows], e.transpose(1, 2))
+    d, o = _squared_distances(e, pairs.rows, c, norms), c * c
+    total, a, b = c.new_zeros(()), torch.zeros_like(c), torch.zeros_like(c)
+    if y > 0:
+        p = pairs.only((epsilon + o).reciprocal_())
+        similar = d * p
+        total += y * similar.sum()
+        a += y * p
+        b -= y * similar * p
+    if y < 1:
+        q = pairs.only((epsilon + d).reciprocal_())
+        dissimilar = o * q
+        total += (1 - y) * dissimilar.sum()
+        a -= (1 - y) * dissimilar * q
+        b += (1 - y) * q
+    return total, 2 * (b * c - a), 2 * a.sum(-1, keepdim=True)
+
+
+def _squared_distances(e: Tensor, rows: slice, c: Tensor, norms: Norms) -> Tensor:
+    if norms == "any":
+        exact = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(e[:, rows], e, compute_mode=exact).square_()
+    square = e.square().sum(-1)
+    return (square[:, rows, None] + square[:, None, :]).sub_(c, alpha=2).clamp_min_(0)
+
+
+class _Pairs:
+    """Which entries (group, row i, column j) of a block are pairs."""
+
+    def __init__(self, rows: slice, keys: Tensor | None) -> None:
+        self.rows = rows
+        self._equal = None if keys is None else keys[:, rows, None] == keys[:, None, :]
+
+    def only(self, factor: Tensor) -> Tensor:
+        """`factor` with the entries that are no pairs set to zero, in place."""
+        factor[:, :, self.rows].diagonal(dim1=1, dim2=2).zero_()
+        return factor if self._equal is None else factor.mul_(self._equal)
+
+
+def _blocks(points: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Whole groups as long as a block holds one, otherwise rows of one group."""
+    groups, n, _ = points.shape
+    pairs = PAIRS_IN_A_BLOCK_ON_CPU if points.device.type == "cpu" else PAIRS_IN_A_BLOCK
+    groups_at_once = max(1, pairs // (n * n))
+    rows_at_once = n if n * n <= pairs else max(1, pairs // n)
+    for group in range(0, groups, groups_at_once):
+        for row in range(0, n, rows_at_once):
+            yield slice(group, group + groups_at_once), slice(row, min(row + rows_at_once, n))
