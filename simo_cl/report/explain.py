@@ -147,7 +147,9 @@ GEOMETRY = {
         "Participation ratio of the squared singular values: dimensions that carry the variance.",
     ),
     "drift/class_mean": Explanation(
-        "drift", "Mean over older classes of 1 − cos between their mean now and when learnt.", "down"
+        "drift",
+        "Mean over older classes of 1 − cos between their mean now and when learnt.",
+        "down",
     ),
 }
 COST = {

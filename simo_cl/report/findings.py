@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from simo_cl.report.load import Suite
+from simo_cl.report.load import Suite, variant_settings
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, seed_spread
 from simo_cl.report.tables import show_signed
@@ -113,7 +113,7 @@ def _runs(suite: Suite) -> Check:
         counts[run.state] = counts.get(run.state, 0) + 1
     states = ", ".join(f"{count} {_STATES[state]}" for state, count in counts.items())
     state: Literal["caution", "bad"] = "bad" if finished == 0 else "caution"
-    return Check(state, f"{finished} of {total} planned runs finished", f"{states.capitalize()}.")
+    return Check(state, f"{finished} of {total} planned runs finished", _sentence(states))
 
 
 _STATES = {
@@ -138,33 +138,30 @@ def _data(suite: Suite) -> Iterator[Check]:
 
 
 def _budget(suite: Suite) -> Iterator[Check]:
-    spent = {}
-    for label in suite.finished_labels:
-        steps, images = (seed_spread(suite, label, f"cost/{what}") for what in ("steps", "images"))
-        if steps is not None and images is not None:
-            spent[label] = (steps.mean, images.mean)
-    if len(spent) < 2:
-        return
-    apart = []
-    for index, what in enumerate(("steps", "images")):
-        least, most = (pick(spent, key=lambda label: spent[label][index]) for pick in (min, max))
-        if spent[most][index] > 1.01 * spent[least][index]:
-            low, high = spent[least][index], spent[most][index]
-            apart.append(f"{what} from {low:,.0f} ({least}) to {high:,.0f} ({most})")
+    apart, equal = [], []
+    for what in ("steps", "images"):
+        spent = _means(suite, f"cost/{what}")
+        if len(spent) < 2:
+            return
+        least, most = min(spent, key=spent.__getitem__), max(spent, key=spent.__getitem__)
+        if spent[most] > 1.01 * spent[least]:
+            apart.append(
+                f"{what} from {spent[least]:,.0f} ({least}) to {spent[most]:,.0f} ({most})"
+            )
+        equal.append(f"{spent[most]:,.0f} {what}")
     if apart:
-        yield Check("caution", "Unequal budgets", f"{'; '.join(apart).capitalize()}.")
+        yield Check("caution", "Unequal budgets", _sentence("; ".join(apart)))
     else:
-        steps_, images_ = next(iter(spent.values()))
-        yield Check(
-            "good", "Equal budgets", f"{steps_:,.0f} steps and {images_:,.0f} images a run."
-        )
+        yield Check("good", "Equal budgets", f"{' and '.join(equal)} a run.")
 
 
 def _settings(suite: Suite) -> Check:
-    differing = [difference.key for difference in compare_settings(suite).differing]
+    crossed = {key for run in suite.runs for key in variant_settings(run.variant)}
+    differing = [d.key for d in compare_settings(suite).differing if d.key not in crossed]
     if not differing:
+        beside = " and the grid's" if crossed else ""
         return Check(
-            "good", "One protocol", "All runs share every setting but the strategies' own."
+            "good", "One protocol", f"All share every setting but the strategies' own{beside}."
         )
     shown = _listed(differing[:4]) + (" and more" if len(differing) > 4 else "")
     return Check("caution", f"{_count(len(differing), 'shared setting')} differ", f"{shown}.")
@@ -183,15 +180,11 @@ def _machines(suite: Suite) -> Check:
 
 def _bounds(suite: Suite) -> Iterator[Check]:
     """Fine-tuning and joint training bracket a sound comparison."""
-    means = {}
-    for label in suite.finished_labels:
-        over_seeds = seed_spread(suite, label, PRIMARY_METRIC)
-        if over_seeds is not None:
-            means[label] = over_seeds.mean
+    means = _means(suite, PRIMARY_METRIC)
     streamed = {label: mean for label, mean in means.items() if not suite.is_joint(label)}
     others = {label: mean for label, mean in streamed.items() if label != "finetune"}
     if "joint" in means and others:
-        best = max(others, key=lambda label: others[label])
+        best = max(others, key=others.__getitem__)
         if means["joint"] > others[best]:
             yield Check(
                 "good",
@@ -202,10 +195,10 @@ def _bounds(suite: Suite) -> Iterator[Check]:
             yield Check(
                 "bad",
                 "A strategy on the stream beats joint training",
-                f"{best} {others[best]:.3f}, joint {means['joint']:.3f}: joint may be undertrained.",
+                f"{best} {others[best]:.3f}, joint {means['joint']:.3f}; is joint trained enough?",
             )
     if "finetune" in streamed and others:
-        lowest = min(others, key=lambda label: others[label])
+        lowest = min(others, key=others.__getitem__)
         kept = 1 / suite.num_experiences if suite.num_experiences else None
         reference = "" if kept is None else f"; knowing only the last experience gives {kept:.2f}"
         if streamed["finetune"] < others[lowest]:
@@ -223,19 +216,17 @@ def _bounds(suite: Suite) -> Iterator[Check]:
 
 
 def _collapse(suite: Suite) -> Iterator[Check]:
-    collapsed, ranks = [], {}
-    for label in suite.finished_labels:
-        rank = seed_spread(suite, label, "embedding/collapse/effective_rank")
-        cosine = seed_spread(suite, label, "embedding/orthogonality/mean_abs_cos")
-        if rank is None:
-            continue
-        ranks[label] = rank.mean
-        if rank.mean < COLLAPSED_RANK or (cosine is not None and cosine.mean > COLLAPSED_COSINE):
-            collapsed.append(f"{label} (effective rank {rank.mean:.1f})")
+    ranks = _means(suite, "embedding/collapse/effective_rank")
+    cosines = _means(suite, "embedding/orthogonality/mean_abs_cos")
+    collapsed = [
+        f"{label} (effective rank {rank:.1f})"
+        for label, rank in ranks.items()
+        if rank < COLLAPSED_RANK or cosines.get(label, 0.0) > COLLAPSED_COSINE
+    ]
     if collapsed:
         yield Check("bad", "Collapsed loss space", f"{_listed(collapsed)}.")
     elif ranks:
-        lowest = min(ranks, key=lambda label: ranks[label])
+        lowest = min(ranks, key=ranks.__getitem__)
         yield Check(
             "good",
             "No loss space has collapsed",
@@ -243,10 +234,20 @@ def _collapse(suite: Suite) -> Iterator[Check]:
         )
 
 
+def _means(suite: Suite, metric: str) -> dict[str, float]:
+    """The mean over seeds of every row that has the metric."""
+    spreads = {label: seed_spread(suite, label, metric) for label in suite.finished_labels}
+    return {label: found.mean for label, found in spreads.items() if found is not None}
+
+
 def _listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _count(number: int, noun: str) -> str:

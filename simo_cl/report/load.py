@@ -167,16 +167,14 @@ class Suite:
         """
         if strategy in self.labels and "[" in strategy:
             return strategy
-        wanted = _variant_settings(self._variants[label])
-        fitting = [
-            other
+        wanted = variant_settings(self._variants[label]).items()
+        fitting = {
+            other: settings
             for other in self.labels
             if self.strategy_of(other) == strategy
-            and _variant_settings(self._variants[other]) <= wanted
-        ]
-        return max(
-            fitting, key=lambda other: len(_variant_settings(self._variants[other])), default=None
-        )
+            and (settings := variant_settings(self._variants[other])).items() <= wanted
+        }
+        return max(fitting, key=lambda other: len(fitting[other]), default=None)
 
     @cached_property
     def _variants(self) -> dict[str, str]:
@@ -214,6 +212,12 @@ def load_suite(suite_folder: Path) -> Suite:
         runs=tuple(_read_run(folder, planned) for planned in plan["runs"]),
     )
     return replace(suite, runs=tuple(_with_intransigence(suite, run) for run in suite.runs))
+
+
+def variant_settings(variant: str) -> dict[str, str]:
+    """The settings that a variant fixes: `memory.size=200` -> {"memory.size": "200"}."""
+    pairs = (part.partition("=") for part in variant.split(",") if part.strip())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
@@ -313,7 +317,3 @@ def _read_npz(path: Path, only: str | None = None) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as stored:
         names = stored.files if only is None else [only] if only in stored.files else []
         return {name: stored[name] for name in names}
-
-
-def _variant_settings(variant: str) -> frozenset[str]:
-    return frozenset(part.strip() for part in variant.split(",") if part.strip())

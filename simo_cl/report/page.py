@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from simo_cl.report.load import load_suite
-from simo_cl.report.statistics import compare_with_control
-from simo_cl.report.tables import write_tables
+from simo_cl.report import explain
+from simo_cl.report.figures import SPACES, Figure, Panel, panel_svg, suite_figures, write_figures
+from simo_cl.report.findings import checks, headline
+from simo_cl.report.leaderboard import make_leaderboard
+from simo_cl.report.load import Suite, load_suite
+from simo_cl.report.page_tables import (
+    PageTable,
+    continual_table,
+    cost_table,
+    everything_table,
+    geometry_table,
+    optimum_table,
+    present,
+    readouts_table,
+    seeds_table,
+    settings_table,
+)
+from simo_cl.report.palette import css_variables, looks
+from simo_cl.report.settings import compare_environments, compare_settings, lookup
+from simo_cl.report.statistics import Comparison, compare_with_control
+from simo_cl.report.svg import glyph
+from simo_cl.report.tables import show_seconds, show_signed, write_tables
 
 
 @dataclass(frozen=True)
@@ -19,6 +43,16 @@ class ReportPaths:
     page: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class SpaceView:
+    """Everything the page shows of one space of representations."""
+
+    key: str
+    name: str
+    figures: tuple[Figure, ...]
+    table: PageTable | None
 
 
 def write_report(suite_folder: Path) -> ReportPaths:
@@ -32,10 +66,130 @@ def write_report(suite_folder: Path) -> ReportPaths:
     suite = load_suite(suite_folder)
     comparisons = compare_with_control(suite)
     tables = write_tables(suite, comparisons)
-    templates = Environment(
-        loader=PackageLoader("simo_cl.report"), autoescape=True, undefined=StrictUndefined
-    )
+    figures = suite_figures(suite, comparisons)
+    drawn = write_figures(suite, figures)
     page = suite.folder / "report.html"
-    html = templates.get_template("report.html.j2").render(suite=suite)
-    page.write_text(html, encoding="utf-8")
-    return ReportPaths(page=page, tables=tuple(tables), figures=())
+    page.write_text(render_page(suite, comparisons, figures), encoding="utf-8")
+    return ReportPaths(page=page, tables=tuple(tables), figures=tuple(drawn))
+
+
+def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequence[Figure]) -> str:
+    """The page as HTML that needs no other file and no network."""
+    templates = Environment(
+        loader=PackageLoader("simo_cl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "signed": show_signed,
+        "duration": show_seconds,
+        "three": lambda value: f"{value:.3f}",
+        "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
+    }
+    by_name = {figure.name: figure for figure in figures}
+    drawn_as = looks(suite)
+    return templates.get_template("report.html.j2").render(
+        suite=suite,
+        facts=_facts(suite),
+        headline=headline(suite, comparisons),
+        checks=checks(suite),
+        board=make_leaderboard(suite, comparisons),
+        glyphs={label: Markup(glyph(look)) for label, look in drawn_as.items()},
+        figures=by_name,
+        spaces=_spaces(suite, by_name),
+        continual=continual_table(suite),
+        readouts=readouts_table(suite),
+        cost=cost_table(suite),
+        optimum=optimum_table(suite),
+        everything=everything_table(suite),
+        seeds=seeds_table(suite),
+        settings=compare_settings(suite),
+        settings_tables=_settings_tables(suite),
+        environment=compare_environments(suite),
+        explanations=_explanations(),
+        when=_when(suite),
+        panel_svg=lambda figure, panel: Markup(panel_svg(figure, panel)),
+        matrix_data=_matrix_data,
+        light=css_variables(dark=False),
+        dark=css_variables(dark=True),
+    )
+
+
+def _facts(suite: Suite) -> list[str]:
+    """The line under the title: what was run on what."""
+    facts = [suite.data] if suite.data else []
+    config = suite.finished_runs[0].config if suite.finished_runs else {}
+    if suite.num_experiences:
+        classes = len(suite.class_names)
+        of = f", {classes} classes" if classes else ""
+        facts.append(f"{suite.num_experiences} experiences{of}")
+    encoder = lookup(config, "model.encoder")
+    if encoder:
+        facts.append(f"{encoder}, width {lookup(config, 'model.width')}")
+    memory = lookup(config, "memory.size")
+    sizes = {lookup(run.config, "memory.size") for run in suite.finished_runs}
+    if memory and len(sizes) == 1:
+        facts.append(f"memory {memory}")
+    seeds = ", ".join(map(str, suite.seeds))
+    facts.append(f"seed {seeds}" if len(suite.seeds) == 1 else f"seeds {seeds}")
+    return facts
+
+
+def _spaces(suite: Suite, by_name: dict[str, Figure]) -> list[SpaceView]:
+    views = []
+    for key, name in SPACES.items():
+        names = (f"geometry_{key}", f"class_mean_cosines_{key}", f"simo_similarity_{key}")
+        figures = tuple(by_name[figure] for figure in names if figure in by_name)
+        table = geometry_table(suite, key, name)
+        if figures or table is not None:
+            views.append(SpaceView(key, name, figures, table))
+    return views
+
+
+def _settings_tables(suite: Suite) -> list[PageTable]:
+    settings, environment = compare_settings(suite), compare_environments(suite)
+    return present(
+        [
+            settings_table(suite, "differing", "Shared settings that differ", settings.differing),
+            settings_table(suite, "own", "The strategies' own settings", settings.own),
+            settings_table(
+                suite, "environments", "Environments that differ", environment.differing
+            ),
+        ]
+    )
+
+
+def _explanations() -> list[tuple[str, list[explain.Explanation]]]:
+    return [
+        ("Continual learning", list(explain.CONTINUAL.values())),
+        ("Read-outs", list(explain.READOUTS.values())),
+        ("Geometry, on unit-norm test samples", list(explain.GEOMETRY.values())),
+    ]
+
+
+def _when(suite: Suite) -> str:
+    """From the first start to the last end of the finished runs, in UTC."""
+    starts = [run.started for run in suite.finished_runs if run.started is not None]
+    ends = [run.ended for run in suite.finished_runs if run.ended is not None]
+    if not starts or not ends:
+        return ""
+    first, last = (
+        datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
+        for seconds in (min(starts), max(ends))
+    )
+    total = sum(run.seconds or 0.0 for run in suite.finished_runs)
+    return f"{first} to {last} UTC; {show_seconds(total)} of runs"
+
+
+def _matrix_data(panel: Panel) -> str | None:
+    """What the tooltips of a heat map need, as JSON for an attribute."""
+    if panel.matrix is None:
+        return None
+    content: dict[str, Any] = {
+        "rows": panel.rows,
+        "columns": panel.columns,
+        "values": panel.matrix,
+    }
+    return json.dumps(content, separators=(",", ":"))

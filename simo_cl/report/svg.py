@@ -8,10 +8,13 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path as Outline
 
 from simo_cl.report.drawing import MARK_PREFIX
-from simo_cl.report.palette import css_variable_of
+from simo_cl.report.palette import Look, css_variable_of
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -57,6 +60,34 @@ def inline_svg(figure: Figure, name: str, alternative: str) -> str:
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
     return ET.tostring(root, encoding="unicode")
+
+
+def glyph(look: Look) -> str:
+    """A row's marker as a small `<svg>` for tables and legends."""
+    marker = MarkerStyle(look.marker)
+    outline = marker.get_path().transformed(marker.get_transform())
+    reach = float(np.abs(outline.vertices).max())
+    steps = []
+    for points, code in outline.iter_segments(simplify=False, curves=True):
+        scaled = " ".join(
+            f"{10 * v / reach:.1f}" for v in points * np.tile((1, -1), len(points) // 2)
+        )
+        steps.append(_COMMANDS[int(code)] + ("" if code == Outline.CLOSEPOLY else scaled))
+    colour = css_variable_of(look.colour) or look.colour
+    fill = colour if look.filled else "none"
+    return (
+        '<svg class="glyph" viewBox="-13 -13 26 26" aria-hidden="true">'
+        f'<path d="{"".join(steps)}" style="fill: {fill}; stroke: {colour}"/></svg>'
+    )
+
+
+_COMMANDS = {
+    int(Outline.MOVETO): "M",
+    int(Outline.LINETO): "L",
+    int(Outline.CURVE3): "Q",
+    int(Outline.CURVE4): "C",
+    int(Outline.CLOSEPOLY): "Z",
+}
 
 
 def _adapt(element: ET.Element, name: str) -> None:

@@ -1,0 +1,120 @@
+"""The first table of the page: every strategy, grouped by what the tests tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from simo_cl.report.load import Suite
+from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, Spread, Verdict, seed_spread
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One strategy's row.
+
+    Attributes:
+        by_seed: its average accuracy with each finished seed.
+        comparison: with the control, if it takes part in the tests.
+    """
+
+    label: str
+    seeds: int
+    accuracy: Spread | None
+    by_seed: tuple[float, ...]
+    forgetting: Spread | None
+    comparison: Comparison | None
+    is_control: bool
+    is_joint: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Strategies that the data do not order among themselves, in the plan's order."""
+
+    title: str
+    note: str
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The groups, and the range that the drawn differences span.
+
+    Attributes:
+        reach: differences are drawn from -reach to reach; one further out than that is drawn at
+            the edge, so that it does not flatten all others.
+    """
+
+    groups: tuple[Group, ...]
+    reach: float
+    control: str | None
+    control_accuracy: float | None
+    has_intervals: bool
+
+
+def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderboard:
+    """Group every row with a finished run; empty groups are left out."""
+    by_label = {c.label: c for c in comparisons}
+    standings = [_standing(suite, label, by_label.get(label)) for label in suite.finished_labels]
+    control = next((s for s in standings if s.label == suite.control), None)
+    return Leaderboard(
+        groups=tuple(group for group in _groups(suite, standings) if group.standings),
+        reach=_reach(comparisons),
+        control=suite.control if comparisons else None,
+        control_accuracy=control.accuracy.mean if control and control.accuracy else None,
+        has_intervals=any(c.low is not None for c in comparisons),
+    )
+
+
+def _standing(suite: Suite, label: str, comparison: Comparison | None) -> Standing:
+    return Standing(
+        label=label,
+        seeds=len(suite.finished(label)),
+        accuracy=seed_spread(suite, label, PRIMARY_METRIC),
+        by_seed=tuple(suite.values(label, PRIMARY_METRIC).values()),
+        forgetting=seed_spread(suite, label, "forgetting"),
+        comparison=comparison,
+        is_control=suite.control is not None and suite.counterpart(label, suite.control) == label,
+        is_joint=suite.is_joint(label),
+    )
+
+
+def _groups(suite: Suite, standings: Sequence[Standing]) -> Iterable[Group]:
+    streamed = [s for s in standings if not s.is_joint]
+    joint = tuple(s for s in standings if s.is_joint)
+    bound = Group("All classes at once", "no stream: a bound, not a competitor", joint)
+    if not any(s.comparison is not None and s.comparison.p is not None for s in streamed):
+        yield Group("On the stream", "in the suite's order", tuple(streamed))
+        yield bound
+        return
+    titles: dict[Verdict, tuple[str, str]] = {
+        "above": (f"Above {suite.control}", ""),
+        "not told apart": (f"Not told apart from {suite.control}", "which does not mean equal"),
+        "below": (f"Below {suite.control}", ""),
+        "untested": ("Not tested", ""),
+    }
+    controls = tuple(s for s in streamed if s.is_control)
+    for verdict, (title, note) in titles.items():
+        found = tuple(
+            s
+            for s in streamed
+            if not s.is_control
+            and (s.comparison.verdict if s.comparison is not None else "untested") == verdict
+        )
+        yield Group(title, note, found)
+        if verdict == "above":
+            yield Group("The control", "named in advance in the suite", controls)
+    yield bound
+
+
+def _reach(comparisons: Sequence[Comparison]) -> float:
+    extents = sorted(
+        max(abs(bound) for bound in (c.difference, c.low, c.high) if bound is not None)
+        for c in comparisons
+        if c.difference is not None
+    )
+    if not extents:
+        return 1.0
+    outlier = len(extents) > 2 and extents[-1] > 2.5 * extents[-2]
+    return 1.08 * (extents[-2] if outlier else extents[-1]) or 1.0
