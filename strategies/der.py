@@ -14,7 +14,7 @@ from pydantic import Field
 from simo_cl.harness.settings import Number, StrategySettings
 from simo_cl.harness.setup import Setup
 
-SEARCH_SPACE = {"lr": [0.03, 0.1], "alpha": [0.1, 0.3], "beta": [0.5, 1.0]}
+SEARCH_SPACE = {"lr": [1e-3, 3e-3], "alpha": [0.1, 0.3], "beta": [0.5, 1.0]}
 
 
 class Settings(StrategySettings):

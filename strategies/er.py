@@ -9,7 +9,7 @@ from avalanche.training.supervised import Naive
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.setup import Setup
 
-SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1, 0.3]}
+SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 
 class Settings(StrategySettings):

@@ -8,7 +8,7 @@ from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.setup import Setup
 from simo_cl.training import BalancedReplayPlugin
 
-SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1, 0.3]}
+SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 
 class Settings(StrategySettings):

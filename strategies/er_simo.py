@@ -14,7 +14,7 @@ from simo_cl.harness.setup import Setup
 from simo_cl.losses import SimOLoss
 from simo_cl.training import SimOPlugin
 
-SEARCH_SPACE = {"lr": [0.01, 0.03, 0.1], "weight": [0.1, 0.5, 1.0]}
+SEARCH_SPACE = {"lr": [1e-3, 3e-3], "weight": [0.1, 0.5, 1.0]}
 
 
 class Settings(StrategySettings):

@@ -16,7 +16,7 @@ from simo_cl.harness.setup import Setup
 from simo_cl.streams.augmentation import tensor_augmentation
 
 FEATURE_LAYER = "feature_extractor"
-SEARCH_SPACE = {"lr": [0.03, 0.1, 0.3, 1.0]}
+SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 
 class Settings(StrategySettings):

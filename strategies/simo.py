@@ -12,7 +12,7 @@ from simo_cl.harness.setup import Setup
 from simo_cl.losses import SimOLoss
 from simo_cl.training import ContrastiveReplay
 
-SEARCH_SPACE = {"lr": [0.03, 0.1, 0.3], "epsilon": [1 / 137, 0.1, 0.5], "views": [1, 2]}
+SEARCH_SPACE = {"lr": [1e-3, 3e-3], "epsilon": [1 / 137, 0.1, 0.5], "views": [1, 2]}
 
 
 class Settings(ContrastiveSettings):

@@ -12,7 +12,7 @@ from simo_cl.harness.settings import Number
 from simo_cl.harness.setup import Setup
 from simo_cl.training import ContrastiveReplay
 
-SEARCH_SPACE = {"lr": [0.03, 0.1, 0.3], "temperature": [0.07, 0.1, 0.2], "views": [1, 2]}
+SEARCH_SPACE = {"lr": [1e-3, 3e-3], "temperature": [0.07, 0.1, 0.2], "views": [1, 2]}
 
 
 class Settings(ContrastiveSettings):

@@ -17,7 +17,7 @@ from simo_cl.harness.setup import Setup
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.mined_loss import MinedLoss
 
-SEARCH_SPACE = {"lr": [0.03, 0.1, 0.3], "margin": [0.2, 0.5, 1.0], "views": [1, 2]}
+SEARCH_SPACE = {"lr": [1e-3, 3e-3], "margin": [0.2, 0.5, 1.0], "views": [1, 2]}
 
 
 class Settings(ContrastiveSettings):

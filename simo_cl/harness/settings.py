@@ -61,8 +61,8 @@ class TrainingSettings(BaseModel):
     epochs: Annotated[Number, Field(gt=0)] = Field(
         1.0, description="images forwarded in an experience, over the experience's images"
     )
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    momentum: Annotated[Number, Field(ge=0, lt=1, description="of SGD")] = 0.9
     weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
     schedule: Literal["constant", "cosine"] = "cosine"
     augment: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class StrategySettings(BaseModel):
     """What every strategy file's ``Settings`` extends."""
 
     model_config = Strict
-    lr: Annotated[Number, Field(gt=0)] = Field(0.05, description="peak learning rate")
+    lr: Annotated[Number, Field(gt=0)] = Field(1e-3, description="peak learning rate")
 
 
 class CommonSettings(BaseModel):
