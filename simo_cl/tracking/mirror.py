@@ -33,7 +33,11 @@ RUN_TAG = "simo_cl.run"
 ORIGIN_TAG = "simo_cl.origin"
 LOGGED_TAG = "simo_cl.logged"
 ARTIFACTS_TAG = "simo_cl.artifacts"
+# MLflow's own, which its UI writes when the user picks another colour.
+COLOUR_TAG = "mlflow.runColor"
+NOTE_TAG = "mlflow.note.content"
 
+_FAILED = "Failed: "
 _MLFLOW_STATE = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -93,6 +97,7 @@ class _Content:
 
     identity: str
     name: str
+    colour: str
     parameters: dict[str, str]
     tags: dict[str, str]
     blocks: list[list[Metric]]  # in the order logged; a store that holds the first n needs the rest
@@ -116,16 +121,17 @@ class _Mirror:
     def bring_up_to_date(self) -> MirrorReport:
         self.experiment_id = self._experiment()
         known = self._known_runs()
+        colours = _colours(self.suite)
         members: dict[str, list[RunFolder]] = defaultdict(list)
         for run in self.suite.runs:
             members[run.label].append(run)
         kept = set()
         for label, runs in members.items():
-            parent = _parent_content(self.suite, label, runs, self.problems)
+            parent = _parent_content(self.suite, label, colours[label], runs, self.problems)
             parent_id = self._write(parent, known.get(parent.identity, []))
             kept.add(parent_id)
             for run in runs:
-                child = _child_content(self.suite, run, parent_id, self.problems)
+                child = _child_content(self.suite, run, colours[label], parent_id, self.problems)
                 kept.add(self._write(child, known.get(child.identity, [])))
         for old in (run for runs in known.values() for run in runs):
             if old.info.run_id not in kept:
@@ -145,7 +151,7 @@ class _Mirror:
         known = self.client.get_experiment(experiment_id).tags
         metrics = {name for run in self.suite.runs for line in run.lines for name in line.metrics}
         tags = {
-            "mlflow.note.content": _description(self.suite),
+            NOTE_TAG: _description(self.suite),
             VIEW_TAG: comparison_view(store.accepted_name(name) for name in metrics),
         }
         for name, text in tags.items():
@@ -179,7 +185,7 @@ class _Mirror:
         run = next((run for run in known if _is_beginning(run, content)), None)
         tags = {**content.tags, RUN_TAG: content.identity, ORIGIN_TAG: self.origin}
         if run is None:
-            tags |= _of_the_user(known)
+            tags |= {COLOUR_TAG: content.colour} | _of_the_user(known)
             run = self.client.create_run(
                 self.experiment_id,
                 start_time=_milliseconds(content.started),
@@ -233,7 +239,9 @@ class _Mirror:
         return True
 
 
-def _child_content(suite: Suite, run: RunFolder, parent_id: str, problems: list[str]) -> _Content:
+def _child_content(
+    suite: Suite, run: RunFolder, colour: str, parent_id: str, problems: list[str]
+) -> _Content:
     tags = {
         "mlflow.parentRunId": parent_id,
         **_common_tags(suite, run.label),
@@ -245,10 +253,11 @@ def _child_content(suite: Suite, run: RunFolder, parent_id: str, problems: list[
     error = run.status.get("error")
     if error:
         tags["error"] = f"{error.get('type')}: {error.get('message')}"[: store.VALUE_LENGTH]
-        tags["mlflow.note.content"] = f"Failed: {tags['error']} (error.txt, log.txt)"
+        tags[NOTE_TAG] = f"{_FAILED}{tags['error']} (error.txt, log.txt)"
     return _Content(
         identity=run.name,
         name=f"{run.label} seed {run.seed}",
+        colour=colour,
         parameters=store.flat_parameters(run.settings),
         tags=tags,
         blocks=[
@@ -264,7 +273,7 @@ def _child_content(suite: Suite, run: RunFolder, parent_id: str, problems: list[
 
 
 def _parent_content(
-    suite: Suite, label: str, runs: Sequence[RunFolder], problems: list[str]
+    suite: Suite, label: str, colour: str, runs: Sequence[RunFolder], problems: list[str]
 ) -> _Content:
     """A strategy over its seeds: what their settings share, and the means of the finished ones."""
     finished = [run for run in runs if run.state == "finished"]
@@ -273,6 +282,7 @@ def _parent_content(
     return _Content(
         identity=label,
         name=label,
+        colour=colour,
         parameters=_shared_parameters(runs),
         tags={
             **_common_tags(suite, label),
@@ -366,15 +376,28 @@ def _blocks_logged(run: Run) -> int:
 
 
 def _of_the_user(replaced: Sequence[Run]) -> dict[str, str]:
-    """The tags and the description that the user gave to a run about to be replaced."""
+    """The tags, description and colour that the user gave to a run about to be replaced."""
     tags = dict(replaced[0].data.tags) if replaced else {}
     ours = {"strategy", "seeds finished", "control", "error"}
     prefixes = ("mlflow.", "simo_cl.", "environment.")
     kept = {n: text for n, text in tags.items() if n not in ours and not n.startswith(prefixes)}
-    note = tags.get("mlflow.note.content", "")
-    if note and not note.startswith("Failed: "):
-        kept["mlflow.note.content"] = note
+    if COLOUR_TAG in tags:
+        kept[COLOUR_TAG] = tags[COLOUR_TAG]
+    if not tags.get(NOTE_TAG, _FAILED).startswith(_FAILED):
+        kept[NOTE_TAG] = tags[NOTE_TAG]
     return kept
+
+
+def _colours(suite: Suite) -> dict[str, str]:
+    """Each label's colour: the report's, so that a strategy looks the same in both."""
+    from simo_cl.report import load, palette
+
+    runs = [
+        load.Run(entry["strategy"], entry.get("variant", ""), entry["seed"], suite.path, "missing")
+        for entry in suite.plan["runs"]
+    ]
+    planned = load.Suite(suite.path, suite.name, "", None, "", "", "", (), None, tuple(runs))
+    return {label: look.colour for label, look in palette.looks(planned).items()}
 
 
 def _common_tags(suite: Suite, label: str) -> dict[str, str]:

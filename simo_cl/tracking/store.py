@@ -59,7 +59,7 @@ def without_telemetry() -> None:
 
 @contextlib.contextmanager
 def quick_requests() -> Iterator[None]:
-    """Inside, a request to a dead server fails in seconds.
+    """Inside, a request to a dead server fails in seconds, and MLflow prints no addresses.
 
     MLflow's own limits, 120 s with seven retries, would hold up whoever waits. Limits that the
     user set in the environment stay.
@@ -67,6 +67,8 @@ def quick_requests() -> Iterator[None]:
     limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        # Two lines a run, on standard output, in the middle of a progress display.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
     ours = {name: value for name, value in limits.items() if name not in os.environ}
     os.environ.update(ours)

@@ -14,15 +14,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import yaml
-
-EXPERIENCES = 3
-CLASSES = 6
-STARTED = 1_760_000_000.0
 
 
 @dataclass
@@ -30,6 +26,10 @@ class SuiteMaker:
     """Writes a suite's plan and the run folders of it that a test wants."""
 
     folder: Path
+
+    EXPERIENCES: ClassVar[int] = 3
+    CLASSES: ClassVar[int] = 6
+    STARTED: ClassVar[float] = 1_760_000_000.0
 
     def plan(self, runs: Sequence[tuple[str, int]], *, name: str = "tiny", **more: Any) -> None:
         """`runs` holds labels, ``strategy`` or ``strategy[variant]``, with their seeds."""
@@ -41,7 +41,7 @@ class SuiteMaker:
             "data": "made up",
             "command": "simo-cl run benchmarks/tiny.yaml",
             "version": "0.1.0",
-            "class_names": [f"class {number}" for number in range(CLASSES)],
+            "class_names": [f"class {number}" for number in range(self.CLASSES)],
             "runs": [
                 {
                     "strategy": label.partition("[")[0],
@@ -61,14 +61,19 @@ class SuiteMaker:
         seed: int,
         *,
         state: str = "finished",
-        experiences: int = EXPERIENCES,
+        experiences: int | None = None,
         level: float = 0.5,
         metrics: Mapping[str, float] | None = None,
         settings: Mapping[str, Any] | None = None,
-        started: float = STARTED,
+        started: float | None = None,
+        arrays: bool = False,
         message: str = "loss is NaN",
     ) -> Path:
-        """Writes one run; `level` is its accuracy after the last experience."""
+        """Writes one run; `level` is its accuracy after the last experience.
+
+        Without `arrays` its figures need not be drawn, which is what takes the time.
+        """
+        started = self.STARTED if started is None else started
         folder = self.folder / self.run_name(label, seed)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -77,7 +82,7 @@ class SuiteMaker:
             "variant": label.partition("[")[2].rstrip("]"),
             "seed": seed,
             "data": {"name": "digits"},
-            "stream": {"experiences": EXPERIENCES, "class_order": None},
+            "stream": {"experiences": self.EXPERIENCES, "class_order": None},
             "memory": {"size": 100},
             "settings": {"epsilon": 0.1, "hidden": [64, 32], **(settings or {})},
         }
@@ -92,16 +97,16 @@ class SuiteMaker:
             "environment": {"python": "3.11", "torch": "2.14", "cores": 2},
         }
         (folder / "status.json").write_text(json.dumps(status))
-        for experience in range(experiences):
+        for experience in range(self.EXPERIENCES if experiences is None else experiences):
             values = self.values(experience, seed, level) | dict(metrics or {})
             self.add_line(folder, experience, values, started + 10.0 * (experience + 1))
-        if state == "finished":
+        if arrays:
             np.savez(folder / "arrays.npz", **self.arrays(seed, level))
         return folder
 
-    @staticmethod
-    def values(experience: int, seed: int, level: float) -> dict[str, float]:
-        accuracy = 1.0 - (1.0 - level) * experience / (EXPERIENCES - 1) + 0.01 * seed
+    @classmethod
+    def values(cls, experience: int, seed: int, level: float) -> dict[str, float]:
+        accuracy = 1.0 - (1.0 - level) * experience / (cls.EXPERIENCES - 1) + 0.01 * seed
         values = {
             "average_accuracy": accuracy,
             "new_class_accuracy": 0.9,
@@ -112,23 +117,25 @@ class SuiteMaker:
             "train/loss": 1.0 / (experience + 1),
         }
         if experience > 0:
-            values["forgetting"] = (1.0 - level) * experience / (EXPERIENCES - 1)
+            values["forgetting"] = (1.0 - level) * experience / (cls.EXPERIENCES - 1)
             values["features/drift/class_mean"] = 0.1 * experience
         return values
 
-    @staticmethod
-    def arrays(seed: int, level: float) -> dict[str, np.ndarray]:
+    @classmethod
+    def arrays(cls, seed: int, level: float) -> dict[str, np.ndarray]:
         draw = np.random.default_rng(seed)
-        seen = np.tril(np.full((EXPERIENCES, EXPERIENCES), level)) + 0.01 * seed
-        cosines = np.clip(draw.normal(0, 0.3, (EXPERIENCES, CLASSES, CLASSES)), -1, 1)
+        seen = np.tril(np.full((cls.EXPERIENCES, cls.EXPERIENCES), level)) + 0.01 * seed
+        cosines = np.clip(draw.normal(0, 0.3, (cls.EXPERIENCES, cls.CLASSES, cls.CLASSES)), -1, 1)
         return {
             "accuracy/own": seen,
             "accuracy/knn": seen + 0.1,
-            "confusion": draw.integers(0, 50, (EXPERIENCES, CLASSES, CLASSES)),
+            "confusion": draw.integers(0, 50, (cls.EXPERIENCES, cls.CLASSES, cls.CLASSES)),
             "class_mean_cos/features": cosines,
             "class_mean_cos/embedding": cosines / 2,
             "simo_similarity/features": np.abs(cosines),
-            "experience_of_class": np.repeat(np.arange(EXPERIENCES), CLASSES // EXPERIENCES),
+            "experience_of_class": np.repeat(
+                np.arange(cls.EXPERIENCES), cls.CLASSES // cls.EXPERIENCES
+            ),
         }
 
     @staticmethod

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from simo_cl.tracking import store
+from simo_cl.tracking.mirror import MirrorReport, TrackingError, mirror
+from simo_cl.tracking.view import VIEW_TAG
+
+if TYPE_CHECKING:
+    from conftest import SuiteMaker
+
+
+def runs_of(report: MirrorReport) -> dict[str, Run]:
+    """The runs that a user sees, by name."""
+    found = MlflowClient(report.tracking_uri).search_runs([report.experiment_id])
+    runs = {run.info.run_name: run for run in found}
+    assert len(runs) == len(found)
+    return runs
+
+
+def history(report: MirrorReport, run: Run, name: str) -> list[tuple[int, float]]:
+    rows = MlflowClient(report.tracking_uri).get_metric_history(run.info.run_id, name)
+    return sorted((row.step, round(row.value, 9)) for row in rows)
+
+
+def artifacts(report: MirrorReport, run: Run, folder: str | None = None) -> set[str]:
+    listed = MlflowClient(report.tracking_uri).list_artifacts(run.info.run_id, folder)
+    return {file.path for file in listed}
+
+
+@pytest.fixture
+def two_strategies(suite: SuiteMaker) -> SuiteMaker:
+    suite.plan([("er", 0), ("er", 1), ("simo[memory.size=200]", 0)])
+    suite.run("er", 0, level=0.5, arrays=True)
+    suite.run("er", 1, level=0.6, started=suite.STARTED + 1000)
+    suite.run("simo[memory.size=200]", 0, level=0.8)
+    return suite
+
+
+def test_a_parent_a_strategy_and_a_child_a_seed(two_strategies: SuiteMaker) -> None:
+    report = mirror(two_strategies.folder)
+    assert (report.parents, report.children, report.removed, report.problems) == (2, 3, 0, ())
+    assert report.tracking_uri == f"sqlite:///{two_strategies.folder}/mlflow.db"
+    runs = runs_of(report)
+    assert set(runs) == {
+        *("er", "er seed 0", "er seed 1"),
+        *("simo[memory.size=200]", "simo[memory.size=200] seed 0"),
+    }
+    assert runs["er seed 1"].data.tags["mlflow.parentRunId"] == runs["er"].info.run_id
+    assert "mlflow.parentRunId" not in runs["er"].data.tags
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs["er seed 1"].info.start_time == (two_strategies.STARTED + 1000) * 1000
+    assert runs["er seed 1"].info.end_time == (two_strategies.STARTED + 1100) * 1000
+
+
+def test_a_child_shows_its_settings_metrics_and_files(two_strategies: SuiteMaker) -> None:
+    report = mirror(two_strategies.folder)
+    child = runs_of(report)["er seed 0"]
+    assert child.data.params == {
+        "strategy": "er",
+        "variant": "",
+        "seed": "0",
+        "data.name": "digits",
+        "stream.experiences": "3",
+        "stream.class_order": "null",
+        "memory.size": "100",
+        "settings.epsilon": "0.1",
+        "settings.hidden": "[64, 32]",
+    }
+    assert child.data.tags["environment.torch"] == "2.14"
+    assert history(report, child, "average_accuracy") == [(0, 1.0), (1, 0.75), (2, 0.5)]
+    assert history(report, child, "forgetting") == [(1, 0.25), (2, 0.5)]
+    rows = MlflowClient(report.tracking_uri).get_metric_history(child.info.run_id, "train/loss")
+    assert {(row.step, row.timestamp) for row in rows} == {
+        (step, int((two_strategies.STARTED + 10 * (step + 1)) * 1000))
+        for step in range(two_strategies.EXPERIENCES)
+    }
+    assert {"config.yaml", "log.txt", "tables", "figures"} == artifacts(report, child)
+    assert "tables/accuracy_own.csv" in artifacts(report, child, "tables")
+    assert artifacts(report, child, "figures") == {
+        f"figures/{name}.png"
+        for name in ("accuracy", "confusion", "class_mean_cos", "simo_similarity")
+    }
+    assert (two_strategies.folder / "mlartifacts").is_dir()
+
+
+def test_a_parent_shows_the_mean_over_seeds(two_strategies: SuiteMaker) -> None:
+    report = mirror(two_strategies.folder)
+    parent = runs_of(report)["er"]
+    # seed 1 lies 0.01 above its level at each experience
+    assert history(report, parent, "average_accuracy") == [(0, 1.005), (1, 0.78), (2, 0.555)]
+    assert "seed" not in parent.data.params
+    assert parent.data.params["memory.size"] == "100"
+    assert parent.data.tags["seeds finished"] == "2 of 2"
+    assert artifacts(report, parent, "tables") == {"tables/accuracy_own_mean.csv"}
+
+
+def test_a_strategy_has_the_reports_colour(two_strategies: SuiteMaker) -> None:
+    from simo_cl.report.load import load_suite
+    from simo_cl.report.palette import looks
+
+    shown = runs_of(mirror(two_strategies.folder))
+    for label, look in looks(load_suite(two_strategies.folder)).items():
+        assert shown[label].data.tags["mlflow.runColor"] == look.colour
+        assert shown[f"{label} seed 0"].data.tags["mlflow.runColor"] == look.colour
+
+
+def test_a_second_time_changes_nothing(two_strategies: SuiteMaker) -> None:
+    first = mirror(two_strategies.folder)
+    before = {name: run.to_dictionary() for name, run in runs_of(first).items()}
+    second = mirror(two_strategies.folder)
+    assert (second.written, second.removed) == (0, 0)
+    assert {name: run.to_dictionary() for name, run in runs_of(second).items()} == before
+
+
+def test_the_mean_follows_the_seeds_as_they_finish(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0), ("er", 1)])
+    suite.run("er", 0, level=0.5)
+    report = mirror(suite.folder)
+    parent = runs_of(report)["er"]
+    assert parent.info.status == "RUNNING"
+    assert parent.data.tags["seeds finished"] == "1 of 2"
+    assert history(report, parent, "average_accuracy")[-1] == (2, 0.5)
+    MlflowClient(report.tracking_uri).set_tag(parent.info.run_id, "mlflow.note.content", "mine")
+
+    suite.run("er", 1, level=0.7, state="running", experiences=2)
+    parent = runs_of(mirror(suite.folder))["er"]
+    assert history(report, parent, "average_accuracy")[-1] == (2, 0.5)
+
+    suite.run("er", 1, level=0.7)
+    report = mirror(suite.folder)
+    runs = runs_of(report)
+    # one value a step, not the old mean beside the new one
+    assert history(report, runs["er"], "average_accuracy") == [(0, 1.005), (1, 0.805), (2, 0.605)]
+    assert runs["er"].info.status == "FINISHED"
+    assert runs["er"].data.tags["mlflow.note.content"] == "mine"
+    for child in ("er seed 0", "er seed 1"):
+        assert runs[child].data.tags["mlflow.parentRunId"] == runs["er"].info.run_id
+
+
+def test_a_running_run_grows_in_place(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0)])
+    folder = suite.run("er", 0, state="running", experiences=1)
+    report = mirror(suite.folder)
+    before = runs_of(report)["er seed 0"]
+    assert before.info.status == "RUNNING"
+    suite.add_line(folder, 1, {"average_accuracy": 0.4}, suite.STARTED + 20)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"experience": 2, "ti')  # being written this moment
+    report = mirror(suite.folder)
+    after = runs_of(report)["er seed 0"]
+    assert after.info.run_id == before.info.run_id
+    assert history(report, after, "average_accuracy") == [(0, 1.0), (1, 0.4)]
+    assert report.problems == ()
+
+
+def test_a_run_done_again_is_replaced(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0)])
+    suite.run("er", 0, state="failed", experiences=2, level=0.2)
+    report = mirror(suite.folder)
+    failed = runs_of(report)["er seed 0"]
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["error"] == "FloatingPointError: loss is NaN"
+    assert "error.txt" in artifacts(report, failed)
+    assert runs_of(report)["er"].info.status == "FAILED"
+    assert "average_accuracy" not in runs_of(report)["er"].data.metrics
+
+    suite.run("er", 0, level=0.5, started=suite.STARTED + 500)
+    report = mirror(suite.folder)
+    again = runs_of(report)["er seed 0"]
+    assert again.info.status == "FINISHED"
+    assert "error" not in again.data.tags
+    assert history(report, again, "average_accuracy") == [(0, 1.0), (1, 0.75), (2, 0.5)]
+    assert runs_of(report)["er"].info.status == "FINISHED"
+
+
+def test_runs_that_left_the_plan_go_to_the_trash(two_strategies: SuiteMaker) -> None:
+    mirror(two_strategies.folder)
+    two_strategies.plan([("er", 0)])
+    report = mirror(two_strategies.folder)
+    assert set(runs_of(report)) == {"er", "er seed 0"}
+    trash = MlflowClient(report.tracking_uri).search_runs(
+        [report.experiment_id], run_view_type=ViewType.DELETED_ONLY
+    )
+    assert "simo[memory.size=200] seed 0" in {run.info.run_name for run in trash}
+
+
+def test_a_lost_store_is_rebuilt(two_strategies: SuiteMaker, empty_store: Path) -> None:
+    before = runs_of(mirror(two_strategies.folder))
+    shutil.copy(empty_store, two_strategies.folder / "mlflow.db")
+    after = runs_of(mirror(two_strategies.folder))
+    assert {name: run.data.metrics for name, run in after.items()} == {
+        name: run.data.metrics for name, run in before.items()
+    }
+
+
+def test_an_experiment_in_the_trash_is_taken_out(two_strategies: SuiteMaker) -> None:
+    report = mirror(two_strategies.folder)
+    client = MlflowClient(report.tracking_uri)
+    client.delete_experiment(report.experiment_id)
+    again = mirror(two_strategies.folder)
+    assert again.experiment_id == report.experiment_id
+    assert client.get_experiment(report.experiment_id).lifecycle_stage == "active"
+    assert len(runs_of(again)) == 5
+
+
+def test_the_experiment_says_what_it_shows(two_strategies: SuiteMaker) -> None:
+    report = mirror(two_strategies.folder)
+    experiment = MlflowClient(report.tracking_uri).get_experiment(report.experiment_id)
+    assert experiment.name == "tiny"
+    note = experiment.tags["mlflow.note.content"]
+    assert "made up" in note
+    assert "`forgetting`" in note
+    assert len(experiment.tags[VIEW_TAG]) < 5000
+
+
+def test_what_cannot_be_shown_is_said(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0), ("simo", 0), ("der", 0)])
+    suite.run("er", 0, metrics={"train/loss": float("inf")})
+    broken = suite.run("simo", 0)
+    (broken / "arrays.npz").write_bytes(b"half a file")
+    (broken / "metrics.jsonl").write_text("not json\n")
+    unreadable = suite.run("der", 0)
+    (unreadable / "status.json").write_text("{")
+    report = mirror(suite.folder)
+    runs = runs_of(report)
+    assert "train/loss" not in runs["er seed 0"].data.metrics
+    assert set(runs) == {"er", "er seed 0", "simo", "simo seed 0"}
+    said = "\n".join(report.problems)
+    for part in ("train/loss is inf", "arrays.npz", "line 1 of metrics.jsonl", "runs/der/seed0"):
+        assert part in said
+
+
+def test_a_joint_run_has_one_step(suite: SuiteMaker) -> None:
+    suite.plan([("joint", 0)])
+    suite.run("joint", 0, experiences=1)
+    report = mirror(suite.folder)
+    assert history(report, runs_of(report)["joint"], "average_accuracy") == [(0, 1.0)]
+
+
+def test_a_server(
+    two_strategies: SuiteMaker, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    report = mirror(two_strategies.folder)
+    assert report.tracking_uri == server
+    assert mirror(two_strategies.folder).written == 0
+    runs = runs_of(report)
+    assert len(runs) == 5
+    assert "tables/accuracy_own.csv" in artifacts(report, runs["er seed 0"], "tables")
+
+    # Somebody else's suite of the same name, on the same server.
+    other = type(two_strategies)(tmp_path / "elsewhere" / "tiny")
+    other.plan([("er", 0)])
+    other.run("er", 0, level=0.1)
+    assert mirror(other.folder).removed == 0
+    found = MlflowClient(server).search_runs([report.experiment_id])
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize("answer", ["refuses", "is silent"])
+def test_a_server_that_does_not_answer(
+    two_strategies: SuiteMaker, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(store, "REQUEST_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if answer == "is silent" else 1
+        with pytest.raises(TrackingError, match=rf"http://127.0.0.1:{port} does not answer"):
+            mirror(two_strategies.folder, f"http://127.0.0.1:{port}")
+
+
+def test_the_users_own_limits_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    with store.quick_requests():
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def test_a_folder_without_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no plan\.json in"):
+        mirror(tmp_path)
+
+
+def test_many_parameters_and_metrics(suite: SuiteMaker) -> None:
+    """More than MLflow takes in one call."""
+    settings: dict[str, Any] = {f"key{number}": number for number in range(250)}
+    settings["long"] = "x" * 10_000
+    suite.plan([("er", 0)])
+    suite.run("er", 0, settings=settings, metrics={f"many/m{n}": float(n) for n in range(400)})
+    child = runs_of(mirror(suite.folder))["er seed 0"]
+    assert child.data.params["settings.key249"] == "249"
+    assert len(child.data.params["settings.long"]) == store.VALUE_LENGTH
+    assert child.data.metrics["many/m399"] == 399.0
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        ("features/orthogonality/mean_abs_cos", "features/orthogonality/mean_abs_cos"),
+        ("a//b/", "a/b"),
+        ("../up", "up"),
+        ("/", "_"),
+        ("odd[name]=1", "odd_name__1"),
+        ("x" * 300, "x" * 250),
+    ],
+)
+def test_accepted_names(given: str, accepted: str) -> None:
+    assert store.accepted_name(given) == accepted

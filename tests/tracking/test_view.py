@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any
+
+from simo_cl.tracking.view import chart_view_url, comparison_view
+
+METRICS = [
+    "train/loss",
+    "features/orthogonality/mean_abs_cos",
+    "forgetting",
+    "average_accuracy",
+    "zeal",
+    "min_accuracy",
+]
+
+
+def state_of(view: str) -> dict[str, Any]:
+    packed = json.loads(view)["state"].removeprefix("deflate;")
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return state
+
+
+def test_headlines_come_first() -> None:
+    state = state_of(comparison_view(METRICS))
+    assert [section["name"] for section in state["compareRunSections"]] == [
+        *("Model metrics", "features/orthogonality", "train")
+    ]
+    assert [(chart["type"], chart["metricKey"]) for chart in state["compareRunCharts"]] == [
+        ("BAR", "average_accuracy"),
+        ("BAR", "forgetting"),
+        ("LINE", "average_accuracy"),
+        ("LINE", "forgetting"),
+        ("LINE", "features/orthogonality/mean_abs_cos"),
+        ("LINE", "min_accuracy"),
+        ("LINE", "train/loss"),
+        ("LINE", "zeal"),
+    ]
+    sections = {section["uuid"] for section in state["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
+    assert state["runsHiddenMode"] == "SHOW_ALL"
+
+
+def test_the_same_metrics_give_the_same_view() -> None:
+    assert comparison_view(METRICS) == comparison_view(reversed(METRICS))
+
+
+def test_a_real_suites_metrics_fit_into_a_tag() -> None:
+    """MLflow's first versions of such tags took 5000 characters."""
+    spaces = ("features", "features_centred", "embedding", "embedding_centred")
+    names = [f"{space}/part{i % 4}/measure_{i}" for space in spaces for i in range(24)]
+    assert len(comparison_view(names + METRICS)) < 5000
+
+
+def test_the_address_names_the_view() -> None:
+    assert chart_view_url("http://127.0.0.1:5000/", "7") == (
+        "http://127.0.0.1:5000/#/experiments/7/runs?workflowType=machine_learning"
+        "&compareRunsMode=CHART&viewStateShareKey=simo_cl"
+    )
