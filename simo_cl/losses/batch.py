@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from simo_cl.losses.first_order import first_order_only
 
 # Numbers in the Gram matrices and rows of the groups that are held at once.
 NUMBERS_IN_A_BLOCK_ON_CPU = 2**18
@@ -67,7 +68,7 @@ class _FractionSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None, None

@@ -107,7 +107,11 @@ class Balanced:
 
 def _full(points: Tensor) -> Groups:
     groups, n = points.shape[:2]
-    return Groups([Block(points)], groups * (n * (n - 1) // 2), groups if n >= 2 else 0)
+    return Groups([Block(points)], groups * _pairs(n), groups if n >= 2 else 0)
+
+
+def _pairs(n: int) -> int:
+    return n * (n - 1) // 2
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,7 @@ def _padded(
         points = e.index_select(0, rows.flatten()).view(end - first, n, -1)
         keys = None if sizes[end - 1] == n else torch.where(exists, 0, -1 - i)
         blocks.append(Block(points, keys))
-    pairs = sum(n * (n - 1) // 2 for n in sizes)
-    return Groups(blocks, pairs, sum(n >= 2 for n in sizes))
+    return Groups(blocks, sum(map(_pairs, sizes)), sum(n >= 2 for n in sizes))
 
 
 def _alike(sizes: list[int]) -> Iterator[tuple[int, int]]:

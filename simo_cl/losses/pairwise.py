@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from simo_cl.losses.first_order import first_order_only
 
 Norms = Literal["unit", "bounded", "any"]
 
@@ -42,84 +43,103 @@ class _PairSum(torch.autograd.Function):
     def forward(
         ctx: Any, points: Tensor, keys: Tensor | None, y: float, epsilon: float, norms: Norms
     ) -> Tensor:
-        total = points.new_zeros(())
-        gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
-        for groups, rows in _blocks(points):
-            e = points[groups].contiguous()
-            pairs = _Pairs(rows, None if keys is None else keys[groups])
-            if norms == "unit":
-                block_total, slope, radial = _sweep_cosines(e, pairs, y, epsilon)
-            else:
-                block_total, slope, radial = _sweep_distances(e, pairs, y, epsilon, norms)
-            total += block_total
-            if ctx.needs_input_grad[0]:
-                block_gradient = torch.bmm(slope, e, out=gradient[groups, rows])
-                if radial is not None:
-                    block_gradient.addcmul_(e[:, rows], radial)
+        total, gradient = sweep(
+            points, keys, y, epsilon, norms, with_gradient=ctx.needs_input_grad[0]
+        )
         ctx.save_for_backward(gradient)
-        return total / 2  # every pair was met twice, as (i, j) and as (j, i)
+        return total
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None, None
 
 
+def sweep(
+    points: Tensor,
+    keys: Tensor | None,
+    y: float,
+    epsilon: float,
+    norms: Norms,
+    *,
+    scale: float = 1.0,
+    with_gradient: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """`scale` times the sum of `pair_sum` and, if wanted, its gradient by `points`."""
+    gradient = torch.empty(points.shape, dtype=points.dtype, device=points.device)
+    totals = []
+    for groups, rows in _blocks(points):
+        e = points[groups].contiguous()
+        pairs = _Pairs(rows, None if keys is None else keys[groups])
+        if norms == "unit":
+            total, slope, factor = _sweep_cosines(e, pairs, y, epsilon)
+        else:
+            total, slope, own = _sweep_distances(e, pairs, y, epsilon, norms)
+            factor = 2.0
+        totals.append(total)
+        if with_gradient:
+            block = gradient[groups, rows]
+            torch.baddbmm(block, slope, e, beta=0, alpha=scale * factor, out=block)
+            if norms != "unit":
+                block.addcmul_(e[:, rows], own, value=2 * scale)
+    total = totals[0] if len(totals) == 1 else torch.stack(totals).sum()
+    # Every pair was met twice, as (i, j) and as (j, i).
+    return total * (scale / 2), gradient
+
+
 def _sweep_cosines(
     e: Tensor, pairs: _Pairs, y: float, epsilon: float
-) -> tuple[Tensor, Tensor, None]:
+) -> tuple[Tensor, Tensor, float]:
     """Loss of a block of unit rows, where d = 2 - 2c and o = c^2, and its slope dl/dc.
 
-    The slope of a similar pair is -2p (1 + 2ch) with p = 1/(eps + c^2) and h = (1 - c) p; that of
-    a dissimilar pair is h + h^2/2 with h = c/(1 + eps/2 - c). The passes over the block are few
-    and in place: they are the cost beside the matrix products.
+    The slope is what is returned second times what is returned third. Similar: -2 times p + 2pch
+    with p = 1/(eps + c^2) and h = (1 - c) p. Dissimilar: h + h^2/2 with h = c/(1 + eps/2 - c).
+    The passes over the block are few and in place: they are the cost beside the matrix products.
     """
     c = torch.bmm(e[:, pairs.rows], e.transpose(1, 2))
-    near = None
     if y > 0:
         p = pairs.only(torch.addcmul(c.new_full((), epsilon), c, c).reciprocal_())
         h = torch.addcmul(p, p, c, value=-1)
-        near_total = h.sum() * (2 * y)
-        near = p.addcmul_(p, h.mul_(c), value=2).mul_(-2 * y)
+        similar = h.sum() * (2 * y)
+        pull = p.addcmul_(p, h.mul_(c), value=2)
         if y == 1:
-            return near_total, near, None
+            return similar, pull, -2.0
     # Rounding may put a cosine above 1, by less than the gap unless epsilon is tiny.
     gap = torch.rsub(c, 1 + epsilon / 2).clamp_min_(epsilon / 4)
     h = pairs.only(gap.reciprocal_()).mul_(c)
-    total = torch.dot(c.flatten(), h.flatten()) * ((1 - y) / 2)
-    slope = torch.addcmul(h, h, h, value=0.5)
-    if near is not None:
-        total, slope = total + near_total, near.add_(slope, alpha=1 - y)
-    return total, slope, None
+    dissimilar = torch.dot(c.flatten(), h.flatten()) * ((1 - y) / 2)
+    push = torch.addcmul(h, h, h, value=0.5)
+    if y == 0:
+        return dissimilar, push, 1.0
+    return similar + dissimilar, push.mul_(1 - y).sub_(pull, alpha=2 * y), 1.0
 
 
 def _sweep_distances(
     e: Tensor, pairs: _Pairs, y: float, epsilon: float, norms: Norms
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of a block of any rows, the slope by the dot product, and the factor of the row itself.
+    """Loss of a block of any rows, and what its gradient needs.
 
     With a = dl/dd and b = dl/do the gradient is
 
         sum_j 2 a_ij (e_i - e_j) + 2 b_ij c_ij e_j
-            = sum_j (2 b_ij c_ij - 2 a_ij) e_j + (2 sum_j a_ij) e_i.
+            = 2 sum_j (b_ij c_ij - a_ij) e_j + 2 (sum_j a_ij) e_i;
+
+    second and third are the two brackets.
     """
     c = torch.bmm(e[:, pairs.rows], e.transpose(1, 2))
     d, o = _squared_distances(e, pairs.rows, c, norms), c * c
-    total, a, b = c.new_zeros(()), torch.zeros_like(c), torch.zeros_like(c)
+    parts = []
     if y > 0:
-        p = pairs.only((epsilon + o).reciprocal_())
-        similar = d * p
-        total += y * similar.sum()
-        a += y * p
-        b -= y * similar * p
+        p = pairs.only((o + epsilon).reciprocal_())
+        similar = (d * p).mul_(y)
+        parts.append((similar.sum(), y * p, similar.mul_(p).neg_()))
     if y < 1:
-        q = pairs.only((epsilon + d).reciprocal_())
-        dissimilar = o * q
-        total += (1 - y) * dissimilar.sum()
-        a -= (1 - y) * dissimilar * q
-        b += (1 - y) * q
-    return total, 2 * (b * c - a), 2 * a.sum(-1, keepdim=True)
+        q = pairs.only((d + epsilon).reciprocal_())
+        dissimilar = (o * q).mul_(1 - y)
+        parts.append((dissimilar.sum(), dissimilar.mul_(q).neg_(), (1 - y) * q))
+    total, a, b = (sum(x[1:], x[0]) for x in zip(*parts, strict=True))
+    return total, (b * c).sub_(a), a.sum(-1, keepdim=True)
 
 
 def _squared_distances(e: Tensor, rows: slice, c: Tensor, norms: Norms) -> Tensor:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from simo_cl.losses.balanced import balanced_terms
 from simo_cl.losses.batch import fraction_sum
-from simo_cl.losses.layout import Groups, arrange, can_be_read
+from simo_cl.losses.layout import Balanced, Groups, arrange, can_be_read
 from simo_cl.losses.pairwise import Norms, pair_sum
 from simo_cl.losses.unit_norm import unit_rows
 
@@ -118,29 +119,27 @@ def simo_terms(
     """The unweighted terms of `simo_loss`, which explains the arguments."""
     _check_settings(form, epsilon, leaning, reduction)
     _check_batch(embeddings, labels)
+    term = _pairwise_term if form == "pairwise" else _batch_term
     layout = arrange(labels, samples_per_class)
     with _full_precision(embeddings.device):
-        if normalize:
-            e = unit_rows(embeddings, layout.order)
+        if (
+            isinstance(layout, Balanced)
+            and form == "pairwise"
+            and normalize
+            and not normalize_means
+        ):
+            terms = SimOTerms(*balanced_terms(embeddings, layout, leaning, epsilon, reduction))
         else:
-            e = embeddings.index_select(0, layout.order)
-            e = e.to(torch.promote_types(e.dtype, torch.float32))
-        groups = layout.groups(e)
-        means = groups.means
-        if normalize_means:
-            block = means.blocks[0]
-            means = means._replace(blocks=[block._replace(points=unit_rows(block.points[0])[None])])
-
-        def term(groups: Groups, y: float, norms: Norms) -> Tensor:
-            if form == "pairwise":
-                return _pairwise_term(groups, y, epsilon, reduction, norms)
-            return _batch_term(groups, y, epsilon, reduction)
-
-        terms = SimOTerms(
-            similar=term(groups.similar, 1.0, "unit" if normalize else "any"),
-            means=term(means, leaning, "bounded" if normalize or normalize_means else "any"),
-            dissimilar=term(groups.dissimilar, leaning, "unit" if normalize else "any"),
-        )
+            e = _ordered_rows(embeddings, layout.order, normalize)
+            groups = layout.groups(e)
+            means = _with_unit_rows(groups.means) if normalize_means else groups.means
+            norms: Norms = "unit" if normalize else "any"
+            means_norms: Norms = "bounded" if normalize or normalize_means else "any"
+            terms = SimOTerms(
+                similar=term(groups.similar, 1.0, epsilon, reduction, norms),
+                means=term(means, leaning, epsilon, reduction, means_norms),
+                dissimilar=term(groups.dissimilar, leaning, epsilon, reduction, norms),
+            )
     _check_finite(embeddings, terms)
     return terms
 
@@ -206,6 +205,21 @@ def _weighted(terms: SimOTerms, weights: Sequence[float]) -> Tensor:
     return similar + means + dissimilar
 
 
+def _ordered_rows(embeddings: Tensor, order: Tensor, normalize: bool) -> Tensor:
+    if normalize:
+        return unit_rows(embeddings, order)
+    e = embeddings.index_select(0, order)
+    return e.to(torch.promote_types(e.dtype, torch.float32))
+
+
+def _with_unit_rows(groups: Groups) -> Groups:
+    blocks = [
+        block._replace(points=torch.stack([unit_rows(points) for points in block.points]))
+        for block in groups.blocks
+    ]
+    return groups._replace(blocks=blocks)
+
+
 def _pairwise_term(
     groups: Groups, y: float, epsilon: float, reduction: str, norms: Norms
 ) -> Tensor:
@@ -214,7 +228,7 @@ def _pairwise_term(
     return total if reduction == "sum" else total / _at_least_one(groups.pairs)
 
 
-def _batch_term(groups: Groups, y: float, epsilon: float, reduction: str) -> Tensor:
+def _batch_term(groups: Groups, y: float, epsilon: float, reduction: str, norms: Norms) -> Tensor:
     """Mean over the groups that have a pair of the fraction of each."""
     mean = reduction == "mean"
     total = _sum([fraction_sum(*block, y, epsilon, mean=mean) for block in groups.blocks])

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-SMALLEST_NORM = 1e-30  # a row with no larger entry counts as zero, as far as rounding goes
+from simo_cl.losses.first_order import first_order_only
+
+SMALLEST_ENTRY = 1e-30  # a row is scaled up to unit norm if its largest entry is not below this
 
 
 def unit_rows(x: Tensor, order: Tensor | None = None) -> Tensor:
@@ -21,32 +22,52 @@ def unit_rows(x: Tensor, order: Tensor | None = None) -> Tensor:
     return _UnitRows.apply(x, order)
 
 
+def to_unit(x: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The unit rows and the inverse norms (N, 1), 1 for a zero row."""
+    e = x.clone() if order is None else x.index_select(0, order)
+    e = e.to(torch.promote_types(x.dtype, torch.float32))
+    # Dividing by the largest entry first keeps the squares in the range of the type.
+    largest = torch.maximum(e.amax(1, keepdim=True), -e.amin(1, keepdim=True))
+    shrink = largest.clamp_min_(SMALLEST_ENTRY).reciprocal_()
+    length = torch.linalg.vector_norm(e.mul_(shrink), dim=1, keepdim=True)
+    is_zero = length == 0
+    stretch = length.masked_fill_(is_zero, 1.0).reciprocal_()
+    return e.mul_(stretch), stretch.mul_(shrink).masked_fill_(is_zero, 1.0)
+
+
+def from_unit(
+    grad: Tensor,
+    e: Tensor,
+    inverse_norm: Tensor,
+    order: Tensor | None,
+    dtype: torch.dtype,
+    *,
+    in_place: bool = False,
+) -> Tensor:
+    """The gradient by the rows before `to_unit`, from that by the unit rows `e`."""
+    radial = torch.bmm(grad[:, None, :], e[:, :, None])[:, 0]
+    own = grad if in_place else grad.clone()
+    own.addcmul_(e, radial, value=-1).mul_(inverse_norm)
+    if dtype == torch.float16:
+        largest = torch.finfo(dtype).max
+        own.clamp_(-largest, largest)
+    own = own.to(dtype)
+    return own if order is None else own.index_select(0, _inverse(order))
+
+
 class _UnitRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: Tensor | None) -> Tensor:
-        e = x.clone() if order is None else x.index_select(0, order)
-        e = e.to(torch.promote_types(x.dtype, torch.float32))
-        # Dividing by the largest entry first keeps the squares in the range of the type.
-        largest = torch.maximum(e.amax(1, keepdim=True), -e.amin(1, keepdim=True))
-        shrink = largest.clamp_min_(SMALLEST_NORM).reciprocal_()
-        length = torch.linalg.vector_norm(e.mul_(shrink), dim=1, keepdim=True)
-        stretch = torch.where(length > 0, length.reciprocal(), 1.0)
-        e.mul_(stretch)
-        ctx.save_for_backward(e, torch.where(length > 0, shrink * stretch, 1.0), order)
+        e, inverse_norm = to_unit(x, order)
+        ctx.save_for_backward(e, inverse_norm, order)
         ctx.dtype = x.dtype
         return e
 
     @staticmethod
-    @once_differentiable
+    @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         e, inverse_norm, order = ctx.saved_tensors
-        radial = torch.bmm(grad[:, None, :], e[:, :, None])[:, 0]
-        grad = torch.addcmul(grad, e, radial, value=-1).mul_(inverse_norm)
-        if ctx.dtype == torch.float16:
-            largest = torch.finfo(torch.float16).max
-            grad = grad.clamp_(-largest, largest)
-        grad = grad.to(ctx.dtype)
-        return (grad if order is None else grad.index_select(0, _inverse(order))), None
+        return from_unit(grad, e, inverse_norm, order, ctx.dtype), None
 
 
 def _inverse(order: Tensor) -> Tensor:

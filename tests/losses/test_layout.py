@@ -1,0 +1,105 @@
+"""Every layout gives the groups, and the loss, of the definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_simo import plain_terms
+from torch import Tensor
+
+from simo_cl.losses import simo_loss, simo_terms
+from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
+
+SETTINGS = [
+    {},
+    {"form": "batch"},
+    {"leaning": 0.3},
+    {"form": "batch", "leaning": 0.3, "reduction": "sum"},
+    {"normalize": False},
+    {"normalize_means": True, "reduction": "sum"},
+    {"form": "batch", "normalize": False},
+]
+
+
+def rows(n: int, d: int = 5, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def assert_equal_to_plain(embeddings: Tensor, labels: Tensor, options: dict) -> None:
+    embeddings = embeddings.requires_grad_()
+    terms = simo_terms(embeddings, labels, **options)
+    expected = plain_terms(embeddings, labels, **options)
+    torch.testing.assert_close(terms, expected)
+    for pair in zip(terms, expected, strict=True):
+        gradients = [torch.autograd.grad(t, embeddings, retain_graph=True)[0] for t in pair]
+        torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("counts", [[4] * 6, [1], [7, 1, 1], [3, 2, 1, 1], [9, 8, 7, 3, 3, 1]])
+def test_read_labels(options: dict, counts: list[int]) -> None:
+    labels = torch.repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
+    balanced = len(set(counts)) == 1
+    assert isinstance(arrange(labels), Balanced if balanced else Ragged)
+    assert_equal_to_plain(rows(len(labels)), labels, options)
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("labels", [[5, 1, 1, 5, 5, 0, 9, 1], [2, 2, 2], [1, 2, 3], [7]], ids=str)
+def test_unread_labels(options: dict, labels: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simo_cl.losses.layout.can_be_read", lambda x: False)
+    assert isinstance(arrange(torch.tensor(labels)), Unread)
+    assert_equal_to_plain(rows(len(labels)), torch.tensor(labels), options)
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_samples_per_class_spare_the_look(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simo_cl.losses.layout.can_be_read", lambda x: False)
+    labels = torch.tensor([3, 8, 8, 3, 5, 5, 3, 8, 5])
+    assert isinstance(arrange(labels, samples_per_class=3), Balanced)
+    told = simo_terms(rows(9), labels, samples_per_class=3, **options)
+    torch.testing.assert_close(told, plain_terms(rows(9), labels, **options))
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_blocks_of_any_size_give_the_same(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups that do not fit into one block are swept a few rows at a time."""
+    for labels in (torch.arange(24) % 3, torch.arange(25) % 3, torch.zeros(20, dtype=torch.long)):
+        monkeypatch.setattr("simo_cl.losses.pairwise.PAIRS_IN_A_BLOCK_ON_CPU", 21)
+        monkeypatch.setattr("simo_cl.losses.batch.NUMBERS_IN_A_BLOCK_ON_CPU", 21)
+        assert_equal_to_plain(rows(len(labels)), labels, {"form": form, "leaning": 0.2})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=40),
+    st.sampled_from(["pairwise", "batch"]),
+    st.integers(0, 99),
+)
+def test_any_class_counts(labels: list[int], form: str, seed: int) -> None:
+    assert_equal_to_plain(rows(len(labels), seed=seed), torch.tensor(labels), {"form": form})
+
+
+def test_the_number_of_samples_is_checked_where_it_can_be_seen() -> None:
+    with pytest.raises(ValueError, match=r"samples_per_class is 2.* have 1 to 3 samples"):
+        simo_loss(rows(4), torch.tensor([0, 0, 0, 1]), samples_per_class=2)
+    with pytest.raises(ValueError, match="does not divide the 4 labels"):
+        simo_loss(rows(4).to("meta"), torch.zeros(4, dtype=int, device="meta"), samples_per_class=3)
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("samples_per_class", [None, 3])
+def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> None:
+    def value_and_gradient(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss = simo_loss(x, labels, form=form, samples_per_class=samples_per_class)
+        return loss, torch.autograd.grad(loss, x)[0]
+
+    embeddings, labels = rows(12).requires_grad_(), torch.arange(12) % 4
+    loss = torch.compile(simo_loss, fullgraph=True, backend="aot_eager", dynamic=False)
+    compiled = loss(embeddings, labels, form=form, samples_per_class=samples_per_class)
+    gradient = torch.autograd.grad(compiled, embeddings)[0]
+    torch.testing.assert_close((compiled, gradient), value_and_gradient(embeddings, labels))
