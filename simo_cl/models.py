@@ -3,9 +3,11 @@ that embeds."""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -67,9 +69,9 @@ class EmbeddingModel(nn.Module):
         self.encoder = encoder
         self.head = head
         self.read_out = read_out
-        with torch.no_grad():
-            width = head(torch.zeros(2, encoder.num_features)).shape[1]
-        dimension = encoder.num_features if read_out == "features" else width
+        dimension = encoder.num_features
+        if read_out == "embedding":
+            dimension = _output_width(head, encoder.num_features)
         self.register_buffer("class_means", torch.zeros(num_classes, dimension))
         self.register_buffer("has_mean", torch.zeros(num_classes, dtype=torch.bool))
 
@@ -96,7 +98,9 @@ class EmbeddingModel(nn.Module):
 
     def _scores(self, points: Tensor) -> Tensor:
         points = F.normalize(points, dim=1)
-        distances = torch.cdist(points, self.class_means, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = torch.cdist(
+            points, self.class_means, compute_mode="donot_use_mm_for_euclid_dist"
+        )
         return torch.where(self.has_mean, -distances.square(), UNSEEN_CLASS_SCORE)
 
 
@@ -113,6 +117,8 @@ class Encoder(nn.Module):
 
     def __init__(self, backbone: nn.Module, num_features: int, precision: Precision) -> None:
         super().__init__()
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {precision!r}; it must be 'float32' or 'bfloat16'")
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.num_features = num_features
         self.precision = precision
@@ -122,11 +128,15 @@ class Encoder(nn.Module):
         if self.training:
             self.images_forwarded += len(images)
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(
-            images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
+        with self._autocast(images.device.type):
             features = self.backbone(images)
         return features.float()
+
+    def _autocast(self, device_type: str) -> AbstractContextManager[None]:
+        if not torch.amp.is_autocast_available(device_type):  # such as "meta"
+            return nullcontext()
+        enabled = self.precision == "bfloat16"
+        return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
 
 
 EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]
@@ -194,6 +204,14 @@ def projection_head(kind: Head, num_features: int, dimension: int) -> nn.Module:
             nn.Linear(num_features, dimension),
         )
     raise ValueError(f"head is {kind!r}; it must be 'none', 'linear' or 'mlp'")
+
+
+@torch.no_grad()
+def _output_width(head: nn.Module, num_features: int) -> int:
+    # On a copy in evaluation mode, so that a head with running statistics keeps its own.
+    probe = copy.deepcopy(head).eval()
+    device = next((p.device for p in probe.parameters()), None)
+    return probe(torch.zeros(2, num_features, device=device)).shape[1]
 
 
 def _resnet18(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
