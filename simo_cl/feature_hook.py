@@ -13,7 +13,7 @@ class FeatureHook:
     Attach it before the forward pass of interest and detach it right after: a hook that stays on
     a model also sees the forward passes of replay, of distillation and of virtual updates, and
     travels with every copy of the model. Of several passes between the two calls, the first is
-    kept.
+    kept, and one that tracks gradients rather than one that does not.
 
     Args:
         layer: name of a submodule as in ``model.named_modules()``; its *output* is taken. By
@@ -50,7 +50,7 @@ class FeatureHook:
             self._handle = None
 
     def _keep(self, captured: Tensor) -> None:
-        if self.features is None:
+        if self.features is None or (captured.requires_grad and not self.features.requires_grad):
             self.features = _pooled(captured)
 
 
