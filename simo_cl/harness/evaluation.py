@@ -185,9 +185,7 @@ class Evaluation:
             learnt[first_time] = directions[first_time]
         has_mean = ~directions.isnan().any(dim=1)
         similarity = torch.full((self._num_classes, self._num_classes), torch.nan)
-        similarity[has_mean.nonzero(), has_mean.nonzero().T] = simo_similarity(
-            directions[has_mean]
-        )
+        similarity[has_mean.nonzero(), has_mean.nonzero().T] = simo_similarity(directions[has_mean])
         cosines = class_mean_cosines(points, labels, self._num_classes)
         self._matrices[f"class_mean_cos/{space}"].append(cosines.numpy())
         self._matrices[f"simo_similarity/{space}"].append(similarity.numpy())
@@ -197,7 +195,10 @@ class Evaluation:
         """Training images of all classes, those to come included."""
         count = self._settings.samples_per_class
         return self._embed(
-            [_first_per_class(experience.dataset, count).eval() for experience in self._train_stream]
+            [
+                _first_per_class(experience.dataset, count).eval()
+                for experience in self._train_stream
+            ]
         )
 
     def _memory_sample(self, experience: Any) -> Embedded:

@@ -86,9 +86,7 @@ class MLflowView:
         problem: why MLflow is not up to date, if it is not.
     """
 
-    def __init__(
-        self, folder: Path, tracking_uri: str | None, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, tracking_uri: str | None, warn: Callable[[str], None]) -> None:
         self._folder = folder
         self._tracking_uri = tracking_uri
         self._warn = warn

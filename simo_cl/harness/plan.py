@@ -89,14 +89,10 @@ def _grid_points(suite: Suite, strategy: str) -> list[dict[str, Any]]:
         for key, values in suite.grid.items()
         if "@" not in key or key.startswith(f"{strategy}@")
     }
-    return [
-        dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())
-    ]
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
-def _run(
-    suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, where: str
-) -> Run:
+def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, where: str) -> Run:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
     content["strategies"] = {file.name: dict(suite.strategies[file.name])}
     for key, value in point.items():

@@ -19,9 +19,7 @@ from simo_cl.streams import DataSet
 _TRIAL_STEPS = 3
 
 
-def preview_table(
-    runs: Sequence[Run], folder: Path, data: DataSet, device: torch.device
-) -> Table:
+def preview_table(runs: Sequence[Run], folder: Path, data: DataSet, device: torch.device) -> Table:
     """The runs with their images, and estimates of time and disk.
 
     Time is that of the encoder alone, forward and backward, from a few steps made now; loading,
@@ -34,8 +32,13 @@ def preview_table(
         device: that they would train on.
     """
     table = Table(title=f"{len(runs)} runs in {folder}")
-    for column, justify in (("run", "left"), ("state", "left"), ("images", "right"),
-                            ("at least", "right"), ("disk", "right")):
+    for column, justify in (
+        ("run", "left"),
+        ("state", "left"),
+        ("images", "right"),
+        ("at least", "right"),
+        ("disk", "right"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     speeds: dict[str, float] = {}
     seconds_left, disk_left = 0.0, 0
@@ -44,7 +47,9 @@ def preview_table(
         key = f"{settings.model}{settings.training}"
         if key not in speeds:
             speeds[key] = _images_a_second(settings, data, device)
-        images = math.ceil(settings.training.epochs * len(data.train) * (1 - settings.stream.validation))
+        images = math.ceil(
+            settings.training.epochs * len(data.train) * (1 - settings.stream.validation)
+        )
         seconds, disk = images / speeds[key], _bytes_on_disk(settings, data)
         state = RunFolder(folder / run.folder).state
         if state != "finished":
@@ -84,7 +89,9 @@ def _images_a_second(settings: RunSettings, data: DataSet, device: torch.device)
 
 def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:
     """Of a run folder: mostly two samples of embeddings in half precision."""
-    encoder = build_encoder(settings.model.encoder, channels=data.channels, width=settings.model.width)
+    encoder = build_encoder(
+        settings.model.encoder, channels=data.channels, width=settings.model.width
+    )
     dimensions = encoder.num_features + int(settings.settings.get("dimension", 0))
     samples = 2 * settings.evaluation.samples_per_class * data.num_classes
     matrices = 9 * settings.stream.experiences * data.num_classes**2 * 4

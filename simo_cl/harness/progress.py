@@ -86,9 +86,7 @@ class SuiteProgress:
 
     def _end(self, run: Run, outcome: str) -> None:
         seconds = time.monotonic() - self._started
-        self._print(
-            f"[{self._index}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)"
-        )
+        self._print(f"[{self._index}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)")
         if self._run is not None:
             self._bars.remove_task(self._run)
         if self._suite is not None:

@@ -87,7 +87,7 @@ class RunFolder:
             return {}
 
     def _write_status(self, state: str, **changes: Any) -> None:
-        before = {"started": None, "ended": None, "error": None, "environment": {}}
+        before: dict[str, Any] = {"started": None, "ended": None, "error": None, "environment": {}}
         if state != "running":
             before |= self._status()
         status = {**before, **changes, "state": state}

@@ -113,7 +113,9 @@ class CommonSettings(BaseModel):
 class Suite(CommonSettings):
     """A suite file."""
 
-    name: str = Field("", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name")
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name"
+    )
     description: str = ""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     control: str | None = Field(None, description="the strategy others are tested against")

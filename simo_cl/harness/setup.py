@@ -103,9 +103,7 @@ class Setup:
     def optimizer(self, model: nn.Module, lr: float) -> Optimizer:
         training = self.run.training
         if training.optimizer == "adamw":
-            return torch.optim.AdamW(
-                model.parameters(), lr=lr, weight_decay=training.weight_decay
-            )
+            return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=training.weight_decay)
         return torch.optim.SGD(
             model.parameters(),
             lr=lr,

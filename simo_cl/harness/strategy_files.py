@@ -27,11 +27,15 @@ class StrategyFile:
     ``FEATURE_LAYER`` (the submodule that gives the features; default "encoder") and define
     ``memory(strategy)`` (its replay memory as a data set, where the strategy has no
     ``storage_policy``).
+
+    Attributes:
+        digest: of the file's content when it was loaded.
     """
 
     name: str
     path: Path
     module: ModuleType
+    digest: str
 
     @property
     def joint(self) -> bool:
@@ -44,11 +48,6 @@ class StrategyFile:
     @property
     def search_space(self) -> dict[str, list[Any]]:
         return dict(self.module.SEARCH_SPACE)
-
-    @property
-    def digest(self) -> str:
-        """Of the file's content."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def settings(self, given: dict[str, Any], where: str) -> StrategySettings:
         """The strategy's settings with defaults filled in.
@@ -107,6 +106,7 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
             f"{nearest(name, names)}"
         )
     path = folder / f"{name}.py"
+    source = path.read_bytes()
     spec = importlib.util.spec_from_file_location(f"simo_cl_strategy_{name}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -120,4 +120,4 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
     missing = [part for part in ("Settings", "SEARCH_SPACE", "build") if not hasattr(module, part)]
     if missing:
         raise SuiteError(f"{prefix}{path} lacks {', '.join(missing)}; see docs/strategies.md")
-    return StrategyFile(name, path, module)
+    return StrategyFile(name, path, module, hashlib.sha256(source).hexdigest())

@@ -119,9 +119,7 @@ def _complaint(item: Any, model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         allowed = _allowed_keys(model, item["loc"][:-1])
         name = str(item["loc"][-1])
-        return (
-            f"unknown key {key!r}; allowed here: {', '.join(allowed)}.{nearest(name, allowed)}"
-        )
+        return f"unknown key {key!r}; allowed here: {', '.join(allowed)}.{nearest(name, allowed)}"
     if item["type"] == "missing":
         return f"key {key!r} is missing; it is required"
     if item["type"] == "literal_error":

@@ -96,9 +96,7 @@ def run_trials(
         )
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
     runs = {index: _run(suite, file, points[index]) for index in sorted(chosen)}
-    execute_runs(
-        list(runs.values()), folder, device=device, data_root=data_root, progress=progress
-    )
+    execute_runs(list(runs.values()), folder, device=device, data_root=data_root, progress=progress)
     tried = [Trial(points[index], _score(run, folder)) for index, run in runs.items()]
     budget = next(iter(runs.values())).settings.model_dump(mode="json", exclude={"settings"})
     tried.sort(key=lambda t: -math.inf if math.isnan(t.average_accuracy) else t.average_accuracy)
@@ -164,6 +162,8 @@ def _run(suite: Suite, file: StrategyFile, point: dict[str, Any]) -> Run:
         seed=TUNING_SEED,
         settings=file.settings(given, "search space").model_dump(mode="json"),
     )
-    variant = ",".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-                       for key, value in point.items())
+    variant = ",".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in point.items()
+    )
     return Run(settings, variant, file)

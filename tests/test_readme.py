@@ -1,0 +1,71 @@
+"""The README's code runs as it is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from simo_cl.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_avalanche_script_runs_and_logs_to_mlflow(tmp_path: Path) -> None:
+    script = code_blocks("python")[0]
+    finished = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    values = [float(line) for line in finished.stdout.splitlines() if re.fullmatch(r"[\d.]+", line)]
+    assert len(values) == 5
+    assert all(0 <= value <= 1 for value in values)
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        (experiments,) = store.execute(
+            "select count(*) from experiments where name = 'mine'"
+        ).fetchone()
+        keys = {key for (key,) in store.execute("select distinct key from metrics")}
+    assert experiments == 1
+    assert "features/orthogonality/mean_abs_cos" in keys
+    assert any(key.startswith("avalanche/") for key in keys)
+
+
+def test_the_loss_takes_embeddings_and_labels() -> None:
+    scope = {"embeddings": torch.randn(8, 4), "labels": torch.arange(8) % 2}
+
+    exec(code_blocks("python")[1], scope)
+
+    assert scope["loss"].shape == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line for block in code_blocks("") for line in block.splitlines() if line.startswith("simo-cl")],
+)
+def test_the_commands_exist_with_these_options(line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    command = words[: 2 if words[0] == "data" else 1]
+    options = {word for word in words if word.startswith("--")}
+
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
+
+    assert shown.exit_code == 0
+    assert all(option in shown.output for option in options)
+
+
+def test_every_linked_file_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
