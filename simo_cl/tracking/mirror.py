@@ -82,6 +82,7 @@ def mirror(suite_folder: Path, tracking_uri: str | None = None) -> MirrorReport:
         TrackingError: the store does not answer, within about ten seconds, or refuses.
         FileNotFoundError: the folder holds no plan.json.
     """
+    store.without_telemetry()
     suite_folder = Path(suite_folder).resolve()
     problems: list[str] = []
     suite = read_suite(suite_folder, problems)

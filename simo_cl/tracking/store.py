@@ -43,7 +43,6 @@ def open_client(uri: str) -> MlflowClient:
     Raises:
         TrackingError: no answer within ``REQUEST_SECONDS``, or not an MLflow store.
     """
-    without_telemetry()
     from mlflow import MlflowClient
 
     with quick_requests(), _quiet_migrations(), tracking_errors(uri):
@@ -53,7 +52,10 @@ def open_client(uri: str) -> MlflowClient:
 
 
 def without_telemetry() -> None:
-    """Keeps MLflow from reporting its use to its makers; whoever set the variable has the say."""
+    """Keeps MLflow from reporting its use to its makers, in a process that is ours.
+
+    To be called before MLflow is imported. Whoever has set the variable has the say.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 

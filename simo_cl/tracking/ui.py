@@ -52,6 +52,7 @@ def serve_ui(
         TrackingError: the port is taken, the server does not start, or the store does not answer.
         FileNotFoundError: the folder holds no plan.json.
     """
+    store.without_telemetry()
     suite_folder = Path(suite_folder).resolve()
     uri = store.suite_store(suite_folder, tracking_uri)
     experiment = _experiment(suite_folder, uri)
@@ -115,10 +116,7 @@ def _server(uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]
         # One worker and no background jobs: half the start and a quarter of the memory.
         *("--workers", "1"),
     ]
-    environment = os.environ | {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
-    }
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with tempfile.TemporaryFile() as log, _terminable():
         # In a session of its own, so that Ctrl-C reaches this process alone, which then ends it.
         process = subprocess.Popen(

@@ -65,6 +65,9 @@ def comparison_view(metrics: Iterable[str]) -> str:
     names = set(metrics)
     sections = sorted({_section(name) for name in names} | {_HEADLINE}, key=_section_rank)
     state = {
+        # As they were begun: the plan's order.
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": [],
         "isAccordionReordered": True,
@@ -111,11 +114,8 @@ def _line(metric: str) -> dict[str, object]:
 
 def _bars(metric: str) -> dict[str, object]:
     """A metric after the last experience."""
-    return {
-        **_chart("BAR", metric),
-        "isGenerated": False,
-        "displayName": f"{metric}, last",
-    }
+    # "Generated" bars would be turned into the line that is there already.
+    return {**_chart("BAR", metric), "isGenerated": False}
 
 
 def _chart(kind: str, metric: str) -> dict[str, object]:

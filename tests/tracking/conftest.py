@@ -176,9 +176,16 @@ def suite(tmp_path: Path, empty_store: Path) -> SuiteMaker:
     return SuiteMaker(folder)
 
 
+@pytest.fixture
+def server(running_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a real MLflow server, which on a busy machine may take its time."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    return running_server
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
-    """The address of a real MLflow server on the loopback."""
+def running_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+    """One server on the loopback for all tests."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
     port = free_port()
