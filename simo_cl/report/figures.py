@@ -7,8 +7,8 @@ the panels out itself, to fit a desk or a phone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ GEOMETRY = {
     "drift/class_mean": "drift of old class means",
 }
 TSNE_SAMPLES = 500
+WIDE = (3.6, 2.9)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Figure:
         name: the file's name without its ending.
         size: of a panel's axes, width and height in inches.
         legend: rows to explain in a legend; empty where the panels name what they show.
+        colours: names of what the colours of dots mean, if not rows.
         scale: "share" or "signed" for heat maps, whose shades need a key; "" for others.
     """
 
@@ -102,6 +104,7 @@ class Figure:
     size: tuple[float, float]
     margins: Margins
     legend: tuple[str, ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
     scale: str = ""
 
     @property
@@ -379,6 +382,7 @@ def _plasticity(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
 
 def _tsne(suite: Suite) -> Figure:
     panels: list[Panel] = []
+    colours: dict[str, str] = {}
     for label in suite.finished_labels:
         run = suite.finished(label)[0]
         classes = run.embedding_sample("test_labels")
@@ -388,6 +392,7 @@ def _tsne(suite: Suite) -> Figure:
         if points is None or classes is None:
             continue
         groups, names = _groups(suite, classes, run.array("experience_of_class"))
+        colours |= {name: _dot_colour(group) for group, name in names.items() if name}
         keep = _spaced(classes, TSNE_SAMPLES)
         xy = _tsne_layout(points[keep])
 
@@ -410,6 +415,7 @@ def _tsne(suite: Suite) -> Figure:
         panels=tuple(panels),
         size=(2.1, 2.1),
         margins=Margins(left=0.06, right=0.06, bottom=0.06, top=0.28),
+        colours=colours,
     )
 
 
@@ -423,6 +429,7 @@ def _curve_figure(
     caption: str,
     y_range: tuple[float | None, float | None] = (None, None),
 ) -> Figure | None:
+    """One metric over the experiences trained, with a name at the end of every line."""
     curves = _curves(suite, metric)
     if not curves:
         return None
@@ -436,8 +443,16 @@ def _curve_figure(
             y_range=y_range,
             name_lines=True,
         )
+        ax.set_ylabel(metric.replace("_", " "))
 
-    return _single(name, title, caption + _band_note(suite), curves, draw)
+    return Figure(
+        name=name,
+        title=title,
+        caption=caption + _band_note(suite),
+        panels=(Panel("0", "", f"{title}, final: {_finals(curves)}", draw),),
+        size=WIDE,
+        margins=_room_for_names(curve.label for curve in curves),
+    )
 
 
 def _scatter_figure(
@@ -481,23 +496,8 @@ def _scatter_figure(
         title=title,
         caption=caption + _mean_note(suite),
         panels=(Panel("0", "", f"{title}: {rows}", draw),),
-        size=(4.2, 3.1),
-        margins=Margins(0.55, 0.4 + 0.07 * max(len(p[0]) for p in points), 0.5, 0.12),
-    )
-
-
-def _single(
-    name: str, title: str, caption: str, curves: Sequence[Curve], draw: Callable[[Axes], None]
-) -> Figure:
-    room = 0.3 + 0.07 * max(len(curve.label) for curve in curves)
-    panel = Panel("0", "", f"{title}, final: {_finals(curves)}", draw)
-    return Figure(
-        name=name,
-        title=title,
-        caption=caption,
-        panels=(panel,),
-        size=(4.2, 3.1),
-        margins=Margins(left=0.42, right=room, bottom=0.5, top=0.12),
+        size=WIDE,
+        margins=_room_for_names(label for label, _, _ in points),
     )
 
 
@@ -537,8 +537,11 @@ def _matrix_panel(
     def draw(ax: Axes) -> None:
         draw_heat_map(ax, values, numbers=numbers, borders=borders)
         across, down = list(ticks or []), list(row_ticks or ticks or [])
-        sideways = any(len(name) > 2 for name in across)
-        ax.set_xticks(range(len(across)), across, rotation=90 if sideways else 0, fontsize=6.5)
+        ax.set_xticks(range(len(across)), across, fontsize=6.5)
+        if any(len(name) > 2 for name in across):
+            # Anchored at their end, so that they fit whatever font the page falls back to.
+            for name in ax.get_xticklabels():
+                name.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
         ax.set_yticks(range(len(down)), down, fontsize=6.5)
         ax.set_xlabel(axis_names[0], fontsize=7.5)
         ax.set_ylabel(axis_names[1], fontsize=7.5)
@@ -563,16 +566,19 @@ def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> Canvas:
     columns = min(len(figure.panels), max(1, int(12.5 / width)))
     rows = math.ceil(len(figure.panels) / columns)
     columns = math.ceil(len(figure.panels) / rows)
+    handles = _legend_handles(figure, drawn_as)
     per_line = max(1, int(columns * width / 1.35))
-    legend_lines = math.ceil(len(figure.legend) / per_line)
-    foot = 0.22 * legend_lines + 0.1 if figure.legend else 0.42 if figure.scale else 0.0
+    lines = math.ceil(len(handles) / per_line)
+    foot = 0.22 * lines + 0.1 if handles else 0.42 if figure.scale else 0.0
     total = (columns * width, rows * height + foot)
     canvas = Canvas(figsize=total)
     for index, panel in enumerate(figure.panels):
         row, column = divmod(index, columns)
         _draw(canvas, figure, panel, left=column * width, bottom=total[1] - (row + 1) * height)
-    if figure.legend:
-        _draw_legend(canvas, figure.legend, drawn_as, per_line)
+    if handles:
+        canvas.legend(
+            handles=handles, loc="lower center", ncols=per_line, frameon=False, fontsize=8
+        )
     if figure.scale:
         _draw_scale(canvas, figure.scale)
     return canvas
@@ -592,11 +598,9 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
     axes.set_title(panel.title)
 
 
-def _draw_legend(
-    canvas: Canvas, labels: Sequence[str], drawn_as: Mapping[str, Look], per_line: int
-) -> None:
+def _legend_handles(figure: Figure, drawn_as: Mapping[str, Look]) -> list[Line2D]:
     handles = []
-    for label in labels:
+    for label in figure.legend:
         look = drawn_as[label]
         handles.append(
             Line2D(
@@ -610,7 +614,9 @@ def _draw_legend(
                 label=label,
             )
         )
-    canvas.legend(handles=handles, loc="lower center", ncols=per_line, frameon=False, fontsize=8)
+    for name, colour in figure.colours.items():
+        handles.append(Line2D([], [], color=colour, linestyle="none", marker="o", label=name))
+    return handles
 
 
 def _draw_scale(canvas: Canvas, scale: str) -> None:
@@ -628,12 +634,11 @@ def _draw_scale(canvas: Canvas, scale: str) -> None:
 
 
 def _draw_groups(ax: Axes, xy: np.ndarray, groups: np.ndarray, names: Mapping[int, str]) -> None:
-    colours = [light for light, _ in (*HUES.values(), GREY)]
     for group, name in names.items():
         inside = groups == group
         if not inside.any():
             continue
-        colour = colours[group % len(colours)]
+        colour = _dot_colour(group)
         draw_dots(ax, xy[inside], colour)
         middle = np.median(xy[inside], axis=0)
         ax.text(
@@ -653,7 +658,12 @@ def _draw_groups(ax: Axes, xy: np.ndarray, groups: np.ndarray, names: Mapping[in
         ax.spines[side].set_visible(True)
         ax.spines[side].set_color(RULE[0])
     ax.autoscale_view()
-    ax.margins(0.05)
+    ax.margins(0.1, 0.06)
+
+
+def _dot_colour(group: int) -> str:
+    colours = [light for light, _ in (*HUES.values(), GREY)]
+    return colours[group % len(colours)]
 
 
 def _curves(suite: Suite, metric: str) -> list[Curve]:
@@ -696,7 +706,7 @@ def _groups(
     if experience_of_class is None:
         return np.zeros(len(classes), dtype=int), {0: ""}
     groups = experience_of_class[classes].astype(int)
-    return groups, {int(e): str(int(e) + 1) for e in np.unique(groups)}
+    return groups, {int(e): f"exp. {int(e) + 1}" for e in np.unique(groups)}
 
 
 def _spaced(classes: np.ndarray, count: int) -> np.ndarray:
@@ -726,6 +736,11 @@ def _class_sizes(suite: Suite) -> dict[str, Any]:
     longest = max((len(name[:10]) for name in suite.class_names), default=2)
     room = 0.15 + 0.062 * longest if len(suite.class_names) <= 12 else 0.12
     return {"size": (1.75, 1.75), "margins": Margins(room, 0.08, room, 0.28)}
+
+
+def _room_for_names(labels: Iterable[str]) -> Margins:
+    """Margins with the names of rows at the right."""
+    return Margins(left=0.55, right=0.33 + 0.07 * max(map(len, labels)), bottom=0.5, top=0.12)
 
 
 def _finals(curves: Sequence[Curve]) -> str:

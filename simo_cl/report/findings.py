@@ -181,38 +181,27 @@ def _machines(suite: Suite) -> Check:
 def _bounds(suite: Suite) -> Iterator[Check]:
     """Fine-tuning and joint training bracket a sound comparison."""
     means = _means(suite, PRIMARY_METRIC)
-    streamed = {label: mean for label, mean in means.items() if not suite.is_joint(label)}
-    others = {label: mean for label, mean in streamed.items() if label != "finetune"}
-    if "joint" in means and others:
-        best = max(others, key=others.__getitem__)
-        if means["joint"] > others[best]:
-            yield Check(
-                "good",
-                "Joint training bounds the stream from above",
-                f"joint {means['joint']:.3f}, highest on the stream {others[best]:.3f}.",
-            )
+    joint = [label for label in means if suite.strategy_of(label) == "joint"]
+    finetune = [label for label in means if suite.strategy_of(label) == "finetune"]
+    others = [label for label in means if label not in finetune and not suite.is_joint(label)]
+    if not others:
+        return
+    if joint:
+        upper, best = min(joint, key=means.__getitem__), max(others, key=means.__getitem__)
+        numbers = f"{upper} {means[upper]:.3f}, highest on the stream {means[best]:.3f}"
+        if means[upper] > means[best]:
+            yield Check("good", "Joint training bounds the stream from above", f"{numbers}.")
         else:
-            yield Check(
-                "bad",
-                "A strategy on the stream beats joint training",
-                f"{best} {others[best]:.3f}, joint {means['joint']:.3f}; is joint trained enough?",
-            )
-    if "finetune" in streamed and others:
-        lowest = min(others, key=others.__getitem__)
-        kept = 1 / suite.num_experiences if suite.num_experiences else None
-        reference = "" if kept is None else f"; knowing only the last experience gives {kept:.2f}"
-        if streamed["finetune"] < others[lowest]:
-            yield Check(
-                "good",
-                "Fine-tuning bounds it from below",
-                f"finetune {streamed['finetune']:.3f}, next {others[lowest]:.3f}{reference}.",
-            )
+            yield Check("bad", f"{best} beats joint training", f"{numbers}: undertrained?")
+    if finetune:
+        lower, worst = max(finetune, key=means.__getitem__), min(others, key=means.__getitem__)
+        numbers = f"{lower} {means[lower]:.3f}, next {means[worst]:.3f}"
+        if suite.num_experiences:
+            numbers += f"; knowing only the last experience gives {1 / suite.num_experiences:.2f}"
+        if means[lower] < means[worst]:
+            yield Check("good", "Fine-tuning bounds it from below", f"{numbers}.")
         else:
-            yield Check(
-                "bad",
-                f"{lowest} does not beat fine-tuning",
-                f"{lowest} {others[lowest]:.3f}, finetune {streamed['finetune']:.3f}{reference}.",
-            )
+            yield Check("bad", f"{worst} does not beat fine-tuning", f"{numbers}.")
 
 
 def _collapse(suite: Suite) -> Iterator[Check]:

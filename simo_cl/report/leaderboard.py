@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -39,18 +40,26 @@ class Group:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The groups, and the range that the drawn differences span.
+    """The groups, and the ranges that the drawn accuracies and differences span.
 
     Attributes:
+        low, high: accuracies are drawn from low to high.
         reach: differences are drawn from -reach to reach; one further out than that is drawn at
             the edge, so that it does not flatten all others.
     """
 
     groups: tuple[Group, ...]
+    low: float
+    high: float
     reach: float
     control: str | None
     control_accuracy: float | None
     has_intervals: bool
+    seeds_differ: bool
+
+    def place(self, accuracy: float) -> float:
+        """Where an accuracy is drawn, in percent of the range."""
+        return round(100 * (accuracy - self.low) / (self.high - self.low), 2)
 
 
 def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderboard:
@@ -58,12 +67,16 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
     by_label = {c.label: c for c in comparisons}
     standings = [_standing(suite, label, by_label.get(label)) for label in suite.finished_labels]
     control = next((s for s in standings if s.label == suite.control), None)
+    drawn = [accuracy for standing in standings for accuracy in standing.by_seed]
     return Leaderboard(
+        low=math.floor(10 * min(drawn, default=0.0) - 0.2) / 10,
+        high=math.ceil(10 * max(drawn, default=1.0) + 0.2) / 10,
         groups=tuple(group for group in _groups(suite, standings) if group.standings),
         reach=_reach(comparisons),
         control=suite.control if comparisons else None,
         control_accuracy=control.accuracy.mean if control and control.accuracy else None,
         has_intervals=any(c.low is not None for c in comparisons),
+        seeds_differ=len({standing.seeds for standing in standings}) > 1,
     )
 
 

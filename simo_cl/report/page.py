@@ -29,7 +29,7 @@ from simo_cl.report.page_tables import (
     seeds_table,
     settings_table,
 )
-from simo_cl.report.palette import css_variables, looks
+from simo_cl.report.palette import css_variable_of, css_variables, looks
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
@@ -112,6 +112,7 @@ def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequen
         when=_when(suite),
         panel_svg=lambda figure, panel: Markup(panel_svg(figure, panel)),
         matrix_data=_matrix_data,
+        css_variable_of=css_variable_of,
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
     )

@@ -14,7 +14,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path as Outline
 
 from simo_cl.report.drawing import MARK_PREFIX
-from simo_cl.report.palette import Look, css_variable_of
+from simo_cl.report.palette import SURFACE, Look, css_variable_of
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -74,7 +74,7 @@ def glyph(look: Look) -> str:
         )
         steps.append(_COMMANDS[int(code)] + ("" if code == Outline.CLOSEPOLY else scaled))
     colour = css_variable_of(look.colour) or look.colour
-    fill = colour if look.filled else "none"
+    fill = colour if look.filled else css_variable_of(SURFACE[0])
     return (
         '<svg class="glyph" viewBox="-13 -13 26 26" aria-hidden="true">'
         f'<path d="{"".join(steps)}" style="fill: {fill}; stroke: {colour}"/></svg>'

@@ -145,20 +145,34 @@ class _RunWriter:
             "strategy": self.strategy,
             "seed": self.seed,
             "variant": self.variant,
-            "data": {"name": "cifar10", "note": "CIFAR-10, JPEG copy", "validation": 0.0},
-            "stream": {"experiences": self.experiences, "protocol": "batch", "order": None},
-            "model": {"name": "slim_resnet18", "width": 20, "norm": "batch"},
-            "training": {
-                "epochs": 3,
-                "batch_size": 128,
-                "optimizer": "adamw",
-                "learning_rate": 0.002 if self.strategy == "icarl" else 0.001,
-                "autocast": "bfloat16",
+            "data": {"name": "cifar10"},
+            "stream": {
+                "experiences": self.experiences,
+                "class_order": "natural",
+                "validation": 0.0,
+                "evaluate_on": "test",
             },
-            "memory": {"size": 1000},
-            "evaluation": {"samples_per_class": 100, "knn": 10},
-            "settings": {"epsilon": 0.1, "form": "pairwise"} if "simo" in self.strategy else {},
+            "model": {"encoder": "slim_resnet18", "width": 20, "norm": "batch"},
+            "training": {
+                "batch_size": 64,
+                "new_share": 0.5,
+                "epochs": 3.0,
+                "optimizer": "sgd",
+                "momentum": 0.9,
+                "augment": ["crop", "flip"],
+            },
+            "memory": {"size": int(self.variant.rpartition("=")[2] or 1000)},
+            "evaluation": {"batch_size": 500, "samples_per_class": 100},
+            "settings": self._own_settings(),
         }
+
+    def _own_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"lr": 0.1 if self.has_head else 0.03}
+        if self.has_head:
+            settings |= {"views": 1, "head": "mlp", "dimension": 16, "clip_grad_norm": 1.0}
+        if self.strategy.endswith("simo"):
+            settings |= {"epsilon": 0.1, "leaning": 0.01}
+        return settings
 
     def _status(self, state: str) -> dict[str, Any]:
         error = {

@@ -9,8 +9,19 @@ import pytest
 from rich.console import Console
 
 from simo_cl.report.load import load_suite
-from simo_cl.report.page import write_report
-from simo_cl.report.tables import comparison_table, file_label, show_seconds, show_signed
+from simo_cl.report.statistics import compare_with_control
+from simo_cl.report.tables import (
+    comparison_table,
+    file_label,
+    show_seconds,
+    show_signed,
+    write_tables,
+)
+
+
+def write(folder) -> None:
+    suite = load_suite(folder)
+    write_tables(suite, compare_with_control(suite))
 
 
 def shown(table) -> str:
@@ -21,7 +32,7 @@ def shown(table) -> str:
 
 def test_runs_csv_has_a_row_for_each_finished_run(make_suite):
     folder = make_suite(strategies=("joint", "er", "simo"), failed=[("er", 1)])
-    write_report(folder)
+    write(folder)
     runs = pd.read_csv(folder / "runs.csv")
     assert list(runs.columns[:4]) == ["strategy", "seed", "average_accuracy", "forgetting"]
     assert list(zip(runs["strategy"], runs["seed"], strict=True)) == [
@@ -44,7 +55,7 @@ def test_runs_csv_has_a_row_for_each_finished_run(make_suite):
 
 def test_summary_csv_has_means_and_deviations_and_empty_cells(make_suite):
     folder = make_suite(strategies=("joint", "er", "simo"))
-    write_report(folder)
+    write(folder)
     runs = pd.read_csv(folder / "runs.csv")
     summary = pd.read_csv(folder / "summary.csv").set_index("strategy")
     assert list(summary.columns[:3]) == [
@@ -66,14 +77,14 @@ def test_summary_csv_has_means_and_deviations_and_empty_cells(make_suite):
 
 def test_one_seed_has_no_deviation(make_suite):
     folder = make_suite(strategies=("er",), seeds=(4,))
-    write_report(folder)
+    write(folder)
     summary = pd.read_csv(folder / "summary.csv")
     assert summary.filter(like="_std").isna().all(axis=None)
 
 
 def test_accuracy_matrices_are_means_over_seeds(make_suite):
     folder = make_suite(strategies=("joint", "simo"))
-    write_report(folder)
+    write(folder)
     matrix = pd.read_csv(folder / "tables/accuracy_matrix_simo.csv", index_col="after_experience")
     stored = [run.array("accuracy/own") for run in load_suite(folder).finished("simo")]
     np.testing.assert_allclose(matrix.to_numpy(), np.mean(stored, axis=0), rtol=1e-9)
@@ -83,11 +94,11 @@ def test_accuracy_matrices_are_means_over_seeds(make_suite):
 
 def test_tables_of_strategies_no_longer_planned_go_away(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,))
-    write_report(folder)
+    write(folder)
     plan = json.loads((folder / "plan.json").read_text())
     plan["runs"] = [run for run in plan["runs"] if run["strategy"] == "er"]
     (folder / "plan.json").write_text(json.dumps(plan))
-    write_report(folder)
+    write(folder)
     names = {path.name for path in (folder / "tables").glob("accuracy_matrix_*")}
     assert names == {"accuracy_matrix_er.csv"}
 
@@ -122,7 +133,7 @@ def test_the_terminal_table_shows_variants_in_brackets(make_suite):
 
 def test_a_suite_without_finished_runs_still_has_tables(make_suite):
     folder = make_suite(strategies=("er",), seeds=(0,), failed=[("er", 0)])
-    write_report(folder)
+    write(folder)
     assert (folder / "runs.csv").read_text() == "strategy,seed\n"
     assert (folder / "summary.csv").read_text() == "strategy,seeds\n"
     assert "no run has finished" in shown(comparison_table(folder))

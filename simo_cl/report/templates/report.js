@@ -114,7 +114,7 @@
   };
   const markerTip = (panel, event) => {
     let [best, distance] = ["", 18];
-    all("[data-tip]", panel).forEach((marker) => {
+    all("[data-tip]:not(.dim)", panel).forEach((marker) => {
       const box = marker.getBoundingClientRect();
       const away = Math.hypot(box.left + box.width / 2 - event.clientX, box.top + box.height / 2 - event.clientY);
       if (away < distance) [best, distance] = [marker.dataset.tip, away];

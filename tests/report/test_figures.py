@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from simo_cl.report.drawing import spread_labels
+from simo_cl.report.figures import panel_svg, suite_figures, write_figures
+from simo_cl.report.load import load_suite
+from simo_cl.report.statistics import compare_with_control
+
+
+@pytest.fixture
+def draw(make_suite):
+    def figures(**options):
+        suite = load_suite(make_suite(**options))
+        return suite, {f.name: f for f in suite_figures(suite, compare_with_control(suite))}
+
+    return figures
+
+
+def test_every_kind_of_figure_is_there(draw):
+    _, figures = draw(strategies=("joint", "er", "simo"), seeds=(0, 1), sample=5)
+    spaces = ("features", "features_centred", "embedding", "embedding_centred")
+    assert set(figures) == {
+        "comparison",
+        "accuracy",
+        "forgetting",
+        "accuracy_matrices",
+        "confusion",
+        "accuracy_against_time",
+        "plasticity",
+        "tsne",
+        "simo_similarity_features",
+        "simo_similarity_embedding",
+        *(f"geometry_{space}" for space in spaces),
+        *(f"class_mean_cosines_{space}" for space in spaces),
+    }
+    assert all(panel.alternative for f in figures.values() for panel in f.panels)
+
+
+def test_figures_without_numbers_are_left_out(draw):
+    _, figures = draw(strategies=("joint",), seeds=(0,), sample=5)
+    assert not {"forgetting", "plasticity", "geometry_embedding"} & figures.keys()
+    assert "accuracy" in figures
+
+
+def test_a_suite_without_finished_runs_has_no_figures(draw):
+    _, figures = draw(strategies=("er",), seeds=(0,), failed=[("er", 0)])
+    assert figures == {}
+
+
+def test_the_accuracy_matrix_hides_what_was_not_learnt_yet(draw):
+    suite, figures = draw(strategies=("joint", "simo"), seeds=(0, 1), sample=5)
+    joint, simo = figures["accuracy_matrices"].panels
+    assert len(joint.matrix) == 1
+    assert simo.matrix[0][1:] == (None,) * 4
+    stored = [run.array("accuracy/own")[4, 2] for run in suite.finished("simo")]
+    assert simo.matrix[4][2] == pytest.approx(np.mean(stored), abs=5e-4)
+
+
+def test_confusion_is_a_share_of_the_true_class(draw):
+    _, figures = draw(strategies=("er",), seeds=(0,), sample=5)
+    (panel,) = figures["confusion"].panels
+    np.testing.assert_allclose(np.sum(panel.matrix, axis=1), 1, atol=0.005)
+    assert panel.rows[0] == "true airplane"
+
+
+def test_classes_stand_in_the_order_in_which_they_were_learnt(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(0,), sample=5)
+    path = folder / "runs/er/seed0-1a2b3c4d/arrays.npz"
+    arrays = dict(np.load(path))
+    arrays["experience_of_class"] = arrays["experience_of_class"][::-1]
+    np.savez(path, **arrays)
+    figures = {f.name: f for f in suite_figures(load_suite(folder), [])}
+    assert figures["confusion"].panels[0].rows[:2] == ("true ship", "true truck")
+
+
+def test_many_classes_carry_no_tooltips(draw):
+    _, figures = draw(strategies=("er",), seeds=(0,), classes=40, experiences=4, sample=3)
+    assert figures["confusion"].panels[0].matrix is None
+    assert figures["accuracy_matrices"].panels[0].matrix is not None
+
+
+def test_files_are_written_again_the_same_and_stale_ones_go(draw):
+    suite, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
+    wanted = [figures["accuracy"], figures["confusion"]]
+    (suite.folder / "figures").mkdir()
+    (suite.folder / "figures/old.svg").write_text("")
+    first = {path: path.read_bytes() for path in write_figures(suite, wanted)}
+    assert {path.name for path in (suite.folder / "figures").iterdir()} == {
+        "accuracy.svg",
+        "accuracy.png",
+        "confusion.svg",
+        "confusion.png",
+    }
+    assert first == {path: path.read_bytes() for path in write_figures(suite, wanted)}
+    assert b"mark:" not in first[suite.folder / "figures/accuracy.svg"]
+
+
+def test_panels_follow_the_page_and_carry_marks(draw):
+    _, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
+    figure = figures["accuracy"]
+    svg = panel_svg(figure, figure.panels[0])
+    root = ET.fromstring(svg)
+    assert root.get("role") == "img"
+    assert "simo 0." in root.get("aria-label")
+    assert "var(--hue-blue)" in svg
+    assert "#2852ae" not in svg
+    tips = [e.get("data-tip") for e in root.iter() if e.get("data-series") == "simo"]
+    assert any(tip and tip.startswith("simo\nafter experience 5: 0.") for tip in tips)
+    assert any(tip and tip.endswith("(2 seeds)") for tip in tips)
+
+
+def test_ids_of_two_panels_do_not_clash(draw):
+    _, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
+    ids = []
+    for name in ("accuracy", "forgetting", "confusion"):
+        for panel in figures[name].panels:
+            root = ET.fromstring(panel_svg(figures[name], panel))
+            own = [e.get("id") for e in root.iter() if e.get("id")]
+            links = [v[1:] for e in root.iter() for k, v in e.items() if k.endswith("}href")]
+            assert {link for link in links if not link.startswith("ata:")} <= set(own)
+            ids += own
+    assert len(ids) == len(set(ids))
+
+
+def test_labels_move_apart_as_little_as_can_be():
+    assert spread_labels([0.0, 10.0, 5.0], 1.0) == [0.0, 10.0, 5.0]
+    assert spread_labels([5.0, 5.0], 1.0) == pytest.approx([4.5, 5.5])
+    placed = spread_labels([0.1, 0.0, 0.2, 9.0], 1.0)
+    assert placed == pytest.approx([0.1, -0.9, 1.1, 9.0])
+    assert spread_labels([], 1.0) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spread_labels_keep_their_order_and_distance(seed):
+    positions = np.random.default_rng(seed).uniform(0, 10, 14)
+    placed = np.array(spread_labels(list(positions), 0.8))
+    order = np.argsort(positions)
+    assert (np.diff(placed[order]) >= 0.8 - 1e-9).all()
