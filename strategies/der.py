@@ -1,7 +1,8 @@
 """DER++ (Buzzega et al. 2020) as Avalanche has it: replay of samples with the logits they had.
 
-Avalanche replays one batch for both terms, and stores the logits of the images as they are after the
-experience, where the paper replays two batches and stores those of the augmented images on the way.
+Avalanche replays one batch for both terms, and stores the logits of the images as they are after
+the experience, where the paper replays two batches and stores those of the augmented images on the
+way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Experience replay (Chaudhry et al. 2019): cross-entropy on new data and a class-balanced memory."""
+"""Experience replay (Chaudhry et al. 2019): cross-entropy on new data and a balanced memory."""
 
 from __future__ import annotations
 

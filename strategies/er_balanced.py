@@ -1,4 +1,4 @@
-"""Cross-entropy on exactly the class-balanced batches of the contrastive strategies: their control."""
+"""Cross-entropy on exactly the batches of the contrastive strategies: their control."""
 
 from __future__ import annotations
 

@@ -15,6 +15,4 @@ class Settings(StrategySettings):
 
 
 def build(setup: Setup, settings: Settings) -> Naive:
-    return Naive(
-        **setup.stock_arguments(setup.classifier(), settings.lr), plugins=[setup.budget()]
-    )
+    return Naive(**setup.stock_arguments(setup.classifier(), settings.lr), plugins=[setup.budget()])

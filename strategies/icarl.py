@@ -1,7 +1,7 @@
 """iCaRL (Rebuffi et al. 2017): distillation, herded exemplars, nearest exemplar mean.
 
-Its batches are drawn from new data and exemplars together, so the share of the new classes is theirs
-in that union, not the suite's ``new_share``.
+Its batches are drawn from new data and exemplars together, so the share of the new classes is
+theirs in that union, not the suite's ``new_share``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Triplet loss (Schroff et al. 2015) on all classes at once, read out by nearest class mean.
 
-The margin is soft (softplus): with a hard one and batch-hard mining all embeddings collapse at once.
+The margin is soft (softplus): with a hard one and batch-hard mining all embeddings collapse.
 """
 
 from __future__ import annotations

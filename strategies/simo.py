@@ -1,4 +1,4 @@
-"""SimO (Bouhsine et al. 2024) on class-balanced replay batches, read out by nearest class mean."""
+"""SimO (Bouhsine et al. 2024) on class-balanced replay, read out by nearest class mean."""
 
 from __future__ import annotations
 

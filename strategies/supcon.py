@@ -1,4 +1,4 @@
-"""SupCon (Khosla et al. 2020) on class-balanced replay batches, read out by nearest class mean."""
+"""SupCon (Khosla et al. 2020) on class-balanced replay, read out by nearest class mean."""
 
 from __future__ import annotations
 

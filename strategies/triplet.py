@@ -1,6 +1,6 @@
-"""Triplet loss (Schroff et al. 2015) on class-balanced replay batches, read out by nearest class mean.
+"""Triplet loss (Schroff et al. 2015) on class-balanced replay, read out by nearest class mean.
 
-The margin is soft (softplus): with a hard one and batch-hard mining all embeddings collapse at once.
+The margin is soft (softplus): with a hard one and batch-hard mining all embeddings collapse.
 """
 
 from __future__ import annotations
