@@ -1,0 +1,249 @@
+"""The statements of docs/loss.md."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.special import betainc
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from simo_cl.losses import simo_loss, simo_terms
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "loss.md"
+
+
+def table_after(heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading of the document, header first."""
+    lines = DOCUMENT.read_text(encoding="utf-8").split(heading, 1)[1].splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    table = []
+    for line in lines[first:]:
+        if not line.startswith("|"):
+            break
+        table.append([cell.strip() for cell in line.strip("|").split("|")])
+    return [table[0], *table[2:]]
+
+
+def pair_at(cosine: float) -> Tensor:
+    return torch.tensor([[1, 0], [cosine, math.sqrt(1 - cosine**2)]], dtype=torch.float64)
+
+
+def similar(x: Tensor, epsilon: float = 0.1) -> float:
+    return float(simo_terms(x, torch.tensor([0, 0]), epsilon=epsilon, normalize=False).similar)
+
+
+def dissimilar(x: Tensor, epsilon: float = 0.1) -> float:
+    return float(simo_terms(x, torch.tensor([0, 1]), epsilon=epsilon, normalize=False).dissimilar)
+
+
+# --- on the unit sphere -------------------------------------------------------------------------
+
+
+def test_the_table_of_best_cosines() -> None:
+    header, *rows = table_after("### Leaning moves the target angle")
+    cosines = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
+    d, o = 2 - 2 * cosines, cosines**2
+    for epsilon_text, *cells in rows:
+        epsilon = 1 / 137 if epsilon_text == "1/137" else float(epsilon_text)
+        for leaning_text, cell in zip(header[1:], cells, strict=True):
+            y = float(leaning_text)
+            loss = y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)
+            assert float(cosines[loss.argmin()]) == pytest.approx(float(cell), abs=6e-4)
+
+
+def test_the_best_cosine_is_where_the_loss_stops_pulling() -> None:
+    for epsilon, leaning, best in ((0.1, 0.0, 0.0), (0.1, 0.01, 0.264), (1 / 137, 0.01, 0.352)):
+        slopes = []
+        for cosine in (best - 0.003, best + 0.003):
+            pair = pair_at(cosine).requires_grad_()
+            loss = simo_loss(pair, torch.tensor([0, 1]), epsilon=epsilon, leaning=leaning)
+            (gradient,) = torch.autograd.grad(loss, pair)
+            slopes.append(float((gradient[0] * pair.detach()[1]).sum()))
+        assert slopes[0] < 0 < slopes[1]
+
+
+@pytest.mark.parametrize("epsilon", [1 / 137, 0.1, 1.0])
+def test_the_barrier_between_equal_and_antipodal(epsilon: float) -> None:
+    barrier = 1 - math.sqrt(1 + epsilon)
+    height = similar(pair_at(barrier), epsilon)
+    assert height == pytest.approx((1 + math.sqrt(1 + epsilon)) / epsilon)
+    for cosine in torch.linspace(-1, 1, 101, dtype=torch.float64).tolist():
+        assert similar(pair_at(cosine), epsilon) <= height * (1 + 1e-12)
+    antipodal = similar(pair_at(-1.0), epsilon)
+    assert antipodal == pytest.approx(4 / (1 + epsilon))
+    assert antipodal < similar(pair_at(-0.99), epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1 / 137, 0.1])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_pair_falls_to_the_side_of_the_barrier_it_starts_on(epsilon: float, side: int) -> None:
+    pair = pair_at(1 - math.sqrt(1 + epsilon) + side * 0.01)
+    for _ in range(150):
+        pair.requires_grad_()
+        loss = simo_terms(pair, torch.tensor([0, 0]), epsilon=epsilon).similar
+        (gradient,) = torch.autograd.grad(loss, pair)
+        step = 0.02 * gradient / gradient.norm().clamp_min(0.1)
+        pair = normalize(pair.detach() - step, dim=1)
+    assert float(pair[0] @ pair[1]) == pytest.approx(side, abs=0.02)
+
+
+def test_the_barrier_at_the_default_epsilon_is_at_93_degrees() -> None:
+    assert math.degrees(math.acos(1 - math.sqrt(1.1))) == pytest.approx(92.8, abs=0.05)
+
+
+def test_the_steepest_slope_by_epsilon() -> None:
+    angle = torch.logspace(-5, math.log10(math.pi), 400_001, dtype=torch.float64)
+    c, s = angle.cos(), angle.sin()
+    for epsilon in (1e-3, 1e-4):
+        p, h = 1 / (epsilon + c**2), (1 - c) / (epsilon + c**2)
+        steepest = (2 * p * (1 + 2 * c * h) * s).abs().max()
+        assert float(steepest) * epsilon**1.5 == pytest.approx(1.30, rel=0.05)
+        h = c / (1 + epsilon / 2 - c)
+        steepest = ((h + h**2 / 2) * s).abs().max()
+        assert float(steepest) * epsilon**1.5 == pytest.approx(0.65, rel=0.05)
+    assert pytest.approx(50, abs=1) == (0.1 * 137) ** 1.5
+
+
+# --- Theorem A.1 --------------------------------------------------------------------------------
+
+
+def test_axioms_that_hold() -> None:
+    x = torch.rand(40, 2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for pair in x:
+        assert similar(pair) > 0
+        assert dissimilar(pair) >= 0
+        assert similar(pair) == pytest.approx(similar(pair.flip(0)))
+        assert dissimilar(pair) == pytest.approx(dissimilar(pair.flip(0)))
+        assert similar(pair[[0, 0]]) == 0
+
+
+def test_axioms_that_fail() -> None:
+    x, y, z = torch.tensor([[1, 0], [1, 1], [0, 1]], dtype=torch.float64)
+    assert similar(torch.stack([x, y])) == pytest.approx(1 / 1.1)
+    assert similar(torch.stack([y, z])) == pytest.approx(1 / 1.1)
+    assert similar(torch.stack([x, z])) == pytest.approx(2 / 0.1)
+    assert dissimilar(torch.stack([y, y])) == pytest.approx(4 / 0.1)  # |y|^4 / epsilon
+    assert dissimilar(torch.stack([x, z])) == 0
+    assert dissimilar(torch.stack([x, x])) == pytest.approx(1 / 0.1)
+
+
+# --- Theorem A.2 --------------------------------------------------------------------------------
+
+
+def test_zero_is_the_global_minimum_without_unit_norm() -> None:
+    assert simo_loss(torch.zeros(6, 4), torch.tensor([0, 0, 1, 1, 2, 2]), normalize=False) == 0
+
+
+def test_the_minimum_on_the_sphere_is_orthogonal_classes() -> None:
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    best = torch.eye(4, dtype=torch.float64)[labels]
+    assert simo_loss(best, labels) == pytest.approx(0, abs=1e-12)
+    one_point = torch.ones(6, 4, dtype=torch.float64, requires_grad=True)
+    loss = simo_loss(one_point, labels)
+    (gradient,) = torch.autograd.grad(loss, one_point)
+    assert loss > 10
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
+
+
+def distance_only(e: Tensor, labels: Tensor, epsilon: float = 0.1) -> Tensor:
+    """SimO without its orthogonality part, for a batch of classes in turn."""
+    e = normalize(e, dim=1)
+    by_rank = e.view(-1, int(labels.max()) + 1, e.shape[1])
+    means = by_rank.mean(0, keepdim=True)
+
+    def pairs(groups: Tensor) -> Tensor:
+        d = (groups[:, :, None] - groups[:, None]).square().sum(-1)
+        i, j = torch.triu_indices(*d.shape[1:], offset=1)
+        return d[:, i, j]
+
+    return (
+        pairs(by_rank.transpose(0, 1)).mean()
+        + (1 / (epsilon + pairs(means))).mean()
+        + (1 / (epsilon + pairs(by_rank))).mean()
+    )
+
+
+def minimize(loss_of, dimension: int, steps: int = 400) -> tuple[float, Tensor]:
+    """Effective rank of the points, and cosines of the class means, after descent."""
+    labels = torch.arange(10).repeat(8)
+    x = torch.rand(80, dimension, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    optimizer = torch.optim.Adam([x], lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(x, labels).backward()
+        optimizer.step()
+    e = normalize(x.detach(), dim=1)
+    means = normalize(e.view(8, 10, -1).mean(0), dim=1)
+    i, j = torch.triu_indices(10, 10, offset=1)
+    return effective_rank(e), (means @ means.T)[i, j]
+
+
+def effective_rank(e: Tensor) -> float:
+    share = torch.linalg.svdvals(e)
+    share = share / share.sum()
+    return float(torch.special.entr(share).sum().exp())
+
+
+def test_effective_rank_with_and_without_orthogonality() -> None:
+    with_it, cosines = minimize(simo_loss, 16)
+    assert with_it == pytest.approx(10, abs=0.25)
+    assert cosines.abs().mean() < 0.03
+    without, cosines = minimize(distance_only, 16)
+    assert without == pytest.approx(9, abs=0.25)
+    torch.testing.assert_close(cosines, torch.full_like(cosines, -1 / 9), atol=0.05, rtol=0)
+    for loss in (simo_loss, distance_only):
+        assert minimize(loss, 4, steps=100)[0] == pytest.approx(4, abs=0.1)
+
+
+# --- Theorem A.3 and after ----------------------------------------------------------------------
+
+
+def test_no_more_than_d_orthogonal_directions() -> None:
+    d, classes = 5, 9
+    labels = torch.arange(classes)
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        e = normalize(torch.randn(classes, d, generator=generator, dtype=torch.float64), dim=1)
+        gram = e @ e.T
+        assert torch.linalg.matrix_rank(gram) <= d
+        o = gram[~torch.eye(classes, dtype=torch.bool)].square()
+        welch = (classes - d) / (d * (classes - 1))
+        assert o.mean() >= welch
+        assert o.max() >= welch
+        assert simo_terms(e, labels).dissimilar > 0
+
+
+def guaranteed(d: int, coherence: float) -> int:
+    chance = betainc((d - 1) / 2, 0.5, 1 - coherence**2)
+    return int((1 + math.sqrt(1 + 8 / chance)) / 2)
+
+
+def test_the_table_of_near_orthogonal_classes() -> None:
+    header, *rows = table_after("### A.3.1, A.4")
+    for d_text, *cells in rows:
+        for coherence, cell in zip(header[1:], cells, strict=True):
+            stated = float(cell.replace(" · 10¹⁶", "e16"))
+            assert guaranteed(int(d_text), float(coherence)) == pytest.approx(stated, rel=0.01)
+
+
+def test_so_many_random_directions_do_fit() -> None:
+    """The guarantee is on average over draws, so a few draws must contain one that keeps it."""
+    d, coherence = 64, 0.3
+    count = guaranteed(d, coherence)
+    generator = torch.Generator().manual_seed(0)
+    e = normalize(torch.randn(20, count, d, generator=generator), dim=2)
+    largest = (e @ e.transpose(1, 2) - torch.eye(count)).abs().amax((1, 2))
+    assert largest.min() <= coherence
+
+
+def test_so_many_do_not_fit() -> None:
+    def most(d: int, coherence: float) -> int:
+        return math.floor(d * (1 - coherence**2) / (1 - d * coherence**2))
+
+    assert most(16, 0.1) == 18
+    assert most(16, 0.2) == 42
+    assert math.sqrt((100 - 16) / (16 * 99)) == pytest.approx(0.23, abs=0.005)
