@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from simo_cl.losses.balanced import balanced_terms
 from simo_cl.losses.batch import fraction_sum
+from simo_cl.losses.distributed import gather_batch
 from simo_cl.losses.layout import Balanced, Groups, arrange, can_be_read
 from simo_cl.losses.pairwise import Norms, pair_sum
 from simo_cl.losses.unit_norm import unit_rows
@@ -42,6 +43,7 @@ def simo_loss(
     normalize_means: bool = False,
     reduction: str = "mean",
     samples_per_class: int | None = None,
+    distributed: bool = False,
     weights: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Tensor:
     """Anchor-free contrastive loss of a batch: ``similar + means + dissimilar``, weighted.
@@ -75,6 +77,11 @@ def simo_loss(
         normalize: scale every embedding to unit norm first. A zero row stays zero.
         normalize_means: scale the class means to unit norm too.
         reduction: "mean" or "sum", see above.
+        samples_per_class: the number of samples of every class, if all have the same. Then the
+            groups follow without a look at the labels, which saves time off the CPU.
+        distributed: the batch is that of all ranks, in the order of rank and position, and every
+            rank gets its loss. Gradients are to be averaged over the ranks, as
+            DistributedDataParallel does.
         weights: of similar, means and dissimilar; not negative.
 
     Returns:
@@ -100,6 +107,7 @@ def simo_loss(
         normalize_means=normalize_means,
         reduction=reduction,
         samples_per_class=samples_per_class,
+        distributed=distributed,
     )
     return _weighted(terms, weights)
 
@@ -115,9 +123,13 @@ def simo_terms(
     normalize_means: bool = False,
     reduction: str = "mean",
     samples_per_class: int | None = None,
+    distributed: bool = False,
 ) -> SimOTerms:
     """The unweighted terms of `simo_loss`, which explains the arguments."""
     _check_settings(form, epsilon, leaning, reduction)
+    if distributed:
+        _check_types(embeddings, labels)
+        embeddings, labels = gather_batch(embeddings, labels)
     _check_batch(embeddings, labels)
     term = _pairwise_term if form == "pairwise" else _batch_term
     layout = arrange(labels, samples_per_class)
@@ -159,6 +171,8 @@ class SimOLoss(nn.Module):
         normalize: bool = True,
         normalize_means: bool = False,
         reduction: str = "mean",
+        samples_per_class: int | None = None,
+        distributed: bool = False,
         weights: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
@@ -170,6 +184,8 @@ class SimOLoss(nn.Module):
         self.normalize = normalize
         self.normalize_means = normalize_means
         self.reduction = reduction
+        self.samples_per_class = samples_per_class
+        self.distributed = distributed
         self.weights = tuple(weights)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -187,13 +203,16 @@ class SimOLoss(nn.Module):
             normalize=self.normalize,
             normalize_means=self.normalize_means,
             reduction=self.reduction,
+            samples_per_class=self.samples_per_class,
+            distributed=self.distributed,
         )
 
     def extra_repr(self) -> str:
         return (
             f"form={self.form!r}, epsilon={self.epsilon}, leaning={self.leaning}, "
             f"normalize={self.normalize}, normalize_means={self.normalize_means}, "
-            f"reduction={self.reduction!r}, weights={self.weights}"
+            f"reduction={self.reduction!r}, samples_per_class={self.samples_per_class}, "
+            f"distributed={self.distributed}, weights={self.weights}"
         )
 
 
@@ -269,14 +288,18 @@ def _check_weights(weights: Sequence[float]) -> None:
 
 
 def _check_batch(embeddings: Tensor, labels: Tensor) -> None:
+    _check_types(embeddings, labels)
+    if embeddings.shape[0] == 0 or embeddings.shape[1] == 0:
+        raise ValueError(
+            f"embeddings must hold at least one row and one column, got {tuple(embeddings.shape)}"
+        )
+
+
+def _check_types(embeddings: Tensor, labels: Tensor) -> None:
     if embeddings.ndim != 2:
         raise ValueError(
             f"embeddings must have the shape (N, d), got {tuple(embeddings.shape)}; "
             "pool or flatten them first"
-        )
-    if embeddings.shape[0] == 0 or embeddings.shape[1] == 0:
-        raise ValueError(
-            f"embeddings must hold at least one row and one column, got {tuple(embeddings.shape)}"
         )
     if not embeddings.is_floating_point():
         raise TypeError(f"embeddings must be of a floating point type, got {embeddings.dtype}")
