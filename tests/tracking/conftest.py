@@ -205,7 +205,7 @@ def running_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: answers(address), seconds=90)
+        wait_until(lambda: answers(address), seconds=240)
         yield address
     finally:
         stop_group(process)

@@ -70,7 +70,7 @@ def test_serves_until_it_is_stopped(small_suite: SuiteMaker, free_port: int) -> 
         with urllib.request.urlopen(f"{base}/get-artifact?{query}") as artifact:
             assert b"epsilon: 0.1" in artifact.read()
         process.send_signal(signal.SIGTERM)
-        assert "MLflow has stopped." in process.communicate(timeout=30)[0]
+        assert "MLflow has stopped." in process.communicate(timeout=120)[0]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{base}/health", timeout=2)
 
@@ -96,7 +96,7 @@ def test_the_browser_shows_the_strategies_compared(
         assert len(set(colours)) == len(SUITE_RUNS)
         browser_page.screenshot(path=tmp_path / "charts.png")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def test_a_port_in_use(small_suite: SuiteMaker) -> None:
@@ -164,4 +164,4 @@ class _served:
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=120)
