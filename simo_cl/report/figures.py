@@ -192,11 +192,10 @@ def _comparison(
             f"difference from {suite.control}" + (", 95 % interval" if interval else ", one seed")
         )
 
-    panels = [Panel("accuracy", "Average accuracy", "", draw_accuracy)]
+    panels = [Panel("accuracy", "Average accuracy", "Final average accuracy", draw_accuracy)]
     if differences:
-        panels.append(
-            Panel("difference", f"Against {suite.control}, paired by seed", "", draw_differences)
-        )
+        title = f"Against {suite.control}, paired by seed"
+        panels.append(Panel("difference", title, title, draw_differences))
     return Figure(
         name="comparison",
         title="The strategies compared",

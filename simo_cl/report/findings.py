@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from simo_cl.report.load import Suite, variant_settings
+from simo_cl.report.load import RunState, Suite, variant_settings
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, seed_spread
 from simo_cl.report.tables import show_signed
@@ -38,19 +38,24 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     if not suite.finished_runs:
         return Headline("No run has finished", "There is nothing to compare yet.")
     control = suite.control
-    if control is None or not comparisons:
-        why = "The suite names no control" if control is None else f"{control} has no finished run"
+    compared = [c for c in comparisons if c.difference is not None]
+    tested = [c for c in comparisons if c.p is not None]
+    if control is None or not compared:
+        why = "The suite names no control"
+        if control is not None:
+            why = f"No strategy shares a finished seed with the control, {control}"
         return Headline(
             "Means, and nothing tested",
             f"{why}, so no strategy was compared with another by a test.",
         )
-    tested = [c for c in comparisons if c.p is not None]
-    if not tested:
+    if not tested and all(len(c.seeds) == 1 for c in compared):
         return Headline(
             "A first look, not yet a result",
             f"With one seed there is no deviation, no interval and no test. The differences from "
             f"{control} below are single observations and order nothing.",
         )
+    if not tested:
+        return Headline("Nothing that a test could tell apart", _sentence(compared[0].reason))
     return Headline(_verdict(tested, control), _basis(tested, comparisons, control))
 
 
@@ -108,15 +113,13 @@ def _runs(suite: Suite) -> Check:
     total, finished = len(suite.runs), len(suite.finished_runs)
     if total == finished:
         return Check("good", f"All {_count(total, 'planned run')} finished")
-    counts: dict[str, int] = {}
-    for run in suite.unfinished_runs:
-        counts[run.state] = counts.get(run.state, 0) + 1
-    states = ", ".join(f"{count} {_STATES[state]}" for state, count in counts.items())
+    left = [run.state for run in suite.unfinished_runs]
+    states = ", ".join(f"{left.count(s)} {name}" for s, name in _STATES.items() if s in left)
     state: Literal["caution", "bad"] = "bad" if finished == 0 else "caution"
     return Check(state, f"{finished} of {total} planned runs finished", _sentence(states))
 
 
-_STATES = {
+_STATES: dict[RunState, str] = {
     "failed": "failed",
     "missing": "not run",
     "running": "unfinished",

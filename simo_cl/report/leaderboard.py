@@ -73,7 +73,7 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
         high=math.ceil(10 * max(drawn, default=1.0) + 0.2) / 10,
         groups=tuple(group for group in _groups(suite, standings) if group.standings),
         reach=_reach(comparisons),
-        control=suite.control if comparisons else None,
+        control=suite.control if any(c.difference is not None for c in comparisons) else None,
         control_accuracy=control.accuracy.mean if control and control.accuracy else None,
         has_intervals=any(c.low is not None for c in comparisons),
         seeds_differ=len({standing.seeds for standing in standings}) > 1,

@@ -46,7 +46,7 @@ HUES = {
     "red": ("#9a2e3e", "#e8735d"),
     "violet": ("#8a66a7", "#bd81cb"),
     "green": ("#305306", "#a9bd35"),
-    "teal": ("#008762", "#4fe3c6"),
+    "teal": ("#008762", "#4afddf"),
     "plum": ("#6e1f5d", "#fd94bc"),
     "blue": ("#2852ae", "#689ffe"),
     "sky": ("#5f91f5", "#2dcdf9"),

@@ -7,6 +7,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,15 +21,14 @@ _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_MARK = re.compile(rf""" id=(["']){MARK_PREFIX}.*?\1""")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 def save_files(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png, the same bytes for the same figure every time."""
-    for artist in figure.findobj(lambda artist: artist.get_gid() is not None):
-        artist.set_gid(None)
     paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-    figure.savefig(paths[0], facecolor="white", metadata={"Date": None})
+    paths[0].write_text(_MARK.sub("", _drawn(figure, facecolor="white")), encoding="utf-8")
     figure.savefig(paths[1], facecolor="white", dpi=160, metadata={"Software": None})
     return paths
 
@@ -44,9 +44,7 @@ def inline_svg(figure: Figure, name: str, alternative: str) -> str:
         name: unique in the page, made of letters, digits and hyphens.
         alternative: what the figure shows, for readers who cannot see it.
     """
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    root = ET.fromstring(buffer.getvalue())
+    root = ET.fromstring(_drawn(figure))
     for tag in ("metadata", "defs/style"):
         _remove(root, tag)
     for element in root.iter():
@@ -88,6 +86,12 @@ _COMMANDS = {
     int(Outline.CURVE4): "C",
     int(Outline.CLOSEPOLY): "Z",
 }
+
+
+def _drawn(figure: Figure, **options: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, **options)
+    return buffer.getvalue()
 
 
 def _adapt(element: ET.Element, name: str) -> None:

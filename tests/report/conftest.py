@@ -35,6 +35,12 @@ CLASS_NAMES = (
 MakeSuite = Callable[..., Path]
 
 
+@pytest.fixture(scope="session")
+def write_suite_at() -> MakeSuite:
+    """`write_suite` itself, for fixtures that several tests share."""
+    return write_suite
+
+
 @pytest.fixture
 def make_suite(tmp_path: Path) -> MakeSuite:
     """Write a suite's result folder and return it; see `write_suite`."""

@@ -54,7 +54,10 @@ def test_the_headline_when_the_control_ends_above_all(make_suite):
     ("options", "reason"),
     [
         ({"control": None}, "names no control"),
-        ({"strategies": ("er", "simo"), "failed": [("er", 0), ("er", 1), ("er", 2)]}, "er has no"),
+        (
+            {"strategies": ("er", "simo"), "failed": [("er", 0), ("er", 1), ("er", 2)]},
+            "No strategy shares a finished seed",
+        ),
     ],
 )
 def test_the_headline_without_a_control(make_suite, options, reason):
