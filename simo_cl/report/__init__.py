@@ -1,7 +1,7 @@
 """Tables, figures and the HTML page of a suite, made from its finished runs alone.
 
-Nothing here imports training code: a report can be made on a machine without torch's GPU, data
-or memory, from run folders copied there.
+Nothing here imports training code or torch: a report can be made on any machine that the run
+folders were copied to.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ page, and drops the marks from the files.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -133,7 +134,8 @@ def name_points(
     """Names beside the axes at the right, moved apart, each tied to its (label, x, y) point."""
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
-    placed = spread_labels([y for _, _, y in points], distance=10.5 * (high - low) / height)
+    distance = 10.5 * (high - low) / height
+    placed = spread_labels([y for _, _, y in points], distance, low, high)
     left, right = ax.get_xlim()
     for (label, x, y), label_y in zip(points, placed, strict=True):
         look = looks[label]
@@ -227,28 +229,35 @@ def draw_dots(ax: Axes, xy: np.ndarray, colour: str) -> None:
     ax.add_patch(dots)
 
 
-def spread_labels(positions: Sequence[float], distance: float) -> list[float]:
+def spread_labels(
+    positions: Sequence[float],
+    distance: float,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> list[float]:
     """Move positions apart until neighbours are at least `distance` apart, as little as can be.
 
-    Overlapping labels are merged into blocks that stay centred on what they label.
+    Overlapping labels are merged into blocks that stay centred on what they label, within `low`
+    and `high` where there is room.
     """
-    order = np.argsort(positions, kind="stable")
     blocks: list[list[int]] = []
-    for index in order:
+
+    def start(block: Sequence[int]) -> float:
+        length = distance * (len(block) - 1)
+        centred = float(np.mean([positions[index] for index in block])) - length / 2
+        return max(low, min(centred, high - length))
+
+    for index in np.argsort(positions, kind="stable"):
         blocks.append([int(index)])
         while len(blocks) > 1:
             upper, lower = blocks[-1], blocks[-2]
-            gap = _block_start(upper, positions, distance) - (
-                _block_start(lower, positions, distance) + distance * (len(lower) - 1)
-            )
-            if gap >= distance - 1e-12:
+            if start(upper) - start(lower) >= distance * len(lower) - 1e-12:
                 break
             blocks[-2:] = [lower + upper]
     placed = [0.0] * len(positions)
     for block in blocks:
-        start = _block_start(block, positions, distance)
         for rank, index in enumerate(block):
-            placed[index] = start + rank * distance
+            placed[index] = start(block) + rank * distance
     return placed
 
 
@@ -278,8 +287,3 @@ def _experience_axis(ax: Axes, experiences: int, has_joint: bool) -> None:
     ax.set_xticks(ticks, names)
     ax.set_xlim(0.75, experiences + (1.25 if has_joint else 0.25))
     ax.set_xlabel("experiences trained")
-
-
-def _block_start(block: Sequence[int], positions: Sequence[float], distance: float) -> float:
-    centre = float(np.mean([positions[index] for index in block]))
-    return centre - distance * (len(block) - 1) / 2

@@ -356,7 +356,7 @@ def _time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
     return _scatter_figure(
         suite,
         drawn_as,
-        x=("cost/train_seconds", 1 / 60, "minutes of training, evaluation left out"),
+        x=("cost/train_seconds", *_time_unit(suite)),
         y=("average_accuracy", 1.0, "average accuracy"),
         x_from_zero=True,
         name="accuracy_against_time",
@@ -735,6 +735,19 @@ def _class_sizes(suite: Suite) -> dict[str, Any]:
     longest = max((len(name[:10]) for name in suite.class_names), default=2)
     room = 0.15 + 0.062 * longest if len(suite.class_names) <= 12 else 0.12
     return {"size": (1.75, 1.75), "margins": Margins(room, 0.08, room, 0.28)}
+
+
+def _time_unit(suite: Suite) -> tuple[float, str]:
+    """What to multiply seconds of training by, and the axis name that goes with it."""
+    longest = max(
+        (run.final.get("cost/train_seconds", 0.0) for run in suite.finished_runs), default=0.0
+    )
+    length, unit = next(
+        (length, unit)
+        for length, unit in ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+        if longest > 2 * length or length == 1
+    )
+    return 1 / length, f"{unit} of training, evaluation left out"
 
 
 def _room_for_names(labels: Iterable[str]) -> Margins:

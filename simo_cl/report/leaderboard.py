@@ -69,8 +69,8 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
     control = next((s for s in standings if s.label == suite.control), None)
     drawn = [accuracy for standing in standings for accuracy in standing.by_seed]
     return Leaderboard(
-        low=math.floor(10 * min(drawn, default=0.0) - 0.2) / 10,
-        high=math.ceil(10 * max(drawn, default=1.0) + 0.2) / 10,
+        low=max(0.0, math.floor(10 * min(drawn, default=0.0) - 0.2) / 10),
+        high=min(1.0, math.ceil(10 * max(drawn, default=1.0) + 0.2) / 10),
         groups=tuple(group for group in _groups(suite, standings) if group.standings),
         reach=_reach(comparisons),
         control=suite.control if any(c.difference is not None for c in comparisons) else None,

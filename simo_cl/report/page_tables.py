@@ -179,11 +179,16 @@ def _metric_cell(suite: Suite, label: str, name: str) -> Cell:
     over_seeds = seed_spread(suite, label, name)
     if over_seeds is None:
         return Cell()
-    show = show_seconds if name.endswith("_seconds") else show_number
+    counted = name in ("cost/steps", "cost/images")
+    show = show_seconds if name.endswith("_seconds") else _show_count if counted else show_number
     minor = "" if over_seeds.std is None else f"± {show(over_seeds.std)}"
-    if name in ("cost/steps", "cost/images") and over_seeds.std == 0:
+    if counted and over_seeds.std == 0:
         minor = ""
     return Cell(show(over_seeds.mean), over_seeds.mean, over_seeds.std, minor)
+
+
+def _show_count(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def _number_cell(value: float | None) -> Cell:

@@ -134,6 +134,11 @@ def test_labels_move_apart_as_little_as_can_be():
     assert spread_labels([], 1.0) == []
 
 
+def test_labels_stay_within_bounds_where_there_is_room():
+    assert spread_labels([9.9, 10.0, 9.8], 1.0, 0.0, 10.0) == pytest.approx([9.0, 10.0, 8.0])
+    assert spread_labels([0.0, 0.1, 5.0], 1.0, 0.0, 10.0) == pytest.approx([0.0, 1.0, 5.0])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_spread_labels_keep_their_order_and_distance(seed):
     positions = np.random.default_rng(seed).uniform(0, 10, 14)
