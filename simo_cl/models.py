@@ -119,7 +119,8 @@ class Encoder(nn.Module):
         super().__init__()
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision is {precision!r}; it must be 'float32' or 'bfloat16'")
-        self.backbone = backbone.to(memory_format=torch.channels_last)
+        # The weights stay contiguous: strategies that project gradients (A-GEM, GEM) flatten them.
+        self.backbone = backbone
         self.num_features = num_features
         self.precision = precision
         self.images_forwarded = 0

@@ -97,12 +97,17 @@ class TestEncoder:
         assert torch.equal(inside, encoder(images))
 
     def test_runs_in_channels_last(self):
+        """All but the weights and their gradients, which others flatten."""
         seen = []
         encoder = build_encoder("small_cnn", channels=3, width=4)
-        encoder.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-        encoder(torch.randn(2, 3, 8, 8))
-        for tensor in (seen[0], encoder.backbone[0].weight, encoder.backbone[3].weight):
-            assert tensor.is_contiguous(memory_format=torch.channels_last)
+        for layer in encoder.backbone[:6]:
+            layer.register_forward_hook(
+                lambda module, inputs, output: seen.extend([*inputs, output])
+            )
+        encoder(torch.randn(2, 3, 8, 8)).sum().backward()
+        assert len(seen) == 12
+        assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
+        assert all(p.is_contiguous() and p.grad.is_contiguous() for p in encoder.parameters())
 
     def test_counts_the_images_of_training_passes(self):
         encoder = small_encoder()

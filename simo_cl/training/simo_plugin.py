@@ -62,7 +62,9 @@ class SimOPlugin(SupervisedPlugin):
         self._hook.detach()
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        features, labels = self._hook.features, strategy.mb_y
+        # Not kept any longer: it would hold the graph, and a strategy that has it has no deepcopy.
+        features, self._hook.features = self._hook.features, None
+        labels = strategy.mb_y
         if features is None:
             raise RuntimeError(
                 f"the forward pass of {type(strategy).__name__} did not go through layer "

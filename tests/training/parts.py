@@ -1,0 +1,52 @@
+"""Small strategies, and a plugin that looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from avalanche.logging import BaseLogger
+from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from torch import nn
+
+from simo_cl.models import Classifier, EmbeddingModel, build_encoder, projection_head
+
+NUM_FEATURES = 16
+
+
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(build_encoder("small_cnn", channels=1, width=2), 6)
+
+
+def embedding_model(width: int = 2, read_out: str = "features") -> EmbeddingModel:
+    torch.manual_seed(0)
+    encoder = build_encoder("small_cnn", channels=1, width=width)
+    return EmbeddingModel(encoder, projection_head("mlp", encoder.num_features, 8), 6, read_out)
+
+
+def quiet(*metrics: Any) -> EvaluationPlugin:
+    return EvaluationPlugin(*metrics, loggers=[BaseLogger()])
+
+
+def stock(kind: Callable[..., Any], model: nn.Module | None = None, **settings: Any) -> Any:
+    """One of Avalanche's strategies in batches of 16, three to an experience of the stream."""
+    model = classifier() if model is None else model
+    defaults = {
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
+        "criterion": nn.CrossEntropyLoss(),
+        "train_mb_size": 16,
+        "eval_mb_size": 64,
+        "evaluator": quiet(),
+    }
+    return kind(model=model, **{**defaults, **settings})
+
+
+class Witness(SupervisedPlugin):
+    """Keeps what a function makes of the strategy, each time a hook is called."""
+
+    def __init__(self, hook: str, look: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+        setattr(self, hook, lambda strategy, **kwargs: self.seen.append(look(strategy)))
