@@ -27,6 +27,10 @@ class BalancedReplayPlugin(SupervisedPlugin):
         new_share: the current classes' share of a batch once there is a memory, in (0, 1).
         views: how often each sample stands in its batch, augmented anew each time.
         seed: of the generator that draws the batches; the memory draws from torch's global one.
+
+    Raises:
+        ValueError: when training on an experience starts, a memory that is too small for one sample
+            of each class seen, or a batch that is too small (see :class:`ClassBalancedBatches`).
     """
 
     def __init__(
@@ -47,9 +51,11 @@ class BalancedReplayPlugin(SupervisedPlugin):
 
     def before_training_exp(self, strategy: Any, num_workers: int = 0, **kwargs: Any) -> None:
         current, memory = strategy.adapted_dataset, self.storage_policy.buffer
+        new_labels, old_labels = _labels(current), _labels(memory)
+        self._check_memory_size({*new_labels, *old_labels})
         batches = ClassBalancedBatches(
-            _labels(current),
-            _labels(memory),
+            new_labels,
+            old_labels,
             batch_size=self.batch_size,
             new_share=self.new_share,
             views=self.views,
@@ -66,6 +72,13 @@ class BalancedReplayPlugin(SupervisedPlugin):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self.storage_policy.post_adapt(strategy, strategy.experience)
+
+    def _check_memory_size(self, classes_seen: set[int]) -> None:
+        if self.storage_policy.max_size < len(classes_seen):
+            raise ValueError(
+                f"memory_size is {self.storage_policy.max_size}, but {len(classes_seen)} classes "
+                "have been seen and each needs at least one sample in the memory; raise memory_size"
+            )
 
 
 def _labels(dataset: Any) -> list[int]:

@@ -49,22 +49,19 @@ class ClassBalancedBatches(Sampler[list[int]]):
             raise ValueError("the current experience has no sample")
         samples = batch_size // views
         new_samples = round(samples * new_share) if len(old_labels) else samples
-        self._per_class_at_least = max(1, 2 // views)
-        if min(new_samples, samples - new_samples or new_samples) < self._per_class_at_least:
+        old_samples = samples - new_samples
+        at_least = max(1, 2 // views)
+        if new_samples < at_least or (len(old_labels) and old_samples < at_least):
             raise ValueError(
                 f"a batch of {batch_size} images in {views} views leaves {new_samples} samples for "
-                f"the current classes and {samples - new_samples} for the memory's; each part needs "
-                f"at least {self._per_class_at_least}"
+                f"the current classes and {old_samples} for the memory's; each part needs at least "
+                f"{at_least}"
             )
         self._views = views
-        self._generator = generator
-        self._parts = [_Part(new_labels, 0, new_samples, self._per_class_at_least, generator)]
+        self._parts = [_Part(new_labels, 0, new_samples, at_least, generator)]
         if len(old_labels):
             offset = len(new_labels)
-            old_samples = samples - new_samples
-            self._parts.append(
-                _Part(old_labels, offset, old_samples, self._per_class_at_least, generator)
-            )
+            self._parts.append(_Part(old_labels, offset, old_samples, at_least, generator))
         self._length = max(1, len(new_labels) // new_samples)
 
     def __len__(self) -> int:
@@ -109,7 +106,10 @@ class _Part:
 
 
 class _Deck:
-    """Deals its cards in random order and shuffles again when all are dealt."""
+    """Deals its cards in random order and shuffles again when all are dealt.
+
+    A hand that goes across the shuffle repeats a card only if it is larger than the deck.
+    """
 
     def __init__(self, cards: np.ndarray, generator: np.random.Generator) -> None:
         self._cards = cards
@@ -118,13 +118,13 @@ class _Deck:
         self._next = 0
 
     def deal(self, count: int) -> np.ndarray:
-        dealt = []
-        while count > 0:
+        hand = self._cards[:0]
+        while len(hand) < count:
             if self._next == len(self._order):
-                self._order = self._generator.permutation(self._cards)
+                order = self._generator.permutation(self._cards)
+                in_hand = np.isin(order, hand)
+                self._order = np.concatenate([order[~in_hand], order[in_hand]])
                 self._next = 0
-            hand = self._order[self._next : self._next + count]
-            self._next += len(hand)
-            count -= len(hand)
-            dealt.append(hand)
-        return np.concatenate(dealt)
+            start, self._next = self._next, min(self._next + count - len(hand), len(self._order))
+            hand = np.concatenate([hand, self._order[start : self._next]])
+        return hand
