@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from avalanche.benchmarks.utils import concat_datasets
+from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
+from avalanche.logging import InteractiveLogger
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
-from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +18,14 @@ from torch.utils.data import DataLoader
 
 from simo_cl.models import EmbeddingModel
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
+
+
+def _default_evaluator() -> EvaluationPlugin:
+    return EvaluationPlugin(
+        accuracy_metrics(experience=True, stream=True),
+        loss_metrics(epoch=True, experience=True, stream=True),
+        loggers=[InteractiveLogger()],
+    )
 
 
 class ContrastiveReplay(SupervisedTemplate):
@@ -28,7 +37,7 @@ class ContrastiveReplay(SupervisedTemplate):
 
     Args:
         model: gives embeddings in training and class scores in evaluation.
-        optimizer: of the model's parameters.
+        optimizer: of the model's parameters, and of the loss's if it has some.
         loss: called as ``loss(embeddings, labels)``: :class:`simo_cl.SimOLoss`, any loss of
             pytorch-metric-learning, or your own.
         memory_size: samples in the replay memory.
@@ -38,12 +47,13 @@ class ContrastiveReplay(SupervisedTemplate):
         clip_grad_norm: largest norm of the whole gradient; ``None`` leaves it alone.
         seed: of the batches.
         train_epochs, eval_mb_size, device, plugins, evaluator, eval_every: as in Avalanche's
-            strategies.
+            strategies, but for training-time accuracy, which the default evaluator leaves out.
 
     Raises:
         TypeError: a model that is no :class:`simo_cl.EmbeddingModel`.
         ValueError: training-time accuracy metrics in ``evaluator``; a model that embeds has no
-            class scores while it trains.
+            class scores while it trains. A loss with parameters that the optimizer does not train.
+            When training starts, a memory or batch that is too small for the classes.
     """
 
     def __init__(
@@ -51,7 +61,7 @@ class ContrastiveReplay(SupervisedTemplate):
         *,
         model: EmbeddingModel,
         optimizer: Optimizer,
-        loss: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
         memory_size: int = 200,
         batch_size: int = 64,
         new_share: float = 0.5,
@@ -62,7 +72,7 @@ class ContrastiveReplay(SupervisedTemplate):
         eval_mb_size: int = 128,
         device: str | torch.device = "cpu",
         plugins: Sequence[SupervisedPlugin] = (),
-        evaluator: EvaluationPlugin | Callable[[], EvaluationPlugin] = default_evaluator,
+        evaluator: EvaluationPlugin | Callable[[], EvaluationPlugin] | None = _default_evaluator,
         eval_every: int = -1,
     ) -> None:
         if not isinstance(model, EmbeddingModel):
@@ -72,6 +82,7 @@ class ContrastiveReplay(SupervisedTemplate):
             )
         evaluator = evaluator() if callable(evaluator) else evaluator
         _refuse_training_accuracy(evaluator)
+        _refuse_untrained_parameters(loss, optimizer)
         self.replay = BalancedReplayPlugin(
             memory_size, batch_size, new_share=new_share, views=views, seed=seed
         )
@@ -179,3 +190,17 @@ def _refuse_training_accuracy(evaluator: EvaluationPlugin | None) -> None:
                 "embeddings then; keep accuracy_metrics(experience=True, stream=True) and drop "
                 "minibatch=, epoch= and epoch_running="
             )
+
+
+def _refuse_untrained_parameters(
+    loss: Callable[[Tensor, Tensor], Tensor], optimizer: Optimizer
+) -> None:
+    if not isinstance(loss, nn.Module):
+        return
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    untrained = [n for n, p in loss.named_parameters() if p.requires_grad and id(p) not in trained]
+    if untrained:
+        raise ValueError(
+            f"{type(loss).__name__} has parameters that the optimizer does not train "
+            f"({', '.join(untrained)}); build the optimizer from those of the model and of the loss"
+        )
