@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from avalanche.training.plugins import SupervisedPlugin
@@ -30,7 +30,8 @@ class StepBudget(SupervisedPlugin):
     memory, or both. Steps are what they have in common.
 
     Args:
-        steps: optimizer steps for each experience, in order.
+        steps: optimizer steps for each experience, in order. The strategy needs enough epochs for
+            them: ``train_epochs=ENDLESS_EPOCHS``.
         schedule: ``"constant"``, or ``"cosine"``: within each experience the learning rate of each
             parameter group rises linearly over the first tenth of the steps and falls to zero
             along a cosine.
@@ -47,6 +48,9 @@ class StepBudget(SupervisedPlugin):
     Raises:
         DivergedError: within 25 steps after the loss became NaN or infinite. Looking more often
             would make a GPU wait.
+        RuntimeError: an experience that cannot have its steps, because there is none for it in
+            ``steps``, its loader gives no batch, or the strategy's epochs end first.
+        ValueError: a number of steps below 1, or an unknown schedule.
     """
 
     def __init__(
@@ -58,6 +62,10 @@ class StepBudget(SupervisedPlugin):
         on_step: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__()
+        if any(count < 1 for count in steps):
+            raise ValueError(f"steps is {list(steps)}; every experience needs at least 1")
+        if schedule not in get_args(Schedule):
+            raise ValueError(f"schedule is {schedule!r}; it must be one of {get_args(Schedule)}")
         self.steps = list(steps)
         self.schedule = schedule
         self.batch_sizes = batch_sizes
@@ -67,6 +75,7 @@ class StepBudget(SupervisedPlugin):
         self.mean_loss = math.nan
         self._experience = 0
         self._step = 0
+        self._step_at_epoch = 0
         self._loss_sum: torch.Tensor | float = 0.0
         self._learning_rates: list[float] = []
         self._started = 0.0
@@ -77,10 +86,26 @@ class StepBudget(SupervisedPlugin):
             strategy.train_mb_size = self.batch_sizes[min(self._experience, 1)]
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        if self._experience >= len(self.steps):
+            raise RuntimeError(
+                f"steps has {len(self.steps)} entries, and this is experience {self._experience}, "
+                "counted from 0; give a number of steps for each experience"
+            )
         self._step = 0
         self._loss_sum = 0.0
         if not self._learning_rates:
             self._learning_rates = [group["lr"] for group in strategy.optimizer.param_groups]
+
+    def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        self._step_at_epoch = self._step
+
+    def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        if self._step == self._step_at_epoch:
+            raise RuntimeError(
+                f"experience {self._experience} gives {type(strategy).__name__} no batch: its "
+                f"{len(strategy.adapted_dataset)} samples are fewer than a batch of "
+                f"{strategy.train_mb_size} with drop_last; choose a smaller batch"
+            )
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         if self.schedule == "cosine":
@@ -102,7 +127,12 @@ class StepBudget(SupervisedPlugin):
             self.on_step(self.steps_taken)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        self.mean_loss = float(self._loss_sum) / max(1, self._step)
+        if self._step < self._current_steps:
+            raise RuntimeError(
+                f"{type(strategy).__name__} took {self._step} of {self._current_steps} steps in "
+                f"experience {self._experience}; give it train_epochs=ENDLESS_EPOCHS"
+            )
+        self.mean_loss = float(self._loss_sum) / self._step
         self.seconds += time.perf_counter() - self._started
         self._experience += 1
 
