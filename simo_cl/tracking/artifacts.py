@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
     from simo_cl.tracking.run_folders import RunFolder
 
@@ -45,10 +47,13 @@ def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
     title = f"{run.label}, seed {run.seed}"
     if OWN in tables:
         _save(_accuracy_figure(tables[OWN], title), to / "figures" / "accuracy.png")
-    for group in ("confusion", "class_mean_cos", "simo_similarity"):
-        panels = {name: m for name, m in tables.items() if name.split("/")[0] == group}
+    if "confusion" in tables:
+        _save(_confusion_figure(tables["confusion"], title), to / "figures" / "confusion.png")
+    for group, low in (("class_mean_cos", -1.0), ("simo_similarity", 0.0)):
+        panels = {name: m for name, m in tables.items() if name.startswith(f"{group}/")}
         if panels:
-            _save(_matrices_figure(panels, title), to / "figures" / f"{group}.png")
+            figure = _geometry_figure(panels, title, low=low)
+            _save(figure, to / "figures" / f"{group}.png")
 
 
 def write_mean_artifacts(
@@ -88,24 +93,35 @@ def _write_table(matrix: Array, file: Path) -> None:
 
 def _accuracy_figure(matrix: Array, title: str) -> Figure:
     figure = _blank_figure(1, title)
-    axes = figure.axes[0]
-    _heat_map(axes, matrix, low=0.0, high=1.0)
+    (axes,) = figure.axes
+    image = _heat_map(axes, matrix, low=0.0, high=1.0)
+    _write_values(axes, matrix, middle=0.5)
     axes.set_xlabel("accuracy on experience")
     axes.set_ylabel("after training on experience")
+    figure.colorbar(image, shrink=0.8)
     return figure
 
 
-def _matrices_figure(panels: Mapping[str, Array], title: str) -> Figure:
-    """Matrices side by side; counts on a scale of their own, cosines on [-1, 1]."""
+def _confusion_figure(matrix: Array, title: str) -> Figure:
+    figure = _blank_figure(1, title)
+    (axes,) = figure.axes
+    highest = max(float(np.nanmax(matrix)), 1.0)
+    image = _heat_map(axes, matrix, low=0.0, high=highest)
+    _write_values(axes, matrix, middle=highest / 2)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    figure.colorbar(image, shrink=0.8)
+    return figure
+
+
+def _geometry_figure(panels: Mapping[str, Array], title: str, *, low: float) -> Figure:
+    """One kind of class-by-class matrix in each of the spaces, on one scale from `low` to 1."""
     figure = _blank_figure(len(panels), title)
-    for axes, (name, matrix) in zip(figure.axes, panels.items(), strict=True):
-        if name == "confusion":
-            _heat_map(axes, matrix, low=0.0, high=max(float(np.nanmax(matrix)), 1.0))
-            axes.set_xlabel("predicted class")
-            axes.set_ylabel("true class")
-        else:
-            _heat_map(axes, matrix, low=0.0 if name.startswith("simo") else -1.0, high=1.0)
+    all_axes = figure.axes
+    for axes, (name, matrix) in zip(all_axes, panels.items(), strict=True):
+        image = _heat_map(axes, matrix, low=low, high=1.0)
         axes.set_title(name, fontsize=9)
+    figure.colorbar(image, ax=all_axes, shrink=0.8)
     return figure
 
 
@@ -113,33 +129,36 @@ def _blank_figure(panels: int, title: str) -> Figure:
     # A bare Figure, without pyplot: no global state, so any thread may draw.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * panels, 4.0), layout="constrained")
+    figure = Figure(figsize=(4.0 * panels + 0.6, 4.0), layout="constrained")
     figure.subplots(1, panels)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _heat_map(axes, matrix: Array, *, low: float, high: float) -> None:  # type: ignore[no-untyped-def]
-    colours = "RdBu_r" if low < 0 else "viridis"
-    image = axes.imshow(matrix, vmin=low, vmax=high, cmap=colours)
+def _heat_map(axes: Axes, matrix: Array, *, low: float, high: float) -> AxesImage:
     for which, length in ((axes.set_xticks, matrix.shape[1]), (axes.set_yticks, matrix.shape[0])):
         which(range(0, length, max(1, length // 10)))
-    if matrix.size <= 144:
-        _write_values(axes, matrix, (low + high) / 2, signed=low < 0)
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    return axes.imshow(matrix, vmin=low, vmax=high, cmap="RdBu_r" if low < 0 else "viridis")
 
 
-def _write_values(axes, matrix: Array, middle: float, *, signed: bool) -> None:  # type: ignore[no-untyped-def]
+def _write_values(axes: Axes, matrix: Array, *, middle: float) -> None:
+    """Numbers in the cells of a small matrix, readable on viridis, which is light above."""
+    if matrix.size > 144:
+        return
     size = 8 if max(matrix.shape) <= 6 else 6
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
-            # viridis is light at its high end, the signed map at its middle
-            light = abs(value) < 0.6 if signed else value > middle
-            text = f"{value:.2f}" if abs(value) < 1.005 else f"{value:.0f}"
-            axes.text(
-                column, row, text,
-                ha="center", va="center", fontsize=size, color="black" if light else "white",
-            )  # fmt: skip
+            text = axes.text(
+                column,
+                row,
+                f"{value:.2f}" if np.nanmax(matrix) <= 1.0 else f"{value:.0f}",
+                fontsize=size,
+                color="black" if value > middle else "white",
+                horizontalalignment="center",
+                verticalalignment="center",
+            )
+            # Inside its cell it cannot push anything, and laying it out takes most of the time.
+            text.set_in_layout(False)
 
 
 def _save(figure: Figure, file: Path) -> None:

@@ -186,7 +186,7 @@ class _Mirror:
         run = next((run for run in known if _is_beginning(run, content)), None)
         tags = {**content.tags, RUN_TAG: content.identity, ORIGIN_TAG: self.origin}
         if run is None:
-            tags |= {COLOUR_TAG: content.colour} | _of_the_user(known)
+            tags |= _of_the_user(known)
             run = self.client.create_run(
                 self.experiment_id,
                 start_time=_milliseconds(content.started),
@@ -203,7 +203,11 @@ class _Mirror:
     def _write_data(self, run: Run, content: _Content, tags: dict[str, str]) -> bool:
         from mlflow.entities import Param, RunTag
 
-        tags = {**tags, LOGGED_TAG: _logged(content.blocks)}
+        tags = {
+            COLOUR_TAG: run.data.tags.get(COLOUR_TAG, content.colour),
+            **tags,
+            LOGGED_TAG: _logged(content.blocks),
+        }
         new_tags = {name: text for name, text in tags.items() if run.data.tags.get(name) != text}
         new_parameters = content.parameters.keys() - run.data.params.keys()
         logged = _blocks_logged(run)
