@@ -6,8 +6,8 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -77,10 +77,16 @@ class EmbeddingModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.encoder(images)
+        # The head runs in evaluation too, where its output is measured beside the read-out.
         embeddings = self.head(features)
         if self.training:
             return embeddings
         return self._scores(features if self.read_out == "features" else embeddings)
+
+    def read_out_points(self, images: Tensor) -> Tensor:
+        """Images (N, channels, H, W) to points of the read-out space, (N, dimension)."""
+        features = self.encoder(images)
+        return features if self.read_out == "features" else self.head(features)
 
     def set_class_means(self, points: Tensor, labels: Tensor) -> None:
         """Replaces all class means by those of the given points.
@@ -138,6 +144,18 @@ class Encoder(nn.Module):
             return nullcontext()
         enabled = self.precision == "bfloat16"
         return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A context in which the model is in evaluation mode; each submodule gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]

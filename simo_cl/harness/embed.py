@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from simo_cl.feature_hook import FeatureHook
+from simo_cl.models import evaluating
 
 
 @dataclass
@@ -94,7 +94,7 @@ def embed(
     loader = DataLoader(
         dataset, batch_size=batch_size, collate_fn=getattr(dataset, "collate_fn", None)
     )
-    with _evaluating(model):
+    with evaluating(model):
         for images, labels, *_ in loader:
             points = images.to(device)
             for space, layer in layers.items():
@@ -107,14 +107,3 @@ def embed(
 def _joined(spaces: dict[str, list[Tensor]], labels: list[Tensor]) -> Embedded:
     joined = {space: torch.cat(parts).cpu() for space, parts in spaces.items()}
     return Embedded(joined, torch.cat(labels).cpu())
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

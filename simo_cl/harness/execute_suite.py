@@ -109,13 +109,36 @@ def check_runs(runs: Iterable[Run], data: DataSet) -> None:
     """Finds before anything starts what would otherwise fail in the middle.
 
     Raises:
-        ValueError: an unknown encoder or augmentation, a class order that does not fit, or more
-            experiences than classes.
+        ValueError: an unknown encoder or augmentation, a class order that does not fit, more
+            experiences than classes, a memory that cannot hold a sample of each class, or a batch
+            too small to share between new data and memory.
     """
+    runs = list(runs)
+    for run in runs:
+        _check_sizes(run, data)
     streams = {(run.settings.stream, run.settings.training, run.settings.model) for run in runs}
     for stream, training, model in streams:
         build_encoder(model.encoder, width=1)
         make_benchmark(data, stream, training, seed=0, joint=False)
+
+
+def _check_sizes(run: Run, data: DataSet) -> None:
+    memory, training = run.settings.memory.size, run.settings.training
+    if memory < data.num_classes:
+        raise ValueError(
+            f"memory.size is {memory}; {data.name} has {data.num_classes} classes and each needs a "
+            f"sample in the memory, so it must be {data.num_classes} or more"
+        )
+    views = run.settings.settings.get("views", 1)
+    samples = training.batch_size // views
+    new = round(samples * training.new_share)
+    at_least = max(1, 2 // views)
+    if min(new, samples - new) < at_least:
+        raise ValueError(
+            f"training.batch_size {training.batch_size} with training.new_share "
+            f"{training.new_share} and {views} views gives {run.label} {new} new and "
+            f"{samples - new} memory samples a step; each needs {at_least} or more"
+        )
 
 
 def write_plan(

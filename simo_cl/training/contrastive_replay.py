@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from simo_cl.models import EmbeddingModel
+from simo_cl.models import EmbeddingModel, evaluating
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
 
 
@@ -157,15 +157,11 @@ class ContrastiveReplay(SupervisedTemplate):
             batch_size=self.eval_mb_size,
             collate_fn=getattr(dataset, "collate_fn", None),
         )
-        was_training = self.model.training
-        self.model.eval()
         points, labels = [], []
-        for images, targets, *_ in loader:
-            features = self.model.encoder(images.to(self.device))
-            in_features = self.model.read_out == "features"
-            points.append(features if in_features else self.model.head(features))
-            labels.append(targets.to(self.device))
-        self.model.train(was_training)
+        with evaluating(self.model):
+            for images, targets, *_ in loader:
+                points.append(self.model.read_out_points(images.to(self.device)))
+                labels.append(targets.to(self.device))
         return torch.cat(points), torch.cat(labels)
 
 
