@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import typer
 
 # The heavy libraries are imported inside the commands, so that --help answers at once.
 if TYPE_CHECKING:
+    import torch
+
     from simo_cl.harness.plan import Run
     from simo_cl.harness.settings import Suite
 
@@ -77,22 +80,19 @@ def run(
     with _plain_errors():
         _load_plugins(plugins)
         content, planned, chosen = _plan(suite, overrides, strategies, seeds, strategies_dir)
-        from simo_cl.harness.environment import choose_device
         from simo_cl.harness.execute_suite import (
             MLflowView,
-            check_runs,
+            checked_data,
             execute_runs,
             write_plan,
         )
         from simo_cl.harness.preview import preview_table
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.run_folder import RunFolder
-        from simo_cl.streams import load_data
 
-        chosen_device = choose_device(device)
+        chosen_device = _device(device)
         folder = results / content.name
-        data = load_data(content.data.name, data_root)
-        check_runs(chosen, data)
+        data = checked_data(chosen, data_root)
         if dry_run:
             console.print(preview_table(chosen, folder, data, chosen_device))
             return
@@ -105,8 +105,8 @@ def run(
             outcome = execute_runs(
                 chosen,
                 folder,
+                data=data,
                 device=chosen_device,
-                data_root=data_root,
                 progress=progress,
                 after_each=mlflow_view.update,
             )
@@ -168,20 +168,19 @@ def tune(
         from simo_cl.harness.strategy_files import load_strategy, strategies_folder
         from simo_cl.harness.suite_file import read_suite
 
-        content = read_suite(suite, overrides or ())
-        file = load_strategy(strategy, strategies_folder(suite, strategies_dir), str(suite))
-        from simo_cl.harness.environment import choose_device
+        suite_file = read_suite(suite, overrides or ())
+        file = load_strategy(strategy, strategies_folder(suite, strategies_dir), "--strategy")
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.tune import run_trials, trials_table, write_trials
 
-        folder = results / content.name / "tuning"
+        folder = results / suite_file.suite.name / "tuning"
         with SuiteProgress(console) as progress, _interruptible(console):
             tried = run_trials(
-                content,
+                suite_file,
                 file,
                 trials,
                 folder,
-                device=choose_device(device),
+                device=_device(device),
                 data_root=data_root,
                 progress=progress,
             )
@@ -209,7 +208,6 @@ def list_(
             strategy_names,
             strategy_summary,
         )
-        from simo_cl.harness.suite_file import read_suite
         from simo_cl.streams import data_source_names
 
         table = Table(title="Strategies", title_justify="left", show_header=False, box=None)
@@ -219,7 +217,7 @@ def list_(
         _console().print(table)
         table = Table(title="\nSuites", title_justify="left", show_header=False, box=None)
         for path in sorted(suites.glob("*.yaml")):
-            table.add_row(str(path), " ".join(read_suite(path).description.split()))
+            table.add_row(str(path), _description(path))
         _console().print(table)
         _console().print("\nData sources:", ", ".join(data_source_names()))
 
@@ -243,16 +241,18 @@ def init(
 @data_app.command("check")
 def data_check(data_root: DataRootOption = None) -> None:
     """Say which data sets are found, and where."""
-    from rich.table import Table
+    with _plain_errors():
+        from rich.table import Table
 
-    from simo_cl.streams import check_data
+        from simo_cl.streams import check_data
 
-    table = Table(title="Data sets")
-    for column in ("name", "found", "where", "detail"):
-        table.add_column(column, overflow="fold")
-    for status in check_data(data_root):
-        table.add_row(status.name, "yes" if status.found else "no", status.where, status.detail)
-    _console().print(table)
+        table = Table(title="Data sets")
+        for column in ("name", "found", "where", "detail"):
+            table.add_column(column, overflow="fold")
+        for status in check_data(data_root):
+            found = "yes" if status.found else "no"
+            table.add_row(status.name, found, status.where, status.detail)
+        _console().print(table)
 
 
 @data_app.command("fetch")
@@ -280,19 +280,22 @@ def _plan(
     from simo_cl.harness.strategy_files import strategies_folder
     from simo_cl.harness.suite_file import SuiteError, nearest, read_suite
 
-    content = read_suite(suite, overrides or ())
-    names = strategies.split(",") if strategies else list(content.strategies)
+    file = read_suite(suite, overrides or ())
+    content = file.suite
+    names = list(content.strategies)
+    if strategies is not None:
+        names = [name.strip() for name in strategies.split(",")]
     for name in names:
         if name not in content.strategies:
             raise SuiteError(
                 f"--strategies: {suite} has no strategy {name!r}; it has "
                 f"{', '.join(content.strategies)}.{nearest(name, list(content.strategies))}"
             )
-    wanted = _seeds(seeds) if seeds else content.seeds
+    wanted = content.seeds if seeds is None else _seeds(seeds)
     everything = content.model_copy(
         update={"seeds": (*content.seeds, *(s for s in wanted if s not in content.seeds))}
     )
-    planned = plan_runs(everything, strategies_folder(suite, strategies_dir), str(suite))
+    planned = plan_runs(everything, strategies_folder(suite, strategies_dir), file.places)
     chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
     return content, planned, chosen
 
@@ -303,8 +306,27 @@ def _seeds(text: str) -> tuple[int, ...]:
     except ValueError:
         seeds = (-1,)
     if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds is {text!r}; give different whole numbers from 0 on, as 0,1,2")
+        _fail(f"--seeds is {text!r}; give different whole numbers from 0 on, as 0,1,2")
     return seeds
+
+
+def _device(name: str) -> torch.device:
+    from simo_cl.harness.environment import choose_device
+
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        _fail(f"--device: {error}")
+
+
+def _description(suite: Path) -> str:
+    """A suite's own; of a broken one, what is wrong with it."""
+    from simo_cl.harness.suite_file import SuiteError, read_suite
+
+    try:
+        return " ".join(read_suite(suite).suite.description.split())
+    except SuiteError as error:
+        return f"cannot be read: {error}"
 
 
 def _suite_folder(suite: Path, results: Path) -> Path:
@@ -313,7 +335,7 @@ def _suite_folder(suite: Path, results: Path) -> Path:
 
     if (suite / "plan.json").is_file():
         return suite
-    name = read_suite(suite).name if suite.is_file() else suite.name
+    name = read_suite(suite).suite.name if suite.is_file() else suite.name
     folder = results / name
     if not (folder / "plan.json").is_file():
         there = sorted(path.parent.name for path in results.glob("*/plan.json"))
@@ -344,11 +366,21 @@ def _load_plugins(path: Path | None) -> None:
     import importlib.util
 
     if not path.is_file():
-        raise ValueError(f"--plugins {path}: no such file")
+        _fail(f"--plugins {path}: no such file")
     spec = importlib.util.spec_from_file_location(f"simo_cl_plugins_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    if spec is None or spec.loader is None:
+        _fail(f"--plugins {path}: not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    # Data classes and pickles look for the module of a class here.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        _fail(
+            f"--plugins {path} cannot be imported: {type(error).__name__}: {error} "
+            f"({line.filename}, line {line.lineno})"
+        )
 
 
 def _command() -> str:
@@ -364,6 +396,7 @@ def _console():  # type: ignore[no-untyped-def]
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """Prints the user's errors as a message; a traceback is for ours."""
+    from simo_cl.harness.suite_file import SuiteError
     from simo_cl.streams.data_set import DataError
 
     # Avalanche imports a solver chooser on its way, which says that there is no solver; only GEM
@@ -373,12 +406,13 @@ def _plain_errors() -> Iterator[None]:
     warnings.filterwarnings("ignore", message="Call to deprecated function update")
     try:
         yield
-    except (DataError, ValueError, FileExistsError) as error:
+    except (DataError, SuiteError, OSError) as error:
         _fail(str(error))
     except Exception as error:
-        from simo_cl.report import ReportError
+        from simo_cl.report.load import ReportError
+        from simo_cl.tracking.store import TrackingError
 
-        if isinstance(error, ReportError):
+        if isinstance(error, (ReportError, TrackingError)):
             _fail(str(error))
         raise
 

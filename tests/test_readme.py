@@ -53,7 +53,12 @@ def test_the_loss_takes_embeddings_and_labels() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [line for block in code_blocks("") for line in block.splitlines() if line.startswith("simo-cl")],
+    [
+        line
+        for block in code_blocks("")
+        for line in block.splitlines()
+        if line.startswith("simo-cl")
+    ],
 )
 def test_the_commands_exist_with_these_options(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]

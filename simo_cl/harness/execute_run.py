@@ -39,7 +39,7 @@ def execute_run(
     steps = _steps(benchmark, settings.training, file.joint)
     setup = Setup(settings, data, device, steps, lambda taken: progress(taken, sum(steps)))
     _seed_everything(settings.seed, 0)
-    strategy = file.module.build(setup, file.settings(settings.settings, str(file.path)))
+    strategy = file.module.build(setup, file.settings(settings.settings, run.places))
     budget = _budget(strategy, file.name)
     evaluation = Evaluation(
         benchmark,
@@ -79,11 +79,6 @@ def make_benchmark(
     """The class-incremental benchmark of a run; a joint one has a single training experience."""
     from simo_cl.streams.class_incremental import class_incremental
 
-    if stream.evaluate_on == "validation" and stream.validation == 0:
-        raise ValueError(
-            "stream.evaluate_on is 'validation', but stream.validation is 0: nothing is held out; "
-            "set it to a share such as 0.1"
-        )
     order: Sequence[int] | None
     if stream.class_order == "natural":
         order = range(data.num_classes)
@@ -128,7 +123,7 @@ def _images_forwarded(model: torch.nn.Module) -> int:
 
 
 def _seed_everything(seed: int, experience: int) -> None:
-    """Avalanche's parts draw from the global generators: each experience begins at a known place."""
+    """Avalanche draws from the global generators: each experience begins at a known place."""
     sequence = np.random.SeedSequence([seed, experience])
     torch_seed, numpy_seed, python_seed = (int(word) for word in sequence.generate_state(3))
     torch.manual_seed(torch_seed)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +18,15 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
-from simo_cl.models import build_encoder
-from simo_cl.streams import DataError, DataSet, load_data
+from simo_cl.harness.suite_file import SuiteError, nearest
+from simo_cl.models import build_encoder, encoder_names
+from simo_cl.streams import (
+    DataError,
+    DataSet,
+    check_augmentations,
+    data_source_names,
+    load_data,
+)
 
 
 @dataclass
@@ -37,8 +46,8 @@ def execute_runs(
     runs: Sequence[Run],
     folder: Path,
     *,
+    data: DataSet,
     device: torch.device,
-    data_root: Path | None,
     progress: SuiteProgress,
     after_each: Callable[[], None] = lambda: None,
 ) -> Outcome:
@@ -47,22 +56,21 @@ def execute_runs(
     Args:
         runs: to execute; finished ones are skipped.
         folder: that the run folders are relative to.
+        data: from :func:`checked_data`.
         device: to train on.
-        data_root: where the data lie.
         progress: told of every step.
         after_each: called after each run, whether it finished or failed.
     """
     outcome = Outcome()
     unfinished = [run for run in runs if RunFolder(folder / run.folder).state != "finished"]
     outcome.skipped = [run for run in runs if run not in unfinished]
-    load = functools.cache(lambda name: load_data(name, data_root))
     progress.begin(unfinished, outcome.skipped)
     for run in unfinished:
         run_folder = RunFolder(folder / run.folder)
         progress.run_begins(run)
         try:
-            data = load(run.settings.data.name)
-            execute_run(run, data, run_folder, device, progress.step)
+            with _warnings_in(run_folder, progress):
+                execute_run(run, data, run_folder, device, progress.step)
         except Exception as error:
             run_folder.fail(error)
             outcome.failed[run.name] = _reason(error, run_folder)
@@ -98,47 +106,48 @@ class MLflowView:
         try:
             mirror(self._folder, self._tracking_uri)
         except TrackingError as error:
-            if self.problem is None:
-                self._warn(f"MLflow: {error} The run folders hold everything; training goes on.")
-            self.problem = str(error)
+            self._failed(str(error), str(error))
+        except Exception as error:
+            # Whatever it is, hours of training must not end with it.
+            self._failed(repr(error), traceback.format_exc())
         else:
             self.problem = None
 
+    def _failed(self, problem: str, detail: str) -> None:
+        if self.problem is None:
+            self._warn(f"MLflow: {detail}\nThe run folders hold everything; training goes on.")
+        self.problem = problem
 
-def check_runs(runs: Iterable[Run], data: DataSet) -> None:
-    """Finds before anything starts what would otherwise fail in the middle.
+
+def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:
+    """The data set of a suite's runs, once everything is found to fit that could be wrong in a
+    suite and would otherwise show in the middle.
+
+    Args:
+        runs: with one data set, as :func:`plan_runs` makes them.
+        root: where the data lie.
 
     Raises:
-        ValueError: an unknown encoder or augmentation, a class order that does not fit, more
-            experiences than classes, a memory that cannot hold a sample of each class, or a batch
-            too small to share between new data and memory.
+        SuiteError: an unknown data set, encoder or augmentation, or settings that do not fit the
+            data.
+        DataError: the data cannot be had, or a class has no sample.
     """
-    runs = list(runs)
+    name, names = runs[0].settings.data.name, data_source_names()
+    if name not in names:
+        raise SuiteError(
+            f"{runs[0].places.of('data', 'name')}: data.name is {name!r}, which is no data set; "
+            f"there are {', '.join(names)}.{nearest(name, names)}"
+        )
+    data = load_data(name, root)
+    checked = set()
     for run in runs:
-        _check_sizes(run, data)
-    streams = {(run.settings.stream, run.settings.training, run.settings.model) for run in runs}
-    for stream, training, model in streams:
-        build_encoder(model.encoder, width=1)
-        make_benchmark(data, stream, training, seed=0, joint=False)
-
-
-def _check_sizes(run: Run, data: DataSet) -> None:
-    memory, training = run.settings.memory.size, run.settings.training
-    if memory < data.num_classes:
-        raise ValueError(
-            f"memory.size is {memory}; {data.name} has {data.num_classes} classes and each needs a "
-            f"sample in the memory, so it must be {data.num_classes} or more"
-        )
-    views = run.settings.settings.get("views", 1)
-    samples = training.batch_size // views
-    new = round(samples * training.new_share)
-    at_least = max(1, 2 // views)
-    if min(new, samples - new) < at_least:
-        raise ValueError(
-            f"training.batch_size {training.batch_size} with training.new_share "
-            f"{training.new_share} and {views} views gives {run.label} {new} new and "
-            f"{samples - new} memory samples a step; each needs {at_least} or more"
-        )
+        settings = run.settings
+        shared = (settings.stream, settings.training, settings.model, settings.memory)
+        if shared not in checked:
+            _check_fit(run, data)
+            make_benchmark(data, settings.stream, settings.training, seed=0, joint=False)
+            checked.add(shared)
+    return data
 
 
 def write_plan(
@@ -167,6 +176,90 @@ def write_plan(
     temporary = folder / "plan.json.partial"
     temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
     temporary.replace(folder / "plan.json")
+
+
+def _check_fit(run: Run, data: DataSet) -> None:
+    """Refuses settings that do not fit each other or the data."""
+    stream, settings, places = run.settings.stream, run.settings, run.places
+    try:
+        check_augmentations(settings.training.augment)
+    except ValueError as error:
+        where = places.of("training", "augment")
+        raise SuiteError(f"{where}: training.augment: {error}") from None
+    if stream.experiences > data.num_classes:
+        raise SuiteError(
+            f"{places.of('stream', 'experiences')}: stream.experiences is {stream.experiences}; "
+            f"{data.name} has {data.num_classes} classes, so it must be from 1 to "
+            f"{data.num_classes}"
+        )
+    every_class = list(range(data.num_classes))
+    if not isinstance(stream.class_order, str) and sorted(stream.class_order) != every_class:
+        raise SuiteError(
+            f"{places.of('stream', 'class_order')}: stream.class_order is "
+            f"{list(stream.class_order)}; it must hold every label of {data.name} once, 0 to "
+            f"{data.num_classes - 1}"
+        )
+    if settings.memory.size < data.num_classes:
+        raise SuiteError(
+            f"{places.of('memory', 'size')}: memory.size is {settings.memory.size}; {data.name} "
+            f"has {data.num_classes} classes, and a memory holds at least one image of each"
+        )
+    _check_encoder(run, data)
+
+
+def _check_encoder(run: Run, data: DataSet) -> None:
+    """Embeds two images: a user's own encoder may not be what it should be."""
+    model = run.settings.model
+    where = f"{run.places.of('model', 'encoder')}: model.encoder is {model.encoder!r}"
+    names = encoder_names()
+    if model.encoder not in names:
+        raise SuiteError(
+            f"{where}, which is no encoder; there are {', '.join(names)}."
+            f"{nearest(model.encoder, names)}"
+        )
+    images = data.test.images[:2].float() / 255
+    shape = " x ".join(str(n) for n in images.shape[1:])
+    try:
+        encoder = build_encoder(
+            model.encoder,
+            channels=data.channels,
+            width=model.width,
+            norm=model.norm,
+            precision=model.precision,
+        ).eval()
+        with torch.no_grad():
+            features = encoder(images)
+    except Exception as error:
+        raise SuiteError(
+            f"{where}, which cannot embed the images of {data.name} ({shape}) with "
+            f"model.width {model.width}: {type(error).__name__}: {error}"
+        ) from error
+    if features.shape != (len(images), encoder.num_features):
+        raise SuiteError(
+            f"{where}, which says that it has {encoder.num_features} features but maps "
+            f"{len(images)} images to {tuple(features.shape)}; it must be "
+            f"{(len(images), encoder.num_features)}"
+        )
+
+
+@contextmanager
+def _warnings_in(folder: RunFolder, progress: SuiteProgress) -> Iterator[None]:
+    """Writes warnings into the run's log; on the terminal each shows once, and those of libraries
+    to their developers (Avalanche repeats some at every experience) not at all."""
+    shown = set()
+
+    def note(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+    ) -> None:
+        text = f"{category.__name__}: {message}"
+        folder.log(f"{text} ({filename}, line {lineno})")
+        if not issubclass(category, DeprecationWarning) and text not in shown:
+            shown.add(text)
+            progress.warn(f"{text} (see {folder.path / 'log.txt'})")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note  # type: ignore[assignment]
+        yield
 
 
 def _reason(error: Exception, folder: RunFolder) -> str:

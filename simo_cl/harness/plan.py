@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,31 @@ from pydantic import ValidationError
 
 from simo_cl.harness.settings import CommonSettings, RunSettings, Suite
 from simo_cl.harness.strategy_files import StrategyFile, load_strategy
-from simo_cl.harness.suite_file import SuiteError, explain_validation, nearest, set_key
+from simo_cl.harness.suite_file import (
+    Places,
+    SuiteError,
+    explain_validation,
+    key_path,
+    nearest,
+    set_key,
+)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One strategy with one seed."""
+    """One strategy with one seed.
+
+    Attributes:
+        settings: resolved.
+        variant: the grid point, as ``memory.size=200``.
+        strategy_file: that builds the strategy.
+        places: where the settings were given, for messages.
+    """
 
     settings: RunSettings
     variant: str
     strategy_file: StrategyFile
+    places: Places = field(compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -47,39 +63,61 @@ class Run:
         return Path("runs") / name / f"seed{self.settings.seed}-{self.digest}"
 
 
-def plan_runs(suite: Suite, folder: Path, where: str) -> list[Run]:
+def plan_runs(suite: Suite, folder: Path, places: Places) -> list[Run]:
     """All runs of a suite: every strategy, at every point of the grid, with every seed.
 
     Args:
         suite: as read.
         folder: with the strategy files.
-        where: the suite's file, for messages.
+        places: where its settings were given, for messages.
 
     Raises:
         SuiteError: an unknown strategy, setting, control or grid key, or a wrong value.
     """
-    files = {name: load_strategy(name, folder, where) for name in suite.strategies}
+    files = {
+        name: load_strategy(name, folder, places.of("strategies", name))
+        for name in suite.strategies
+    }
     if suite.control is not None and suite.control not in files:
         raise SuiteError(
-            f"{where}: control is {suite.control!r}, which is none of the suite's strategies: "
-            f"{', '.join(files)}.{nearest(suite.control, list(files))}"
+            f"{places.of('control')}: control is {suite.control!r}, which is none of the suite's "
+            f"strategies: {', '.join(files)}.{nearest(suite.control, list(files))}"
         )
     for key, values in suite.grid.items():
-        strategy = key.partition("@")[0] if "@" in key else None
-        if strategy is not None and strategy not in files:
-            raise SuiteError(
-                f"{where}: grid key {key!r}: no strategy {strategy!r} in this suite; it has "
-                f"{', '.join(files)}.{nearest(strategy, list(files))}"
-            )
-        if not values:
-            raise SuiteError(f"{where}: grid key {key!r} has no values; give a list")
+        _check_axis(key, values, list(files), places.of("grid", key))
     # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
     return [
-        _run(suite, files[name], point, seed, where)
+        _run(suite, files[name], point, seed, places)
         for seed in suite.seeds
         for name in suite.strategies
         for point in _grid_points(suite, name)
     ]
+
+
+def _check_axis(key: str, values: list[Any], strategies: list[str], where: str) -> None:
+    """Refuses an axis of the grid that names nothing to vary; wrong values show later."""
+    strategy, at, _ = key.partition("@")
+    section = key.partition(".")[0]
+    if at and strategy not in strategies:
+        raise SuiteError(
+            f"{where}: grid key {key!r}: no strategy {strategy!r} in this suite; it has "
+            f"{', '.join(strategies)}.{nearest(strategy, strategies)}"
+        )
+    if not at and section not in CommonSettings.model_fields:
+        sections = list(CommonSettings.model_fields)
+        raise SuiteError(
+            f"{where}: grid key {key!r}: write strategy@setting, or section.setting with one of "
+            f"the sections {', '.join(sections)}.{nearest(section, sections)}"
+        )
+    if section == "data":
+        raise SuiteError(
+            f"{where}: grid key {key!r}: a suite has one data set; write a suite for each"
+        )
+    if not values:
+        raise SuiteError(f"{where}: grid key {key!r} has no values; give a list")
+    repeated = [value for value, count in Counter(map(str, values)).items() if count > 1]
+    if repeated:
+        raise SuiteError(f"{where}: grid key {key!r} names {repeated[0]} twice")
 
 
 def _grid_points(suite: Suite, strategy: str) -> list[dict[str, Any]]:
@@ -92,18 +130,19 @@ def _grid_points(suite: Suite, strategy: str) -> list[dict[str, Any]]:
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
-def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, where: str) -> Run:
+def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, places: Places) -> Run:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
     content["strategies"] = {file.name: dict(suite.strategies[file.name])}
     for key, value in point.items():
-        set_key(content, key, value)
+        set_key(content, key, value, places.of("grid", key))
+        places = places.moved(key_path(key), places.of("grid", key))
     own = content.pop("strategies")[file.name]
-    settings = file.settings(own, where).model_dump(mode="json")
+    settings = file.settings(own, places, ("strategies", file.name)).model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
             {**content, "strategy": file.name, "seed": seed, "settings": settings}
         )
     except ValidationError as error:
-        raise SuiteError(explain_validation(error, RunSettings, f"{where}: grid: ")) from None
+        raise SuiteError(explain_validation(error, RunSettings, places)) from None
     variant = ",".join(f"{key.rpartition('@')[2]}={value}" for key, value in point.items())
-    return Run(resolved, variant.replace("/", "_"), file)
+    return Run(resolved, variant.replace("/", "_"), file, places)

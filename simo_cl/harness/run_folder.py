@@ -17,7 +17,7 @@ from simo_cl.harness.plan import Run
 
 
 class RunFolder:
-    """Writes and reads ``runs/<strategy>/seed<k>-<hash>/``; docs/run_folders.md has the format.
+    """Writes and reads ``runs/<strategy>/seed<k>-<hash>/``; docs/suites.md has the format.
 
     A file is written beside its place and moved there, so that a reader never sees half of one.
 
@@ -63,6 +63,7 @@ class RunFolder:
 
     def log(self, message: str) -> None:
         """Adds a line with the time to ``log.txt``."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
@@ -71,7 +72,6 @@ class RunFolder:
 
     def fail(self, error: BaseException) -> None:
         """Records why the run ended; what it had measured stays."""
-        self.path.mkdir(parents=True, exist_ok=True)
         trace = "".join(traceback.format_exception(error))
         self.log(f"failed: {error!r}\n{trace}")
         self._write_status(

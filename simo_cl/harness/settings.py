@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 Strict = ConfigDict(extra="forbid", frozen=True, strict=True)
 PositiveInt = Annotated[int, Field(ge=1)]
-# A whole number is a fine value for a setting that may have a fraction.
-Number = Annotated[float, Field(strict=False)]
+
+
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+# Not strict: a whole number is fine for a setting that may have a fraction, and YAML reads 1e-3 as
+# a text. But then yes and no would be numbers, too.
+Number = Annotated[
+    float, BeforeValidator(_no_truth_value), Field(strict=False, allow_inf_nan=False)
+]
 
 
 class DataSettings(BaseModel):
@@ -34,8 +52,21 @@ class StreamSettings(BaseModel):
 
     @field_validator("class_order", mode="before")
     @classmethod
-    def _list_to_tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    def _name_or_list(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and all(type(label) is int for label in value):
+            return tuple(value)
+        if value not in ("natural", "seeded"):
+            raise ValueError("must be natural, seeded, or a list of all labels, as [1, 0, 2]")
+        return value
+
+    @model_validator(mode="after")
+    def _something_to_evaluate_on(self) -> StreamSettings:
+        if self.evaluate_on == "validation" and self.validation == 0:
+            raise ValueError(
+                "evaluate_on is validation, but nothing is held out; set validation to a share "
+                "such as 0.1"
+            )
+        return self
 
 
 class ModelSettings(BaseModel):
@@ -72,6 +103,17 @@ class TrainingSettings(BaseModel):
     @classmethod
     def _list_to_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _two_images_a_part(self) -> TrainingSettings:
+        new = round(self.batch_size * self.new_share)
+        if min(new, self.batch_size - new) < 2:
+            raise ValueError(
+                f"a batch of {self.batch_size} with new_share {self.new_share} has {new} images "
+                f"of the current classes and {self.batch_size - new} of the memory; each part "
+                "needs at least 2"
+            )
+        return self
 
 
 class MemorySettings(BaseModel):
@@ -126,6 +168,13 @@ class Suite(CommonSettings):
     @classmethod
     def _list_to_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _all_different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a seed is named twice")
+        return value
 
     @field_validator("strategies", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from simo_cl.harness.settings import StrategySettings
-from simo_cl.harness.suite_file import SuiteError, explain_validation, nearest
+from simo_cl.harness.suite_file import KeyPath, Places, SuiteError, explain_validation, nearest
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,15 @@ class StrategyFile:
     def search_space(self) -> dict[str, list[Any]]:
         return dict(self.module.SEARCH_SPACE)
 
-    def settings(self, given: dict[str, Any], where: str) -> StrategySettings:
+    def settings(
+        self, given: dict[str, Any], places: Places, within: KeyPath = ()
+    ) -> StrategySettings:
         """The strategy's settings with defaults filled in.
+
+        Args:
+            given: those that differ.
+            places: where they were given.
+            within: path of the key whose value they are.
 
         Raises:
             SuiteError: names the key, what was given and what is allowed.
@@ -59,7 +66,7 @@ class StrategyFile:
         try:
             return model.model_validate(given)
         except ValidationError as error:
-            raise SuiteError(explain_validation(error, model, f"{where}: {self.name}: ")) from None
+            raise SuiteError(explain_validation(error, model, places, within)) from None
 
 
 def strategies_folder(suite: Path | None, given: Path | None) -> Path:

@@ -3,77 +3,122 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from simo_cl.harness.settings import CommonSettings, Suite
+from simo_cl.harness.settings import Suite
 
-KeyPath = tuple[str | int, ...]
+KeyPath = tuple[str, ...]
+"""Keys from the top of a suite down; a place in a list is a key, too, such as ``"0"``."""
 
 
 class SuiteError(ValueError):
     """A suite that cannot be run as it is written. The message says where and why."""
 
 
-def read_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+@dataclass(frozen=True)
+class Places:
+    """Where settings were given, for messages about them.
+
+    Attributes:
+        path: the file they are from.
+        given: a key's path in the file to where it was given: ``suite.yaml:3`` or ``--set x=1``.
+    """
+
+    path: Path
+    given: Mapping[KeyPath, str] = field(default_factory=dict)
+
+    def of(self, *key: str | int) -> str:
+        """Where a key was given, or something in it, or else what it belongs to, or the file."""
+        path = tuple(str(part) for part in key)
+        while path:
+            for given, place in self.given.items():
+                if given[: len(path)] == path:
+                    return place
+            path = path[:-1]
+        return str(self.path)
+
+    def moved(self, key: KeyPath, place: str) -> Places:
+        """These places, but a key with all that belongs to it was given at ``place``."""
+        rest = {other: at for other, at in self.given.items() if other[: len(key)] != key}
+        return Places(self.path, {**rest, key: place})
+
+
+@dataclass(frozen=True)
+class SuiteFile:
+    """A suite as read, and where its settings were given."""
+
+    suite: Suite
+    places: Places
+
+
+def read_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
     """Reads and validates a suite file.
 
     Args:
         path: a YAML file.
-        overrides: ``key=value`` with a dotted key, as ``training.epochs=1`` or ``simo@epsilon=0.2``;
-            the value is read as YAML.
+        overrides: ``key=value`` with a dotted key, as ``training.epochs=1`` or
+            ``simo@epsilon=0.2``; the value is read as YAML.
 
     Raises:
         SuiteError: names the file, line and key, what was given and what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SuiteError(f"{path}: cannot read the suite file: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SuiteError(f"{path}: not a text file in UTF-8; a suite is a YAML file") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SuiteError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise SuiteError(f"{path}: a suite is a mapping of keys to settings; see docs/suites.md")
-    lines = dict(_lines(node))
-    _refuse_repeated_keys(path, node)
+    content, places = _parse(path)
     content.setdefault("name", path.stem)
     for override in overrides:
-        _apply(content, override)
+        places = _apply(content, override, places)
     try:
-        return Suite.model_validate(content)
+        return SuiteFile(Suite.model_validate(content), places)
     except ValidationError as error:
-        raise SuiteError(_explain(path, lines, error, Suite)) from None
+        raise SuiteError(explain_validation(error, Suite, places)) from None
 
 
-def set_key(content: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key, or ``strategy@setting``, in a nested dictionary."""
-    if "@" in key:
-        strategy, setting = key.split("@", 1)
-        parts = ["strategies", strategy, setting]
-    else:
-        parts = key.split(".")
+def key_path(key: str) -> KeyPath:
+    """The path of a dotted key or of ``strategy@setting``: ("strategies", strategy, setting)."""
+    strategy, at, setting = key.partition("@")
+    return ("strategies", strategy, setting) if at else tuple(key.split("."))
+
+
+def set_key(content: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets a dotted key, or ``strategy@setting``, in a nested dictionary.
+
+    Raises:
+        SuiteError: the key goes through a single value; the message begins with ``where``.
+    """
+    *outer, last = key_path(key)
     here = content
-    for part in parts[:-1]:
+    for part in outer:
         if here.get(part) is None:
             here[part] = {}
         here = here[part]
         if not isinstance(here, dict):
-            raise SuiteError(f"{key}: {part!r} is a single value and has no setting {parts[-1]!r}")
-    here[parts[-1]] = value
+            raise SuiteError(f"{where}: {part!r} is a single value and has no setting {last!r}")
+    here[last] = value
 
 
-def explain_validation(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """The complaints of a validation, a line each, with what is allowed and the nearest match."""
-    return "\n".join(f"{where}{_complaint(item, model)}" for item in error.errors())
+def explain_validation(
+    error: ValidationError, model: type[BaseModel], places: Places, within: KeyPath = ()
+) -> str:
+    """The complaints of a validation, a line each: place, key, what was given, what is allowed.
+
+    Args:
+        error: of the validation.
+        model: that refused.
+        places: of the settings.
+        within: path of the key whose value was validated.
+    """
+    items = error.errors()
+    complaints = (
+        f"{places.of(*within, *item['loc'])}: {_complaint(item, model, within)}"
+        for item in items
+        if not (item["type"] == "too_short" and _has_bad_item(item, items))
+    )
+    return "\n".join(dict.fromkeys(complaints))
 
 
 def nearest(given: str, allowed: Sequence[str]) -> str:
@@ -82,64 +127,48 @@ def nearest(given: str, allowed: Sequence[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise SuiteError(f"--set {override}: write key=value, as in --set training.epochs=1")
+def _parse(path: Path) -> tuple[dict[str, Any], Places]:
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise SuiteError(f"--set {override}: {value!r} is not a valid YAML value") from None
-    strategy = key.partition("@")[0] if "@" in key else None
-    strategies = content.get("strategies")
-    if strategy and isinstance(strategies, dict) and strategy not in strategies:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
         raise SuiteError(
-            f"--set {override}: the suite has no strategy {strategy!r}; it has "
-            f"{', '.join(strategies)}.{nearest(strategy, list(strategies))}"
+            f"{path}: cannot read the suite file: {error.strerror}. {_suites_near(path)}"
+        ) from None
+    except UnicodeDecodeError:
+        raise SuiteError(f"{path}: not a text file in UTF-8; a suite is a YAML file") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark is not None else ""
+        raise SuiteError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SuiteError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise SuiteError(
+            f"{path}: a suite is a mapping of keys to settings, and at least `strategies`; see "
+            "docs/suites.md"
         )
-    set_key(content, key, parsed)
+    lines: dict[KeyPath, int] = {}
+    try:
+        for key, number in _lines(node):
+            if key in lines:
+                raise SuiteError(
+                    f"{path}:{number}: key {'.'.join(key)!r} stands on line {lines[key]} already"
+                )
+            lines[key] = number
+    except RecursionError:
+        raise SuiteError(f"{path}: a value refers to itself (by & and *)") from None
+    return content, Places(path, {key: f"{path}:{number}" for key, number in lines.items()})
 
 
-def _explain(
-    path: Path, lines: dict[KeyPath, int], error: ValidationError, model: type[BaseModel]
-) -> str:
-    complaints = []
-    for item in error.errors():
-        location = item["loc"]
-        while location and location not in lines:
-            location = location[:-1]
-        where = f"{path}:{lines[location]}: " if location in lines else f"{path}: "
-        complaints.append(where + _complaint(item, model))
-    return "\n".join(dict.fromkeys(complaints))
-
-
-def _complaint(item: Any, model: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    given = item.get("input")
-    if item["type"] == "extra_forbidden":
-        allowed = _allowed_keys(model, item["loc"][:-1])
-        name = str(item["loc"][-1])
-        return f"unknown key {key!r}; allowed here: {', '.join(allowed)}.{nearest(name, allowed)}"
-    if item["type"] == "missing":
-        return f"key {key!r} is missing; it is required"
-    if item["type"] == "literal_error":
-        expected = item["ctx"]["expected"]
-        allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
-        hint = nearest(given, allowed) if isinstance(given, str) else ""
-        return f"{key} is {given!r}; allowed: {expected}.{hint}"
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return f"{key} is {given!r} ({type(given).__name__}): {message}"
-
-
-def _allowed_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
-            return sorted(CommonSettings.model_fields)
-        model = field.annotation
-    return list(model.model_fields)
+def _suites_near(path: Path) -> str:
+    folders = dict.fromkeys((path.parent, path.parent / "benchmarks"))
+    there = [str(suite) for folder in folders for suite in sorted(folder.glob("*.yaml"))]
+    if not there:
+        return "`simo-cl init DIR` writes the shipped suites."
+    return f"Suites near there: {', '.join(there)}.{nearest(str(path), there)}"
 
 
 def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
@@ -150,14 +179,97 @@ def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath
             yield from _lines(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield (*path, index), value.start_mark.line + 1
-            yield from _lines(value, (*path, index))
+            yield (*path, str(index)), value.start_mark.line + 1
+            yield from _lines(value, (*path, str(index)))
 
 
-def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:
-    seen: dict[KeyPath, int] = {}
-    for key_path, line in _lines(node):
-        if key_path in seen:
-            key = ".".join(map(str, key_path))
-            raise SuiteError(f"{path}:{line}: key {key!r} stands on line {seen[key_path]} already")
-        seen[key_path] = line
+def _apply(content: dict[str, Any], override: str, places: Places) -> Places:
+    key, equals, value = (part.strip() for part in override.partition("="))
+    where = f"--set {override}"
+    if not equals or not key:
+        raise SuiteError(f"{where}: write key=value, as in --set training.epochs=1")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SuiteError(f"{where}: {value!r} is not a valid YAML value") from None
+    strategy, at, _ = key.partition("@")
+    strategies = content.get("strategies")
+    if at and isinstance(strategies, dict) and strategy not in strategies:
+        names = [str(name) for name in strategies]
+        raise SuiteError(
+            f"{where}: the suite has no strategy {strategy!r}; it has {', '.join(names)}."
+            f"{nearest(strategy, names)}"
+        )
+    set_key(content, key, parsed, where)
+    return places.moved(key_path(key), where)
+
+
+def _has_bad_item(short: Any, items: Sequence[Any]) -> bool:
+    """Whether a list is only too short because something in it was refused."""
+    loc = short["loc"]
+    return any(item["loc"][: len(loc)] == loc and item["loc"] != loc for item in items)
+
+
+def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
+    key = ".".join(str(part) for part in (*within, *item["loc"]))
+    given, kind = item.get("input"), item["type"]
+    if kind == "extra_forbidden":
+        allowed = _allowed_keys(model, item["loc"][:-1])
+        hint = nearest(str(item["loc"][-1]), allowed)
+        listed = f"; allowed here: {', '.join(allowed)}." if allowed else ""
+        return f"unknown key {key!r}{listed}{hint}"
+    if kind == "missing":
+        return f"key {key!r} is missing; it is required"
+    if key.endswith(".[key]"):
+        return f"key {key.removesuffix('.[key]')!r} is no text; put it into quotes"
+    if kind == "literal_error":
+        expected = item["ctx"]["expected"]
+        allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+        hint = nearest(given, allowed) if isinstance(given, str) else ""
+        return f"{key} is {given!r}; allowed: {expected}.{hint}"
+    if kind == "value_error":
+        return f"{key} is {given!r}: {item['ctx']['error']}"
+    wanted = _WANTED.get(kind)
+    if kind == "too_short" and item["ctx"]["min_length"] == 1:
+        wanted = "must not be empty"
+    if wanted is None:
+        wanted = item["msg"][0].lower() + item["msg"][1:]
+    return f"{key} is {given!r} ({_TYPES.get(type(given), type(given).__name__)}): {wanted}"
+
+
+def _allowed_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """Of the model at that place; none where a strategy's own settings nest in another way."""
+    for part in location:
+        annotation = getattr(model.model_fields.get(str(part)), "annotation", None)
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+_TYPES = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    tuple: "a list",
+    dict: "a mapping",
+    type(None): "nothing",
+}
+_WANTED = {
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "model_type": "must be a mapping, as {key: value}",
+    "dict_type": "must be a mapping, as {key: value}",
+    "list_type": "must be a list, as [1, 2]",
+    "tuple_type": "must be a list, as [1, 2]",
+    "string_pattern_mismatch": (
+        "must be made of letters, digits, '.', '_' and '-', and begin with a letter or digit"
+    ),
+}

@@ -14,12 +14,13 @@ import torch
 import yaml
 from rich.table import Table
 
-from simo_cl.harness.execute_suite import execute_runs
+from simo_cl.harness.execute_suite import checked_data, execute_runs
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.harness.settings import RunSettings, Suite
+from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.strategy_files import StrategyFile
+from simo_cl.harness.suite_file import SuiteError, SuiteFile
 
 TUNING_SEED = 1_000_000
 """A seed that no table reports."""
@@ -61,7 +62,7 @@ class Trials:
 
 
 def run_trials(
-    suite: Suite,
+    suite_file: SuiteFile,
     file: StrategyFile,
     trials: int,
     folder: Path,
@@ -77,26 +78,34 @@ def run_trials(
     again.
 
     Args:
-        suite: gives all settings but the strategy's, and defaults for those not searched.
+        suite_file: gives all settings but the strategy's, and defaults for those not searched.
         file: of the strategy.
         trials: how many points.
         folder: for the trials' run folders.
-        device, data_root, progress: as in :func:`execute_suite`.
+        data_root: where the data lie.
+        device, progress: as in :func:`execute_runs`.
 
     Raises:
-        ValueError: fewer points than trials, or a suite that reports the tuning seed.
+        SuiteError: fewer points than trials, a suite that reports the tuning seed, or one that
+            :func:`checked_data` refuses.
+        DataError: the data cannot be had.
     """
+    suite = suite_file.suite
     if TUNING_SEED in suite.seeds:
-        raise ValueError(f"seed {TUNING_SEED} is the tuning seed; a suite cannot report it")
+        raise SuiteError(
+            f"{suite_file.places.of('seeds')}: seeds has {TUNING_SEED}, which is the seed of "
+            "tuning and never reported; choose another"
+        )
     points = _points(file.search_space)
     if trials > len(points):
-        raise ValueError(
+        raise SuiteError(
             f"--trials is {trials}; the search space of {file.name!r} has {len(points)} points, so "
             f"it must be from 1 to {len(points)}"
         )
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
-    runs = {index: _run(suite, file, points[index]) for index in sorted(chosen)}
-    execute_runs(list(runs.values()), folder, device=device, data_root=data_root, progress=progress)
+    runs = {index: _run(suite_file, file, points[index]) for index in sorted(chosen)}
+    data = checked_data(list(runs.values()), data_root)
+    execute_runs(list(runs.values()), folder, data=data, device=device, progress=progress)
     tried = [Trial(points[index], _score(run, folder)) for index, run in runs.items()]
     budget = next(iter(runs.values())).settings.model_dump(mode="json", exclude={"settings"})
     tried.sort(key=lambda t: -math.inf if math.isnan(t.average_accuracy) else t.average_accuracy)
@@ -146,8 +155,11 @@ def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
-def _run(suite: Suite, file: StrategyFile, point: dict[str, Any]) -> Run:
+def _run(suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any]) -> Run:
+    suite, places, own = suite_file.suite, suite_file.places, ("strategies", file.name)
     given = {**suite.strategies.get(file.name, {}), **point}
+    for key in point:
+        places = places.moved((*own, key), f"{file.path}: SEARCH_SPACE")
     stream = suite.stream.model_copy(
         update={"validation": VALIDATION_SHARE, "evaluate_on": "validation"}
     )
@@ -160,10 +172,10 @@ def _run(suite: Suite, file: StrategyFile, point: dict[str, Any]) -> Run:
         evaluation=suite.evaluation,
         strategy=file.name,
         seed=TUNING_SEED,
-        settings=file.settings(given, "search space").model_dump(mode="json"),
+        settings=file.settings(given, places, own).model_dump(mode="json"),
     )
     variant = ",".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in point.items()
     )
-    return Run(settings, variant, file)
+    return Run(settings, variant, file, places)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import SHIPPED, planned
+
+from simo_cl.harness.plan import Run
+from simo_cl.harness.run_folder import RunFolder
+
+ALL = "strategies: {" + ", ".join(f"{name}: " for name in SHIPPED) + "}\n"
+JOINT = [name for name in SHIPPED if name.startswith("joint")]
+CONTRASTIVE = [name for name in SHIPPED if name.endswith(("simo", "supcon", "triplet"))]
+CONTRASTIVE.remove("er_simo")
+
+
+@dataclass
+class Results:
+    """What runs left in their folders, by strategy."""
+
+    folder: Path
+    runs: dict[str, Run]
+
+    def path(self, strategy: str) -> Path:
+        return self.folder / self.runs[strategy].folder
+
+    def lines(self, strategy: str) -> list[dict[str, Any]]:
+        text = (self.path(strategy) / "metrics.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def arrays(self, strategy: str, name: str = "arrays") -> dict[str, np.ndarray]:
+        return dict(np.load(self.path(strategy) / f"{name}.npz"))
+
+
+def run_all(execute: Any, folder: Path, runs: list[Run]) -> Results:
+    outcome = execute(runs, folder)
+    assert outcome.failed == {}
+    return Results(folder, {run.settings.strategy: run for run in runs})
+
+
+@pytest.fixture(scope="module")
+def results(execute: Any, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Every shipped strategy, run on two tiny experiences."""
+    folder = tmp_path_factory.mktemp("all")
+    return run_all(execute, folder, planned(folder, ALL))
+
+
+@pytest.fixture(scope="module")
+def repeated(execute: Any, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """The same once more, in another order, in which each follows on another."""
+    folder = tmp_path_factory.mktemp("again")
+    return run_all(execute, folder, planned(folder, ALL)[::-1])
+
+
+def test_each_experience_is_measured(results: Results) -> None:
+    for strategy in SHIPPED:
+        lines = results.lines(strategy)
+
+        assert [line["experience"] for line in lines] == ([0] if strategy in JOINT else [0, 1])
+        for line in lines:
+            assert all(math.isfinite(value) for value in line["metrics"].values())
+            assert 0 <= line["metrics"]["average_accuracy"] <= 1
+        assert RunFolder(results.path(strategy)).state == "finished"
+
+
+def test_strategies_take_equally_many_steps_and_forward_equally_many_images(
+    results: Results,
+) -> None:
+    costs = {
+        strategy: [
+            (line["metrics"]["cost/steps"], line["metrics"]["cost/images"])
+            for line in results.lines(strategy)
+        ]
+        for strategy in SHIPPED
+    }
+    incremental, joint = [(5.0, 160.0), (10.0, 320.0)], [(10.0, 320.0)]
+
+    for strategy in SHIPPED:
+        assert costs[strategy] == (joint if strategy in JOINT else incremental), strategy
+
+
+def test_two_views_forward_no_more_images_than_one(execute: Any, tmp_path: Path) -> None:
+    two = run_all(execute, tmp_path, planned(tmp_path, "strategies: {simo: {views: 2}}\n"))
+    metrics = two.lines("simo")[-1]["metrics"]
+
+    assert (metrics["cost/steps"], metrics["cost/images"]) == (10.0, 320.0)
+
+
+def test_the_same_run_gives_the_same_bits(results: Results, repeated: Results) -> None:
+    for strategy in SHIPPED:
+        for first, second in zip(results.lines(strategy), repeated.lines(strategy), strict=True):
+            for metrics in (first["metrics"], second["metrics"]):
+                del metrics["cost/train_seconds"], metrics["cost/evaluate_seconds"]
+            assert first["metrics"] == second["metrics"]
+        for name in ("arrays", "embeddings"):
+            once, again = results.arrays(strategy, name), repeated.arrays(strategy, name)
+            assert once.keys() == again.keys()
+            for key, array in once.items():
+                np.testing.assert_array_equal(array, again[key], err_msg=f"{strategy} {key}")
+
+
+def test_seeds_differ(execute: Any, results: Results, tmp_path: Path) -> None:
+    (run,) = planned(tmp_path, "strategies: {er: }\nseeds: [1]\n")
+    other = run_all(execute, tmp_path, [run])
+
+    assert (
+        other.lines("er")[0]["metrics"]["train/loss"]
+        != (results.lines("er")[0]["metrics"]["train/loss"])
+    )
+
+
+def test_contrastive_strategies_are_read_out_by_the_class_means_of_their_memory(
+    results: Results,
+) -> None:
+    for strategy in CONTRASTIVE:
+        arrays = results.arrays(strategy)
+
+        np.testing.assert_array_equal(
+            arrays["accuracy/own"], arrays["accuracy/ncm_memory"], err_msg=strategy
+        )
+
+
+def test_the_untrained_encoder_is_the_same_for_all(results: Results) -> None:
+    expected = results.arrays("simo")["knn_initial"]
+
+    for strategy in SHIPPED:
+        np.testing.assert_array_equal(
+            results.arrays(strategy)["knn_initial"], expected, err_msg=strategy
+        )
+
+
+def test_the_folder_s_arrays_have_their_shapes(results: Results) -> None:
+    for strategy in SHIPPED:
+        arrays = results.arrays(strategy)
+        rows = 1 if strategy in JOINT else 2
+        spaces = ["features", "features_centred"]
+        if strategy in CONTRASTIVE:
+            spaces += ["embedding", "embedding_centred"]
+
+        for name in ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn"):
+            assert arrays.pop(f"accuracy/{name}").shape == (rows, 2)
+        assert arrays.pop("knn_initial").shape == (2,)
+        confusion = arrays.pop("confusion")
+        assert confusion.shape == (rows, 10, 10)
+        assert confusion.sum() == rows * 450
+        assert arrays.pop("experience_of_class").tolist() == [0] * 5 + [1] * 5
+        for space in spaces:
+            cosines = arrays.pop(f"class_mean_cos/{space}")
+            assert cosines.shape == (rows, 10, 10)
+            unseen = np.isnan(cosines[0]).all(axis=1)
+            assert unseen.tolist() == [False] * 5 + [strategy not in JOINT] * 5
+            assert arrays.pop(f"simo_similarity/{space}").shape == (rows, 10, 10)
+        assert arrays == {}
+
+
+def test_the_final_model_s_embeddings_are_a_bounded_sample(results: Results) -> None:
+    arrays = results.arrays("simo", "embeddings")
+
+    assert {name: (array.shape, str(array.dtype)) for name, array in arrays.items()} == {
+        "test_features": ((40, 32), "float16"),
+        "test_embedding": ((40, 128), "float16"),
+        "test_labels": ((40,), "int64"),
+        "train_features": ((40, 32), "float16"),
+        "train_embedding": ((40, 128), "float16"),
+        "train_labels": ((40,), "int64"),
+    }
+    assert np.bincount(arrays["test_labels"]).tolist() == [4] * 10
+    assert "test_embedding" not in results.arrays("er", "embeddings")
