@@ -384,7 +384,10 @@ class _Kept:
                 self._write_run()
 
     def _write_run(self) -> None:
-        (self.folder / "run.json").write_text(json.dumps(self._run), encoding="utf-8")
+        # In one step: the thread may write once more while the folder is being read already.
+        new = self.folder / "run.json.new"
+        new.write_text(json.dumps(self._run), encoding="utf-8")
+        new.replace(self.folder / "run.json")
 
 
 def _write_files(files: Sequence[_File], folder: Path) -> None:
