@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -376,11 +375,9 @@ def _load_plugins(path: Path | None) -> None:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        _fail(
-            f"--plugins {path} cannot be imported: {type(error).__name__}: {error} "
-            f"({line.filename}, line {line.lineno})"
-        )
+        from simo_cl.harness.strategy_files import import_problem
+
+        _fail(f"--plugins {path} cannot be imported: {import_problem(error)}")
 
 
 def _command() -> str:

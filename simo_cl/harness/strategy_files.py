@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -123,8 +124,16 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise SuiteError(f"{prefix}{path} cannot be imported: {error!r}") from error
+        raise SuiteError(f"{prefix}{path} cannot be imported: {import_problem(error)}") from error
     missing = [part for part in ("Settings", "SEARCH_SPACE", "build") if not hasattr(module, part)]
     if missing:
         raise SuiteError(f"{prefix}{path} lacks {', '.join(missing)}; see docs/strategies.md")
+    if not issubclass(module.Settings, StrategySettings):
+        raise SuiteError(f"{prefix}{path}: Settings must extend StrategySettings")
     return StrategyFile(name, path, module, hashlib.sha256(source).hexdigest())
+
+
+def import_problem(error: Exception) -> str:
+    """What went wrong while a file was imported, and in which line."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import ast
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tiny import SHIPPED, STRATEGIES, write_suite
+
+from simo_cl.harness.strategy_files import (
+    load_strategy,
+    strategies_folder,
+    strategy_names,
+    strategy_summary,
+)
+from simo_cl.harness.suite_file import Places, SuiteError
+
+MINE = '''"""Mine, in a line.
+
+More about it.
+"""
+
+from __future__ import annotations
+
+from simo_cl.harness.settings import StrategySettings
+
+SEARCH_SPACE = {"lr": [0.1], "depth": [1, 2]}
+
+
+class Settings(StrategySettings):
+    depth: int = 1
+
+
+def build(setup, settings):
+    return None
+'''
+
+
+def refusal(folder: Path, name: str) -> str:
+    with pytest.raises(SuiteError) as caught:
+        load_strategy(name, folder, "tiny.yaml:4")
+    return str(caught.value)
+
+
+def test_a_file_gives_settings_search_space_and_options(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE + '\n\nJOINT = True\nFEATURE_LAYER = "net"\n', "mine.py")
+    file = load_strategy("mine", tmp_path)
+
+    assert file.settings({"depth": 3}, Places(file.path)).model_dump() == {"lr": 1e-3, "depth": 3}
+    assert file.search_space == {"lr": [0.1], "depth": [1, 2]}
+    assert file.joint
+    assert file.feature_layer == "net"
+    assert strategy_summary(file.path) == "Mine, in a line."
+
+
+def test_what_a_file_leaves_out_has_a_default(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE, "mine.py")
+    file = load_strategy("mine", tmp_path)
+
+    assert not file.joint
+    assert file.feature_layer == "encoder"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_files_are_complete(name: str) -> None:
+    file = load_strategy(name, STRATEGIES)
+
+    assert strategy_summary(file.path).endswith((".", ":", ","))
+    assert 1 <= len(file.search_space) <= 4
+    for setting, values in file.search_space.items():
+        for value in values:
+            file.settings({setting: value}, Places(file.path))
+
+
+def test_strategies_that_differ_in_the_loss_alone_have_as_many_trials_to_draw_from() -> None:
+    for prefix in ("", "joint_"):
+        sizes = {
+            name: math.prod(
+                len(values)
+                for values in load_strategy(prefix + name, STRATEGIES).search_space.values()
+            )
+            for name in ("simo", "supcon", "triplet")
+        }
+
+        assert len(set(sizes.values())) == 1, sizes
+
+
+def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -> None:
+    for name in ("mine", "_shared"):
+        write_suite(tmp_path, MINE, f"{name}.py")
+    write_suite(tmp_path, "", "notes.md")
+
+    assert strategy_names(tmp_path) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINE.replace("SEARCH_SPACE", "SPACE"), "mine.py lacks SEARCH_SPACE; see docs/"),
+        ("", "mine.py lacks Settings, SEARCH_SPACE, build; see docs/strategies.md"),
+        ("import nothing_of_this_name", "mine.py cannot be imported: ModuleNotFoundError"),
+        ("\n\nthis is no Python\n", "mine.py cannot be imported: SyntaxError"),
+        (MINE.replace("(StrategySettings)", ""), "Settings must extend StrategySettings"),
+    ],
+)
+def test_a_file_that_is_no_strategy_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    write_suite(tmp_path, text, "mine.py")
+
+    shown = refusal(tmp_path, "mine")
+
+    assert shown.startswith("tiny.yaml:4: ")
+    assert message in shown
+
+
+def test_an_error_in_a_file_is_shown_with_its_line(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE.replace("depth: int = 1", "depth: int = 1 // 0"), "mine.py")
+
+    assert "mine.py, line 14" in refusal(tmp_path, "mine")
+
+
+def test_a_name_that_is_no_file_gets_the_nearest(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE, "mine.py")
+
+    assert refusal(tmp_path, "mien") == (
+        f"tiny.yaml:4: no strategy 'mien' in {tmp_path}; there are mine. Did you mean 'mine'?"
+    )
+
+
+@dataclass
+class Folders:
+    given: Path
+    beside: Path
+    here: Path
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
+    monkeypatch.chdir(tmp_path)
+    return Folders(tmp_path / "given", tmp_path / "project" / "strategies", Path("strategies"))
+
+
+def test_the_folder_is_the_one_given_or_beside_the_suites_or_here(folders: Folders) -> None:
+    suite = folders.beside.parent / "benchmarks" / "suite.yaml"
+    for folder in (folders.here, folders.beside, folders.given):
+        folder.mkdir(parents=True)
+
+    assert strategies_folder(suite, folders.given) == folders.given
+    assert strategies_folder(suite, None) == folders.beside
+    folders.beside.rmdir()
+    assert strategies_folder(suite, None) == folders.here
+    assert strategies_folder(None, None) == folders.here
+
+
+def test_a_folder_that_was_named_is_not_replaced_by_another(folders: Folders) -> None:
+    folders.here.mkdir()
+
+    with pytest.raises(SuiteError, match=r"looked in .*given\); name one with --strategies-dir"):
+        strategies_folder(None, folders.given)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_files_are_short(name: str) -> None:
+    text = (STRATEGIES / f"{name}.py").read_text()
+
+    assert len(text.splitlines()) <= 60
+    assert ast.get_docstring(ast.parse(text))
