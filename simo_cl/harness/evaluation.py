@@ -52,6 +52,9 @@ class Evaluation:
         settings: of the evaluation.
         memory_size: of the suite.
         evaluate_on: ``"test"`` or ``"validation"``.
+
+    Raises:
+        ValueError: the model has no submodule of the name that the strategy's file gives.
     """
 
     def __init__(
@@ -70,6 +73,13 @@ class Evaluation:
         self._train_stream = benchmark.train_stream
         self._stream = benchmark.test_stream if evaluate_on == "test" else benchmark.valid_stream
         self._num_classes = benchmark.n_classes
+        modules = [name for name, _ in strategy.model.named_modules() if name]
+        if file.feature_layer not in modules:
+            raise ValueError(
+                f"FEATURE_LAYER is {file.feature_layer!r}, which the model has not; its submodules "
+                f"are {', '.join(modules)}. Set it in {file.path} to the one that turns images "
+                "into features"
+            )
         self._layers = {"features": file.feature_layer}
         if hasattr(strategy.model, "head"):
             self._layers["embedding"] = "head"

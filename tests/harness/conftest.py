@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,22 @@ from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 
-Execute = Callable[[Sequence[Run], Path], Outcome]
+Execute = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Runs choose their number of threads for the whole process; the next test gets one again."""
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def execute() -> Execute:
-    """Executes runs below a folder, without MLflow and report."""
+    """Executes runs below a folder, without MLflow and report; prints nothing unless told to."""
 
-    def execute(runs: Sequence[Run], folder: Path) -> Outcome:
-        with SuiteProgress(Console(quiet=True)) as progress:
+    def execute(runs: Sequence[Run], folder: Path, *, quiet: bool = True) -> Outcome:
+        with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
             return execute_runs(
                 runs,
                 folder,
