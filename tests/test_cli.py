@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from click.testing import Result
 from typer.testing import CliRunner
@@ -107,6 +108,13 @@ class Project:
         return [(run["strategy"], run["seed"]) for run in plan["runs"]]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Runs choose their number of threads for the whole process; the next test gets one again."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
@@ -191,7 +199,7 @@ def test_a_suite_runs_what_is_missing_and_only_that(project: Project) -> None:
     )
 
     assert silent.exit_code == 1
-    assert "1 runs are finished already and are not run again." in silent.output
+    assert "1 of 2 runs are finished already." in silent.output
     assert "[1/1] finetune, seed 2: average accuracy" in silent.output
     assert silent.output.count("Warning: MLflow") == 1
     assert f"MLflow is not up to date: the MLflow server {DEAD_SERVER} does not answer" in (
@@ -241,8 +249,12 @@ def test_dry_run_says_what_would_run_and_writes_nothing(project: Project) -> Non
     [
         ("memory:>memry:", "", "tiny.yaml:5: unknown key 'memry'; allowed here: .*'memory'?"),
         ("epochs: 0.2>epochs: few", "", "tiny.yaml:4: training.epochs is 'few' (a text): must be"),
-        ("er:>err:", "", "tiny.yaml:8: no strategy 'err' in .*Did you mean 'er'?"),
-        ("er:>er: {lrr: 1}", "", "tiny.yaml:8: unknown key 'strategies.er.lrr'; allowed here: lr."),
+        ("  er:>  err:", "", "tiny.yaml:8: no strategy 'err' in .*Did you mean 'er'?"),
+        (
+            "  er:>  er: {lrr: 1}",
+            "",
+            "tiny.yaml:8: unknown key 'strategies.er.lrr'; allowed here: lr.",
+        ),
         (
             "digits>digit",
             "",
@@ -338,7 +350,7 @@ def test_tune_draws_trials_and_prints_the_best_for_the_suite(project: Project) -
     assert content["run"]["stream"]["evaluate_on"] == "validation"
     best = yaml.safe_load(first.output.partition("put into the suite:")[2])
     assert best == {"er": {"lr": content["trials"][0]["lr"]}}
-    assert "2 runs are finished already" in again.output
+    assert "2 of 2 runs are finished already." in again.output
     assert not (project.results / "tiny" / "plan.json").exists()
 
 

@@ -59,7 +59,8 @@ class SuiteProgress:
 
     def begin(self, unfinished: Sequence[Run], skipped: Sequence[Run]) -> None:
         if skipped:
-            self._print(f"{len(skipped)} runs are finished already and are not run again.")
+            total = len(skipped) + len(unfinished)
+            self._print(f"{len(skipped)} of {total} runs are finished already.")
         self._total = len(unfinished)
         self._suite = self._bars.add_task("all runs", total=self._total)
 

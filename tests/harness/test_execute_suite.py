@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import planned, write_suite
+
+from simo_cl.harness.execute_suite import MLflowView, checked_data, write_plan
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.suite_file import read_suite
+from simo_cl.streams import load_data
+
+STRATEGY = '''"""Each of its builds does what the test says."""
+
+import warnings
+
+from avalanche.training.supervised import Naive
+
+from simo_cl.harness.settings import StrategySettings
+
+SEARCH_SPACE = {}
+
+
+class Settings(StrategySettings):
+    do: str = "pass"
+
+
+def build(setup, settings):
+    exec(settings.do)
+    arguments = setup.stock_arguments(setup.classifier(), settings.lr)
+    return Naive(**arguments, plugins=BUDGET)
+'''
+
+
+def runs_of(folder: Path, do: list[str], budget: str = "[setup.budget()]") -> list[Any]:
+    write_suite(folder / "own", STRATEGY.replace("BUDGET", budget), "own.py")
+    more = f"strategies: {{own: }}\ngrid: {{own@do: {json.dumps(do)}}}\n"
+    return planned(folder, more, ("training.epochs=0.01",), strategies=folder / "own")
+
+
+def test_what_is_finished_is_not_run_again_and_what_failed_is(execute: Any, tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, ["pass", "1 // 0"])
+    first = execute(runs, tmp_path)
+    again = execute(runs, tmp_path)
+
+    assert [run.settings.settings["do"] for run in first.finished] == ["pass"]
+    assert first.skipped == []
+    assert again.finished == []
+    assert again.skipped == first.finished
+    assert list(again.failed) == list(first.failed) == ["own[do=1 __ 0], seed 0"]
+    assert "ZeroDivisionError" in first.failed["own[do=1 __ 0], seed 0"]
+
+
+def test_a_run_that_was_cut_short_begins_anew(execute: Any, tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, ["pass"])
+    folder = RunFolder(tmp_path / run.folder)
+    folder.start(run, {})
+    folder.add_metrics(0, {"average_accuracy": 0.5})
+    folder.add_metrics(1, {"average_accuracy": 0.5})
+    assert folder.state == "running"
+
+    execute([run], tmp_path)
+
+    assert folder.state == "finished"
+    lines = (folder.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["experience"] for line in lines] == [0, 1]
+
+
+def test_a_strategy_without_a_step_budget_fails_with_the_remedy(
+    execute: Any, tmp_path: Path
+) -> None:
+    (reason,) = execute(runs_of(tmp_path, ["pass"], budget="[]"), tmp_path).failed.values()
+
+    assert "put setup.budget() among its plugins" in reason
+
+
+def test_warnings_are_in_the_log_and_shown_once(execute: Any, tmp_path: Path, capsys: Any) -> None:
+    warn = "warnings.warn_explicit('beware', UserWarning, 'lib.py', 1)"
+    deprecated = "warnings.warn_explicit('old', DeprecationWarning, 'lib.py', 1)"
+    runs = runs_of(tmp_path, [f"{warn}; {warn}", deprecated])
+
+    execute(runs, tmp_path, quiet=False)
+
+    shown = capsys.readouterr().out
+    assert shown.count("Warning: UserWarning: beware") == 1
+    assert "Warning: DeprecationWarning" not in shown
+    logs = [(tmp_path / run.folder / "log.txt").read_text() for run in runs]
+    assert "UserWarning: beware" in logs[0]
+    assert "DeprecationWarning: old" in logs[1]
+
+
+def test_the_plan_names_the_suite_its_data_and_its_runs(tmp_path: Path) -> None:
+    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\ndescription: Two.\ncontrol: er\n")
+    suite = read_suite(tmp_path / "tiny.yaml").suite
+
+    write_plan(tmp_path / "results", suite, runs, command="simo-cl run", data=load_data("digits"))
+
+    plan = json.loads((tmp_path / "results" / "plan.json").read_text())
+    assert plan.pop("version")
+    assert plan == {
+        "suite": "tiny",
+        "description": "Two.",
+        "control": "er",
+        "data": "scikit-learn digits",
+        "class_names": [str(digit) for digit in range(10)],
+        "command": "simo-cl run",
+        "runs": [
+            {
+                "strategy": "er",
+                "variant": "",
+                "seed": run.settings.seed,
+                "folder": run.folder.as_posix(),
+            }
+            for run in runs
+        ],
+    }
+
+
+def test_every_point_of_a_grid_is_checked_against_the_data(tmp_path: Path) -> None:
+    runs = planned(tmp_path, "strategies: {er: }\ngrid: {memory.size: [40, 9]}\n")
+
+    with pytest.raises(ValueError, match=r"tiny\.yaml:\d+: memory\.size is 9; digits has 10"):
+        checked_data(runs, None)
+
+
+def test_mlflow_s_troubles_are_told_once_and_end_nothing(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    view = MLflowView(tmp_path, "http://127.0.0.1:9", warnings.append)
+
+    view.update()  # there is no plan.json: not a trouble of MLflow's, but no reason to stop
+    assert "FileNotFoundError" in str(view.problem)
+    (tmp_path / "plan.json").write_text('{"suite": "tiny", "runs": []}')
+    view.update()
+
+    assert "http://127.0.0.1:9 does not answer" in str(view.problem)
+    assert len(warnings) == 1
+    assert "training goes on" in warnings[0]
+
+
+def test_mlflow_s_troubles_may_pass(tmp_path: Path, monkeypatch: Any) -> None:
+    import simo_cl.tracking.mirror as tracking
+
+    def unreachable(*_: object) -> None:
+        raise tracking.TrackingError("no answer")
+
+    view = MLflowView(tmp_path, None, lambda _: None)
+    monkeypatch.setattr(tracking, "mirror", unreachable)
+    view.update()
+    assert view.problem == "no answer"
+    monkeypatch.setattr(tracking, "mirror", lambda *_: None)
+    view.update()
+
+    assert view.problem is None
