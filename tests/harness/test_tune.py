@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from tiny import SETTINGS, write_suite
+
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.strategy_files import load_strategy
+from simo_cl.harness.suite_file import SuiteError, read_suite
+from simo_cl.harness.tune import TUNING_SEED, Trials, run_trials, trials_table, write_trials
+
+STRATEGY = '''"""Fine-tuning that cannot be built with every setting."""
+
+from avalanche.training.supervised import Naive
+
+from simo_cl.harness.settings import StrategySettings
+
+SEARCH_SPACE = {"lr": [1e-4, 1e-2], "kind": ["fine", "bad", "good"]}
+
+
+class Settings(StrategySettings):
+    kind: str = "good"
+    other: int = 1
+
+
+def build(setup, settings):
+    if settings.kind == "bad":
+        raise RuntimeError("no such luck")
+    arguments = setup.stock_arguments(setup.classifier(), settings.lr)
+    return Naive(**arguments, plugins=[setup.budget()])
+'''
+
+
+def tune(
+    folder: Path, trials: int, text: str = STRATEGY, more: str = "strategies: {own: {other: 7}}\n"
+) -> Trials:
+    write_suite(folder / "strategies", text, "own.py")
+    suite = write_suite(folder / "benchmarks", SETTINGS + more)
+    with SuiteProgress(Console(quiet=True)) as progress:
+        return run_trials(
+            read_suite(suite, ["training.epochs=0.05"]),
+            load_strategy("own", folder / "strategies"),
+            trials,
+            folder / "tuning",
+            device=torch.device("cpu"),
+            data_root=None,
+            progress=progress,
+        )
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trials]:
+    folder = tmp_path_factory.mktemp("tune")
+    return folder, tune(folder, 6)
+
+
+def test_trials_are_different_points_of_the_search_space(tried: tuple[Path, Trials]) -> None:
+    points = {tuple(trial.point.items()) for trial in tried[1].ranked}
+
+    assert len(points) == 6
+    assert {dict(point)["lr"] for point in points} == {1e-4, 1e-2}
+
+
+def test_the_best_comes_first_and_what_failed_last(tried: tuple[Path, Trials]) -> None:
+    scores = [trial.average_accuracy for trial in tried[1].ranked]
+
+    assert scores[:4] == sorted(scores[:4], reverse=True)
+    assert [math.isnan(score) for score in scores] == [False] * 4 + [True] * 2
+    assert all(trial.point["kind"] == "bad" for trial in tried[1].ranked[4:])
+    assert tried[1].best == tried[1].ranked[0]
+
+
+def test_trials_train_on_nine_tenths_with_a_seed_of_their_own(tried: tuple[Path, Trials]) -> None:
+    budget = tried[1].budget
+
+    assert budget["seed"] == TUNING_SEED
+    assert budget["stream"]["validation"] == 0.1
+    assert budget["stream"]["evaluate_on"] == "validation"
+    assert budget["training"]["epochs"] == 0.05
+
+
+def test_what_is_not_searched_is_as_the_suite_says(tried: tuple[Path, Trials]) -> None:
+    folder, _ = tried
+    configs = list((folder / "tuning" / "runs").glob("*/*/config.yaml"))
+
+    assert len(configs) == 6  # a run that fails says with what settings
+    assert all("other: 7" in path.read_text() for path in configs)
+
+
+def test_fewer_trials_are_among_more(tried: tuple[Path, Trials], tmp_path: Path) -> None:
+    two = tune(tmp_path, 2)
+
+    points = [trial.point for trial in tried[1].ranked]
+    assert len(two.ranked) == 2
+    assert all(trial.point in points for trial in two.ranked)
+
+
+def test_the_file_has_every_trial_and_what_they_share(
+    tried: tuple[Path, Trials], tmp_path: Path
+) -> None:
+    write_trials(tmp_path / "own.json", tried[1])
+
+    content: Any = json.loads((tmp_path / "own.json").read_text())
+    assert content["strategy"] == "own"
+    assert content["search_space"] == {"lr": [1e-4, 1e-2], "kind": ["fine", "bad", "good"]}
+    assert len(content["trials"]) == 6
+    assert content["trials"][-1]["average_accuracy"] is None
+    assert content["run"] == tried[1].budget
+
+
+def test_the_table_says_what_failed(tried: tuple[Path, Trials]) -> None:
+    console = Console(width=100)
+    with console.capture() as shown:
+        console.print(trials_table(tried[1]))
+
+    assert shown.get().count("failed") == 2
+
+
+@pytest.mark.parametrize(
+    ("trials", "text", "more", "message"),
+    [
+        (7, STRATEGY, "strategies: {own: }\n", "the search space of 'own' has 6 points"),
+        (
+            1,
+            STRATEGY,
+            "strategies: {own: }\nseeds: [0, 1000000]\n",
+            r"tiny\.yaml:12: seeds has 1000000, which is the seed of tuning",
+        ),
+        (
+            1,
+            STRATEGY.replace('"kind":', '"kinds":'),
+            "strategies: {own: }\n",
+            r"own\.py: SEARCH_SPACE: unknown key 'strategies\.own\.kinds'.*Did you mean 'kind'",
+        ),
+        (1, STRATEGY, "strategies: {own: {othr: 1}}\n", r"tiny\.yaml:11: unknown key .*othr"),
+    ],
+)
+def test_what_cannot_be_tuned_is_explained(
+    tmp_path: Path, trials: int, text: str, more: str, message: str
+) -> None:
+    with pytest.raises(SuiteError, match=message):
+        tune(tmp_path, trials, text, more)
+
+    assert not (tmp_path / "tuning").exists()
