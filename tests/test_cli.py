@@ -15,8 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from simo_cl.cli import app
 

@@ -27,7 +27,8 @@ def test_images_are_embedded_in_their_order(model: EmbeddingModel, dataset: Tens
 
     model.eval()
     with torch.no_grad():
-        for index, (image, label) in enumerate(dataset):
+        for index in range(len(dataset)):
+            image, label = dataset[index]
             features = model.encoder(image[None])
             torch.testing.assert_close(embedded.spaces["features"][index], features[0])
             torch.testing.assert_close(embedded.spaces["embedding"][index], model.head(features)[0])

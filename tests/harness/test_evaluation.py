@@ -121,7 +121,7 @@ def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     layer = file.feature_layer
     initial = look(name, layer, strategy, data, 0, {})
     evaluation.before_training()
-    after = []
+    after: list[After] = []
     for experience in benchmark.train_stream:
         strategy.train(experience, eval_streams=[], drop_last=True)
         metrics = evaluation.after_experience(experience)
