@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,8 @@ class Run:
     def folder(self) -> Path:
         """Relative to the suite's folder."""
         name = self.settings.strategy + (f"@{self.variant}" if self.variant else "")
-        return Path("runs") / name / f"seed{self.settings.seed}-{self.digest}"
+        # File systems allow 255; two names that are alike up to here differ in the digest.
+        return Path("runs") / name[:200] / f"seed{self.settings.seed}-{self.digest}"
 
 
 def plan_runs(suite: Suite, folder: Path, places: Places) -> list[Run]:
@@ -144,5 +146,12 @@ def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, pla
         )
     except ValidationError as error:
         raise SuiteError(explain_validation(error, RunSettings, places)) from None
-    variant = ",".join(f"{key.rpartition('@')[2]}={value}" for key, value in point.items())
-    return Run(resolved, variant.replace("/", "_"), file, places)
+    variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
+    return Run(resolved, variant, file, places)
+
+
+def _in_a_name(value: Any) -> str:
+    """A grid's value without what separates folders or the parts of a variant."""
+    if isinstance(value, list):
+        return "+".join(map(_in_a_name, value)) or "none"
+    return re.sub(r"[/,\[\]]", "_", str(value))

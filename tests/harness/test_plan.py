@@ -85,14 +85,25 @@ def test_a_run_s_folder_says_strategy_variant_seed_and_digest(tmp_path: Path) ->
     assert re.fullmatch(r"[0-9a-f]{8}", er.digest)
 
 
-def test_a_value_with_a_slash_makes_no_folder_in_the_folder(tmp_path: Path) -> None:
+def test_lists_have_a_name_without_commas(tmp_path: Path) -> None:
+    grid = "grid: {training.augment: [[crop, flip], []], stream.class_order: [natural]}\n"
+
+    assert [run.label for run in planned(tmp_path, "strategies: {er: }\n" + grid)] == [
+        "er[training.augment=crop+flip,stream.class_order=natural]",
+        "er[training.augment=none,stream.class_order=natural]",
+    ]
+
+
+def test_a_value_makes_no_folder_in_the_folder_nor_too_long_a_name(tmp_path: Path) -> None:
     write_suite(tmp_path / "own", STRATEGY.format(settings="path: str = ''"), "own.py")
-    more = "strategies: {own: }\ngrid: {own@path: [a/b]}\n"
+    more = f"strategies: {{own: }}\ngrid: {{own@path: ['a/b,c', {'x' * 300}1, {'x' * 300}2]}}\n"
 
-    (run,) = planned(tmp_path, more, strategies=tmp_path / "own")
+    short, *long = planned(tmp_path, more, strategies=tmp_path / "own")
 
-    assert run.folder.parts[1] == "own@path=a_b"
-    assert run.settings.settings["path"] == "a/b"
+    assert short.folder.parts[1] == "own@path=a_b_c"
+    assert short.settings.settings["path"] == "a/b,c"
+    for run in long:
+        (tmp_path / run.folder).mkdir(parents=True)
 
 
 @pytest.mark.parametrize(
