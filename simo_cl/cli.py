@@ -117,10 +117,17 @@ def run(
             "date once the server answers.",
             style="red",
             markup=False,
+            highlight=False,
             soft_wrap=True,
         )
     for name, reason in outcome.failed.items():
-        console.print(f"Failed: {name}: {reason}", style="red", markup=False, soft_wrap=True)
+        console.print(
+            f"Failed: {name}: {reason}",
+            style="red",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if outcome.failed or mlflow_view.problem is not None:
         raise typer.Exit(1)
 
