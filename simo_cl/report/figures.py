@@ -292,11 +292,7 @@ def _confusion(suite: Suite) -> Figure:
 
 
 def _class_means(suite: Suite, space: str) -> Figure:
-    panels = []
-    for label in suite.finished_labels:
-        cosines = mean_array(suite, label, f"class_mean_cos/{space}")
-        if cosines is not None:
-            panels.append(_class_panel(suite, label, cosines[-1], "{}", "and {}"))
+    panels = _class_pair_panels(suite, f"class_mean_cos/{space}")
     return Figure(
         name=f"class_mean_cosines_{space}",
         title=f"Cosines between class means: {SPACES[space]}",
@@ -309,12 +305,18 @@ def _class_means(suite: Suite, space: str) -> Figure:
     )
 
 
+def _class_pair_panels(suite: Suite, name: str) -> list[Panel]:
+    """A panel for each label that has the array: its last (C, C) matrix."""
+    matrices = {label: mean_array(suite, label, name) for label in suite.finished_labels}
+    return [
+        _class_panel(suite, label, matrix[-1], "{}", "and {}")
+        for label, matrix in matrices.items()
+        if matrix is not None
+    ]
+
+
 def _simo_similarity(suite: Suite, space: str) -> Figure:
-    panels = []
-    for label in suite.finished_labels:
-        similarity = mean_array(suite, label, f"simo_similarity/{space}")
-        if similarity is not None:
-            panels.append(_class_panel(suite, label, similarity[-1], "{}", "and {}"))
+    panels = _class_pair_panels(suite, f"simo_similarity/{space}")
     return Figure(
         name=f"simo_similarity_{space}",
         title=f"SimO similarity of class means: {SPACES[space]}",

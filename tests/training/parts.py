@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.supervised import ICaRL
 from torch import nn
 
 from simo_cl.models import Classifier, EmbeddingModel, build_encoder, projection_head
+from simo_cl.streams.augmentation import tensor_augmentation
 
 NUM_FEATURES = 16
 
@@ -50,3 +52,20 @@ class Witness(SupervisedPlugin):
         super().__init__()
         self.seen: list[Any] = []
         setattr(self, hook, lambda strategy, **kwargs: self.seen.append(look(strategy)))
+
+
+def icarl(*, plugins: list[Any], **options: Any) -> ICaRL:
+    model = classifier()
+    return ICaRL(
+        feature_extractor=model.encoder,
+        classifier=model.classifier,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.05),
+        memory_size=24,
+        buffer_transform=tensor_augmentation(["flip"], 8),
+        fixed_memory=True,
+        train_mb_size=16,
+        eval_mb_size=64,
+        evaluator=quiet(),
+        plugins=plugins,
+        **options,
+    )

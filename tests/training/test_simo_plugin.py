@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 from avalanche.training.plugins import LRSchedulerPlugin
-from avalanche.training.supervised import AGEM, DER, ER_ACE, MIR, ICaRL, LwF, Naive, Replay
-from parts import NUM_FEATURES, Witness, classifier, quiet, stock
+from avalanche.training.supervised import AGEM, DER, ER_ACE, MIR, LwF, Naive, Replay
+from parts import NUM_FEATURES, Witness, classifier, icarl, stock
 from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
-from simo_cl.streams.augmentation import tensor_augmentation
 from simo_cl.training import SimOPlugin
 
 # Each with the number of samples that the term covers in the last of three experiences.
@@ -83,19 +82,7 @@ def test_icarl_trains_on_the_term_from_the_first_batch_on(stream):
             with_gradient.append(embeddings.requires_grad)
             return super().forward(embeddings, labels)
 
-    model = classifier()
-    strategy = ICaRL(
-        feature_extractor=model.encoder,
-        classifier=model.classifier,
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.05),
-        memory_size=24,
-        buffer_transform=tensor_augmentation(["flip"], 8),
-        fixed_memory=True,
-        train_mb_size=16,
-        eval_mb_size=64,
-        evaluator=quiet(),
-        plugins=[SimOPlugin(loss=Loss())],
-    )
+    strategy = icarl(plugins=[SimOPlugin(loss=Loss())])
     for experience in stream.train_stream[:2]:
         strategy.train(experience)
     assert all(with_gradient)

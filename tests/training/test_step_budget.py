@@ -6,31 +6,13 @@ from typing import Any
 import pytest
 import torch
 from avalanche.training.plugins import ReplayPlugin
-from avalanche.training.supervised import DER, ER_ACE, ICaRL, Naive, Replay
-from parts import Witness, classifier, embedding_model, quiet, stock
+from avalanche.training.supervised import DER, ER_ACE, Naive, Replay
+from parts import Witness, classifier, embedding_model, icarl, quiet, stock
 from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
-from simo_cl.streams.augmentation import tensor_augmentation
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.step_budget import ENDLESS_EPOCHS, DivergedError, StepBudget
-
-
-def icarl(*, plugins: list[Any], **options: Any) -> ICaRL:
-    model = classifier()
-    return ICaRL(
-        feature_extractor=model.encoder,
-        classifier=model.classifier,
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.05),
-        memory_size=24,
-        buffer_transform=tensor_augmentation(["flip"], 8),
-        fixed_memory=True,
-        train_mb_size=16,
-        eval_mb_size=64,
-        evaluator=quiet(),
-        plugins=plugins,
-        **options,
-    )
 
 
 def contrastive(*, plugins: list[Any], **options: Any) -> ContrastiveReplay:
