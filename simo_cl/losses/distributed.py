@@ -1,4 +1,10 @@
-"""The whole batch on every rank, gathered once with its gradient."""
+"""What the ranks of a process group tell each other: labels, rows, sums.
+
+Every rank goes on to compute the same loss L of the whole batch, hence the same gradient of it, so
+nothing is exchanged on the way back. The gradient that arrives at a rank's own rows is that of
+`world_size * L`: DistributedDataParallel averages over the ranks, and that average is then the
+gradient of L.
+"""
 
 from __future__ import annotations
 
@@ -11,45 +17,78 @@ from torch import Tensor
 from simo_cl.losses.first_order import first_order_only
 
 
-def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows and labels of all ranks, by rank and then by position, on every rank.
+def gather_labels(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, list[int]]:
+    """The labels of all ranks, by rank and then by position, on the host; and each rank's share.
 
-    Ranks may hold different numbers of rows, none included. Every rank goes on to compute the same
-    loss L, hence the same gradient of it, so nothing is exchanged on the way back. The gradient
-    that arrives at a rank's own rows is that of `world_size * L`: DistributedDataParallel averages
-    over the ranks, and that average is then the gradient of L.
+    Ranks may hold different numbers of rows, none included. Waits for the device.
+
+    Args:
+        embeddings: (N, d), this rank's rows.
+        labels: (N,) integers.
 
     Raises:
         RuntimeError: no process group is initialised.
+        ValueError: the ranks' embeddings differ in d.
     """
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
             "distributed=True needs a process group: call torch.distributed.init_process_group "
             "first, or leave distributed out"
         )
-    own = torch.tensor([len(labels)], device=embeddings.device)
-    counts = [int(count) for count in _all_gather(own, [1] * dist.get_world_size())]
-    return _GatherRows.apply(embeddings, counts), _all_gather(labels.long(), counts)
+    shape = torch.tensor([embeddings.shape], device=embeddings.device)
+    shares, columns = _all_gather(shape, [1] * dist.get_world_size()).T.tolist()
+    if len(set(columns)) > 1:
+        raise ValueError(
+            "embeddings must have the same number of columns on every rank, got "
+            f"{columns} on ranks 0 to {len(columns) - 1}"
+        )
+    return _all_gather(labels.long(), shares).cpu(), shares
+
+
+def gather_rows(rows: Tensor, shares: list[int]) -> Tensor:
+    """The rows of all ranks, of which rank r holds `shares[r]`, by rank and then by position."""
+    return _GatherRows.apply(rows, shares)
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """The sum over the ranks of `x`, of one shape on all."""
+    return _SumOverRanks.apply(x)
 
 
 class _GatherRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, shares: list[int]) -> Tensor:
         rank = dist.get_rank()
-        ctx.own = slice(sum(counts[:rank]), sum(counts[: rank + 1]))
-        ctx.ranks = len(counts)
-        return _all_gather(rows, counts)
+        ctx.own = slice(sum(shares[:rank]), sum(shares[: rank + 1]))
+        return _all_gather(rows, shares)
 
     @staticmethod
     @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad[ctx.own] * ctx.ranks, None
+        own = grad[ctx.own] * dist.get_world_size()
+        if own.dtype == torch.float16:  # the limit that a single process keeps, too
+            largest = torch.finfo(own.dtype).max
+            own.clamp_(-largest, largest)
+        return own, None
 
 
-def _all_gather(rows: Tensor, counts: list[int]) -> Tensor:
-    """`counts[r]` rows of every rank r; collectives need equal shapes, so they travel padded."""
-    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @first_order_only
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * dist.get_world_size()
+
+
+def _all_gather(rows: Tensor, shares: list[int]) -> Tensor:
+    """`shares[r]` rows of every rank r; collectives need equal shapes, so they travel padded."""
+    padded = rows.new_zeros(max(shares), *rows.shape[1:])
     padded[: len(rows)] = rows
-    gathered = [torch.empty_like(padded) for _ in counts]
+    gathered = [torch.empty_like(padded) for _ in shares]
     dist.all_gather(gathered, padded)
-    return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
+    return torch.cat([part[:share] for part, share in zip(gathered, shares, strict=True)])

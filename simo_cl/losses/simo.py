@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from simo_cl.losses.balanced import balanced_terms
 from simo_cl.losses.batch import fraction_sum
-from simo_cl.losses.distributed import gather_batch
+from simo_cl.losses.distributed import gather_labels, gather_rows
 from simo_cl.losses.layout import Balanced, Groups, arrange, can_be_read
 from simo_cl.losses.pairwise import Norms, pair_sum
 from simo_cl.losses.unit_norm import unit_rows
@@ -127,12 +128,15 @@ def simo_terms(
 ) -> SimOTerms:
     """The unweighted terms of `simo_loss`, which explains the arguments."""
     _check_settings(form, epsilon, leaning, reduction)
+    _check_types(embeddings, labels)
     if distributed:
-        _check_types(embeddings, labels)
-        embeddings, labels = gather_batch(embeddings, labels)
-    _check_batch(embeddings, labels)
+        labels, shares = gather_labels(embeddings, labels)
+        embeddings = gather_rows(embeddings, shares)
+    _check_not_empty(embeddings)
     term = _pairwise_term if form == "pairwise" else _batch_term
     layout = arrange(labels, samples_per_class)
+    if distributed:
+        layout = replace(layout, order=layout.order.to(embeddings.device))
     with _full_precision(embeddings.device):
         if (
             isinstance(layout, Balanced)
@@ -287,8 +291,7 @@ def _check_weights(weights: Sequence[float]) -> None:
         )
 
 
-def _check_batch(embeddings: Tensor, labels: Tensor) -> None:
-    _check_types(embeddings, labels)
+def _check_not_empty(embeddings: Tensor) -> None:
     if embeddings.shape[0] == 0 or embeddings.shape[1] == 0:
         raise ValueError(
             f"embeddings must hold at least one row and one column, got {tuple(embeddings.shape)}"
