@@ -59,11 +59,10 @@ class _FractionSum(torch.autograd.Function):
             d = size * away.square().sum((1, 2), keepdim=True) / pairs
             o, o_gradient = _squared_products(e)
             o = o / pairs
-            p, q = 1 / (epsilon + o), 1 / (epsilon + d)
-            total += (y * d * p + (1 - y) * o * q).sum()
-            by_d = (y * p - (1 - y) * o * q * q) / pairs
-            by_o = ((1 - y) * q - y * d * p * p) / pairs
-            gradient[groups] = away.mul_(2 * size * by_d).addcmul_(o_gradient, by_o)
+            value, by_d, by_o = fraction(d, o, y, epsilon)
+            total += value.sum()
+            away.mul_(2 * size * by_d / pairs)
+            gradient[groups] = away.addcmul_(o_gradient, by_o / pairs)
         ctx.save_for_backward(gradient)
         return total
 
@@ -72,6 +71,15 @@ class _FractionSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None, None
+
+
+def fraction(
+    d: Tensor, o: Tensor, y: float | Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``y * D/(eps + O) + (1 - y) * O/(eps + D)`` and its derivatives by D and by O."""
+    p, q = 1 / (epsilon + o), 1 / (epsilon + d)
+    value = y * d * p + (1 - y) * o * q
+    return value, y * p - (1 - y) * o * q * q, (1 - y) * q - y * d * p * p
 
 
 def _squared_products(e: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from simo_cl.losses.balanced import balanced_terms
 from simo_cl.losses.batch import fraction_sum
+from simo_cl.losses.batch_distributed import plan_exchange, statistics_terms
 from simo_cl.losses.distributed import gather_labels, gather_rows
 from simo_cl.losses.layout import Balanced, Groups, arrange, can_be_read
 from simo_cl.losses.pairwise import Norms, pair_sum
@@ -131,6 +132,25 @@ def simo_terms(
     _check_types(embeddings, labels)
     if distributed:
         labels, shares = gather_labels(embeddings, labels)
+        if form == "batch":
+            exchange = plan_exchange(
+                labels, shares, embeddings.shape[1], embeddings.dtype, samples_per_class
+            )
+            if exchange is not None:
+                with _full_precision(embeddings.device):
+                    terms = SimOTerms(
+                        *statistics_terms(
+                            embeddings,
+                            exchange,
+                            normalize=normalize,
+                            normalize_means=normalize_means,
+                            leaning=leaning,
+                            epsilon=epsilon,
+                            reduction=reduction,
+                        )
+                    )
+                _check_finite(embeddings, terms, shares)
+                return terms
         embeddings = gather_rows(embeddings, shares)
     _check_not_empty(embeddings)
     term = _pairwise_term if form == "pairwise" else _batch_term
@@ -320,13 +340,18 @@ def _check_types(embeddings: Tensor, labels: Tensor) -> None:
         )
 
 
-def _check_finite(embeddings: Tensor, terms: SimOTerms) -> None:
-    """Refuse NaN and infinite embeddings where looking at a value does not wait for a device."""
+def _check_finite(embeddings: Tensor, terms: SimOTerms, shares: list[int] | None = None) -> None:
+    """Refuse NaN and infinite embeddings where looking at a value does not wait for a device.
+
+    With `shares`, `embeddings` are those of one rank, and all ranks refuse them alike.
+    """
     if torch.compiler.is_compiling():
         return
     if (can_be_read(embeddings) or torch.is_anomaly_enabled()) and not math.isfinite(
         sum(t.item() for t in terms)
     ):
+        if shares is not None:
+            embeddings = gather_rows(embeddings, shares)
         bad = (~embeddings.isfinite().all(1)).nonzero().flatten().tolist()
         if bad:
             raise ValueError(

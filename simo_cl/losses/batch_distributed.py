@@ -1,0 +1,253 @@
+"""The batch form over all ranks by statistics of its groups, where those are less than the rows.
+
+The loss of a group, and its gradient by a rank's own rows, need no more of the other rows than
+
+    the sum of e_i    sum_i |e_i - m|^2 about the mean m    sum_i |e_i|^4    E^T E
+
+which are sums over rows, hence over ranks: d + 1 + 1 + d(d + 1)/2 numbers, however many the rows.
+They travel in two all-reduces, the sums first: without m, what is left of the groups' spread would
+be the difference of two large numbers.
+
+Only a *large* group, of n > d rows on all ranks together, goes that way. In a smaller one E^T E
+cannot tell orthogonal rows from rounding (`simo_cl.losses.batch`), so its rows are gathered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from simo_cl.losses.batch import fraction, fraction_sum
+from simo_cl.losses.distributed import gather_rows, sum_over_ranks
+from simo_cl.losses.first_order import first_order_only
+from simo_cl.losses.layout import blocks_of_rows, class_counts
+from simo_cl.losses.unit_norm import unit_rows
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The groups of one term over all ranks, numbered from the largest to the smallest.
+
+    group: (N,) the number of each row's group, on the host.
+    sizes: (groups,) descending, on the host.
+    large: how many groups have more than d rows.
+    with_pair: how many have more than one row.
+    """
+
+    group: Tensor
+    sizes: Tensor
+    large: int
+    with_pair: int
+
+    @property
+    def is_small(self) -> Tensor:
+        """(N,) whether a row's group has a pair and is not large."""
+        return (self.group >= self.large) & (self.group < self.with_pair)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What travels: the sums of all classes, the statistics of large groups, the rows in others.
+
+    rest: (N,) whether a row is in a group that has a pair and is not large, on the host.
+    rest_shares: the number of those rows on each rank.
+    """
+
+    similar: Numbered
+    dissimilar: Numbered
+    shares: list[int]
+    rest: Tensor
+    rest_shares: list[int]
+
+
+def plan_exchange(
+    labels: Tensor,
+    shares: list[int],
+    d: int,
+    dtype: torch.dtype,
+    samples_per_class: int | None = None,
+) -> Exchange | None:
+    """The exchange by statistics, or None where gathering all embeddings moves no more bytes.
+
+    From each of W ranks a ring all-reduce of S numbers sends 2 (W - 1)/W S of them, and a ring
+    all-gather of at most m rows a rank (W - 1) m d. So statistics are exchanged where
+
+        2 S s + W m_rest d s < W m d b
+
+        S = (C + K') d + (C' + K') (d (d + 1)/2 + 2)
+
+    with C classes, C' of them large; K' large groups among the k-th samples; m and m_rest the
+    largest share of a rank of all rows and of those in a group that is not large; b the bytes of a
+    number of `dtype`, and s those of the type it is computed in. All this is known to every rank,
+    so all take the same way.
+
+    Args:
+        labels: (N,) of all ranks, by rank and position, on the host.
+        shares: the number of rows of each rank.
+        d: the number of columns of the embeddings.
+        dtype: of the embeddings.
+        samples_per_class: checked against the labels.
+    """
+    ordered, order = torch.sort(labels, stable=True)
+    counts = class_counts(ordered, samples_per_class)
+    largest_first = torch.argsort(counts, descending=True, stable=True)
+    number = torch.empty_like(counts).scatter_(0, largest_first, torch.arange(len(counts)))
+    starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    k = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)) - starts)
+    class_number = torch.empty_like(order).scatter_(0, order, number.repeat_interleave(counts))
+    similar, dissimilar = _numbered(class_number, d), _numbered(k, d)
+
+    rest = similar.is_small | dissimilar.is_small
+    rest_shares = [int(part.sum()) for part in rest.split(shares)]
+    large = similar.large + dissimilar.large
+    sums = (len(counts) + dissimilar.large) * d + large * (d * (d + 1) // 2 + 2)
+    computed = torch.promote_types(dtype, torch.float32)
+    by_statistics = (2 * sums + len(shares) * max(rest_shares) * d) * computed.itemsize
+    by_gathering = len(shares) * max(shares) * d * dtype.itemsize
+    if by_statistics >= by_gathering:
+        return None
+    return Exchange(similar, dissimilar, shares, rest, rest_shares)
+
+
+def _numbered(group: Tensor, d: int) -> Numbered:
+    sizes = group.bincount()
+    return Numbered(group, sizes, large=int((sizes > d).sum()), with_pair=int((sizes > 1).sum()))
+
+
+def statistics_terms(
+    embeddings: Tensor,
+    exchange: Exchange,
+    *,
+    normalize: bool,
+    normalize_means: bool,
+    leaning: float,
+    epsilon: float,
+    reduction: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The similar, means and dissimilar terms of the rows of all ranks, in the batch form.
+
+    embeddings: (N, d), this rank's rows.
+    """
+    mean = reduction == "mean"
+    e = unit_rows(embeddings) if normalize else _at_least_float32(embeddings)
+    similar, dissimilar = exchange.similar, exchange.dissimilar
+    before = sum(exchange.shares[: dist.get_rank()])
+    own = slice(before, before + len(e))
+    class_number, k = similar.group[own], dissimilar.group[own]
+
+    classes = len(similar.sizes)
+    sums = sum_over_ranks(
+        torch.cat(
+            [
+                _sum_by(class_number, e, classes),
+                _sum_by(k, e, len(dissimilar.sizes))[: dissimilar.large],
+            ]
+        )
+    )
+    in_class, in_k = (_where(g < t.large) for g, t in ((class_number, similar), (k, dissimilar)))
+    sizes = torch.cat([similar.sizes[: similar.large], dissimilar.sizes[: dissimilar.large]]).to(e)
+    fractions = _Fractions.apply(
+        e[torch.cat([in_class, in_k]).to(e.device)],
+        torch.cat([class_number[in_class], similar.large + k[in_k]]),
+        torch.cat([sums[: similar.large], sums[classes:]]).detach() / sizes[:, None],
+        sizes,
+        torch.cat([e.new_ones(similar.large), e.new_full((dissimilar.large,), leaning)]),
+        epsilon,
+        mean,
+    )
+    totals = [fractions[: similar.large].sum(), fractions[similar.large :].sum()]
+    if any(exchange.rest_shares):
+        rows = gather_rows(e[_where(exchange.rest[own]).to(e.device)], exchange.rest_shares)
+        for i, (term, y) in enumerate(((similar, 1.0), (dissimilar, leaning))):
+            small = _where(term.is_small[exchange.rest])
+            group = term.group[exchange.rest][small]
+            totals[i] = totals[i] + _small(rows[small.to(e.device)], group, y, epsilon, mean)
+    means = sums[:classes] / similar.sizes.to(e)[:, None]
+    means = unit_rows(means) if normalize_means else means
+    return (
+        totals[0] / max(similar.with_pair, 1),
+        fraction_sum(means[None], None, False, leaning, epsilon, mean=mean),
+        totals[1] / max(dissimilar.with_pair, 1),
+    )
+
+
+class _Fractions(torch.autograd.Function):
+    """`simo_cl.losses.batch.fraction` of each of `means.shape[0]` large groups over all ranks."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        e: Tensor,
+        group: Tensor,
+        means: Tensor,
+        size: Tensor,
+        y: Tensor,
+        epsilon: float,
+        mean: bool,
+    ) -> Tensor:
+        blocks = [(rows.to(e.device), g.to(e.device)) for rows, g in blocks_of_rows(group)]
+        group = group.to(e.device)
+        padded = _with_zero_row(e)
+        away, square = e - means[group], e.square().sum(1)
+        i, j = torch.triu_indices(e.shape[1], e.shape[1], device=e.device)
+        statistics = e.new_zeros(len(means), 2 + len(i))
+        statistics[:, 0].index_add_(0, group, away.square().sum(1))
+        statistics[:, 1].index_add_(0, group, square.square())
+        for rows, groups in blocks:
+            points = padded[rows]
+            statistics[groups, 2:] = torch.bmm(points.transpose(1, 2), points)[:, i, j]
+
+        statistics = sum_over_ranks(statistics)
+        gram = e.new_empty(len(means), e.shape[1], e.shape[1])
+        gram[:, i, j] = gram[:, j, i] = statistics[:, 2:]
+        pairs = size * (size - 1) / 2 if mean else torch.ones_like(size)
+        d = size * statistics[:, 0] / pairs
+        o = (gram.square().sum((1, 2)) - statistics[:, 1]).clamp_min(0) / (2 * pairs)
+        value, by_d, by_o = fraction(d, o, y, epsilon)
+
+        products = torch.empty_like(padded)
+        for rows, groups in blocks:
+            products[rows] = torch.bmm(padded[rows], gram[groups])
+        o_gradient = products[:-1].addcmul_(square[:, None], e, value=-1)
+        gradient = away.mul_((2 * size * by_d / pairs)[group, None])
+        gradient.addcmul_(o_gradient, (2 * by_o / pairs)[group, None])
+        ctx.save_for_backward(gradient, group)
+        return value
+
+    @staticmethod
+    @first_order_only
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, group = ctx.saved_tensors
+        grad = grad * dist.get_world_size()
+        return gradient * grad[group, None], None, None, None, None, None, None
+
+
+def _small(e: Tensor, group: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:
+    """Sum of the fractions of groups whose rows are all in `e`."""
+    padded = _with_zero_row(e)
+    total = e.new_zeros(())
+    for rows, _ in blocks_of_rows(group):
+        keys = torch.where(rows < len(e), 0, -1 - torch.arange(rows.shape[1])).to(e.device)
+        points = padded[rows.to(e.device)]
+        total = total + fraction_sum(points, keys, False, y, epsilon, mean=mean)
+    return total
+
+
+def _sum_by(group: Tensor, e: Tensor, groups: int) -> Tensor:
+    return e.new_zeros(groups, e.shape[1]).index_add(0, group.to(e.device), e)
+
+
+def _where(mask: Tensor) -> Tensor:
+    return mask.nonzero()[:, 0]
+
+
+def _with_zero_row(e: Tensor) -> Tensor:
+    return torch.cat([e, e.new_zeros(1, e.shape[1])])
+
+
+def _at_least_float32(e: Tensor) -> Tensor:
+    return e.to(torch.promote_types(e.dtype, torch.float32))
