@@ -18,11 +18,23 @@ from simo_cl.losses.unit_norm import from_unit, to_unit
 
 
 def balanced_terms(
-    embeddings: Tensor, layout: Balanced, leaning: float, epsilon: float, reduction: str
+    embeddings: Tensor,
+    layout: Balanced,
+    leaning: float,
+    epsilon: float,
+    reduction: str,
+    backend: str = "torch",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The similar, means and dissimilar terms in the pairwise form, of unit rows."""
     return _BalancedTerms.apply(
-        embeddings, layout.order, layout.classes, layout.samples, leaning, epsilon, reduction
+        embeddings,
+        layout.order,
+        layout.classes,
+        layout.samples,
+        leaning,
+        epsilon,
+        reduction,
+        backend,
     )
 
 
@@ -37,6 +49,7 @@ class _BalancedTerms(torch.autograd.Function):
         leaning: float,
         epsilon: float,
         reduction: str,
+        backend: str = "torch",
     ) -> tuple[Tensor, Tensor, Tensor]:
         e, inverse_norm = to_unit(x, order)
         by_class = e.view(classes, samples, -1)
@@ -49,7 +62,14 @@ class _BalancedTerms(torch.autograd.Function):
             scale = 1 / max(count * n * (n - 1) // 2, 1) if reduction == "mean" else 1.0
             wanted = ctx.needs_input_grad[0]
             total, gradient = sweep(
-                groups, None, y, epsilon, norms, scale=scale, with_gradient=wanted
+                groups,
+                None,
+                y,
+                epsilon,
+                norms,
+                scale=scale,
+                with_gradient=wanted,
+                backend=backend,
             )
             gradients.append(gradient)
             return total
@@ -74,4 +94,4 @@ class _BalancedTerms(torch.autograd.Function):
         grad.add_((by_between * (between / samples)).transpose(0, 1))
         grad.addcmul_(by_dissimilar.transpose(0, 1), dissimilar)
         grad = from_unit(grad.view_as(e), e, inverse_norm, order, ctx.dtype, in_place=True)
-        return grad, None, None, None, None, None, None
+        return grad, None, None, None, None, None, None, None

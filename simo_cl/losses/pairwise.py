@@ -18,7 +18,14 @@ PAIRS_IN_A_BLOCK_ON_CPU = 2**17
 PAIRS_IN_A_BLOCK = 2**24
 
 
-def pair_sum(points: Tensor, keys: Tensor | None, y: float, epsilon: float, norms: Norms) -> Tensor:
+def pair_sum(
+    points: Tensor,
+    keys: Tensor | None,
+    y: float,
+    epsilon: float,
+    norms: Norms,
+    backend: str = "torch",
+) -> Tensor:
     """Sum over the pairs i < j of each group of ``y * d/(eps + o) + (1 - y) * o/(eps + d)``.
 
     Memory beside `points` and its gradient: one block of pairs. A second derivative is refused.
@@ -34,26 +41,34 @@ def pair_sum(points: Tensor, keys: Tensor | None, y: float, epsilon: float, norm
             out the part along the row itself, which scaling to unit norm discards anyway.
             "bounded": no norm is above 1, so that distances come from the dot products. "any":
             distances come from differences, several times as slow.
+        backend: "torch" or "triton", see `sweep`.
     """
-    return _PairSum.apply(points, keys, y, epsilon, norms)
+    return _PairSum.apply(points, keys, y, epsilon, norms, backend)
 
 
 class _PairSum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, points: Tensor, keys: Tensor | None, y: float, epsilon: float, norms: Norms
+        ctx: Any,
+        points: Tensor,
+        keys: Tensor | None,
+        y: float,
+        epsilon: float,
+        norms: Norms,
+        backend: str = "torch",
     ) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
         total, gradient = sweep(
-            points, keys, y, epsilon, norms, with_gradient=ctx.needs_input_grad[0]
+            points, keys, y, epsilon, norms, with_gradient=wanted, backend=backend
         )
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
     @first_order_only
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None, None
+        return grad * gradient, None, None, None, None, None
 
 
 def sweep(
@@ -65,8 +80,18 @@ def sweep(
     *,
     scale: float = 1.0,
     with_gradient: bool = True,
+    backend: str = "torch",
 ) -> tuple[Tensor, Tensor]:
-    """`scale` times the sum of `pair_sum` and, if wanted, its gradient by `points`."""
+    """`scale` times the sum of `pair_sum` and, if wanted, its gradient by `points`.
+
+    backend: "torch", or "triton" for one kernel on a CUDA device, in float32.
+    """
+    if backend == "triton":
+        from simo_cl.losses import pairwise_triton
+
+        return pairwise_triton.sweep(
+            points, keys, y, epsilon, norms, scale=scale, with_gradient=with_gradient
+        )
     gradient = torch.empty(points.shape, dtype=points.dtype, device=points.device)
     totals = []
     for groups, rows in _blocks(points):

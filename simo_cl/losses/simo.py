@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from simo_cl.losses.backends import check_backend, check_embeddings
 from simo_cl.losses.balanced import balanced_terms
 from simo_cl.losses.batch import fraction_sum
 from simo_cl.losses.batch_distributed import plan_exchange, statistics_terms
@@ -46,6 +48,7 @@ def simo_loss(
     reduction: str = "mean",
     samples_per_class: int | None = None,
     distributed: bool = False,
+    backend: str = "torch",
     weights: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Tensor:
     """Anchor-free contrastive loss of a batch: ``similar + means + dissimilar``, weighted.
@@ -84,6 +87,8 @@ def simo_loss(
         distributed: the batch is that of all ranks, in the order of rank and position, and every
             rank gets its loss. Gradients are to be averaged over the ranks, as
             DistributedDataParallel does.
+        backend: what sweeps the pairs: "torch", or "triton", one kernel for CUDA devices, in the
+            pairwise form and float32 (docs/loss.md says what it is tested with).
         weights: of similar, means and dissimilar; not negative.
 
     Returns:
@@ -110,6 +115,7 @@ def simo_loss(
         reduction=reduction,
         samples_per_class=samples_per_class,
         distributed=distributed,
+        backend=backend,
     )
     return _weighted(terms, weights)
 
@@ -126,10 +132,12 @@ def simo_terms(
     reduction: str = "mean",
     samples_per_class: int | None = None,
     distributed: bool = False,
+    backend: str = "torch",
 ) -> SimOTerms:
     """The unweighted terms of `simo_loss`, which explains the arguments."""
-    _check_settings(form, epsilon, leaning, reduction)
+    _check_settings(form, epsilon, leaning, reduction, backend)
     _check_types(embeddings, labels)
+    check_embeddings(backend, embeddings)
     if distributed:
         labels, shares = gather_labels(embeddings, labels)
         if form == "batch":
@@ -153,7 +161,7 @@ def simo_terms(
                 return terms
         embeddings = gather_rows(embeddings, shares)
     _check_not_empty(embeddings)
-    term = _pairwise_term if form == "pairwise" else _batch_term
+    term = partial(_pairwise_term, backend=backend) if form == "pairwise" else _batch_term
     layout = arrange(labels, samples_per_class)
     if distributed:
         layout = replace(layout, order=layout.order.to(embeddings.device))
@@ -164,7 +172,9 @@ def simo_terms(
             and normalize
             and not normalize_means
         ):
-            terms = SimOTerms(*balanced_terms(embeddings, layout, leaning, epsilon, reduction))
+            terms = SimOTerms(
+                *balanced_terms(embeddings, layout, leaning, epsilon, reduction, backend)
+            )
         else:
             e = _ordered_rows(embeddings, layout.order, normalize)
             groups = layout.groups(e)
@@ -197,10 +207,11 @@ class SimOLoss(nn.Module):
         reduction: str = "mean",
         samples_per_class: int | None = None,
         distributed: bool = False,
+        backend: str = "torch",
         weights: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
-        _check_settings(form, epsilon, leaning, reduction)
+        _check_settings(form, epsilon, leaning, reduction, backend)
         _check_weights(weights)
         self.form = form
         self.epsilon = epsilon
@@ -210,6 +221,7 @@ class SimOLoss(nn.Module):
         self.reduction = reduction
         self.samples_per_class = samples_per_class
         self.distributed = distributed
+        self.backend = backend
         self.weights = tuple(weights)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -229,6 +241,7 @@ class SimOLoss(nn.Module):
             reduction=self.reduction,
             samples_per_class=self.samples_per_class,
             distributed=self.distributed,
+            backend=self.backend,
         )
 
     def extra_repr(self) -> str:
@@ -236,7 +249,7 @@ class SimOLoss(nn.Module):
             f"form={self.form!r}, epsilon={self.epsilon}, leaning={self.leaning}, "
             f"normalize={self.normalize}, normalize_means={self.normalize_means}, "
             f"reduction={self.reduction!r}, samples_per_class={self.samples_per_class}, "
-            f"distributed={self.distributed}, weights={self.weights}"
+            f"distributed={self.distributed}, backend={self.backend!r}, weights={self.weights}"
         )
 
 
@@ -264,10 +277,10 @@ def _with_unit_rows(groups: Groups) -> Groups:
 
 
 def _pairwise_term(
-    groups: Groups, y: float, epsilon: float, reduction: str, norms: Norms
+    groups: Groups, y: float, epsilon: float, reduction: str, norms: Norms, backend: str
 ) -> Tensor:
     """Sum over all pairs of all groups, or that divided by their number."""
-    total = _sum([pair_sum(*block[:2], y, epsilon, norms) for block in groups.blocks])
+    total = _sum([pair_sum(*block[:2], y, epsilon, norms, backend) for block in groups.blocks])
     return total if reduction == "sum" else total / _at_least_one(groups.pairs)
 
 
@@ -292,7 +305,9 @@ def _full_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device_type=kind, enabled=False)
 
 
-def _check_settings(form: str, epsilon: float, leaning: float, reduction: str) -> None:
+def _check_settings(
+    form: str, epsilon: float, leaning: float, reduction: str, backend: str
+) -> None:
     if form not in FORMS:
         raise ValueError(f"form must be one of {FORMS}, got {form!r}")
     if reduction not in REDUCTIONS:
@@ -301,6 +316,7 @@ def _check_settings(form: str, epsilon: float, leaning: float, reduction: str) -
         raise ValueError(f"epsilon must be a positive number, got {epsilon!r}")
     if not 0 <= leaning <= 1:
         raise ValueError(f"leaning must be a number from 0 to 1, got {leaning!r}")
+    check_backend(backend, form)
 
 
 def _check_weights(weights: Sequence[float]) -> None:
