@@ -1,0 +1,42 @@
+"""The figures of a suite: files for a paper, and panels for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simo_cl.report.figures.comparison import strategies_compared
+from simo_cl.report.figures.cost import accuracy_against_time, plasticity
+from simo_cl.report.figures.curves import accuracy, forgetting
+from simo_cl.report.figures.embeddings import tsne
+from simo_cl.report.figures.figure import Figure, Panel, panel_svg, write_figures
+from simo_cl.report.figures.geometry import SPACES, geometry_curves
+from simo_cl.report.figures.matrices import (
+    accuracy_matrices,
+    class_means,
+    confusion,
+    simo_similarity,
+)
+from simo_cl.report.load import Suite
+from simo_cl.report.palette import looks
+from simo_cl.report.statistics import Comparison
+
+__all__ = ["SPACES", "Figure", "Panel", "panel_svg", "suite_figures", "write_figures"]
+
+
+def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figure]:
+    """Every figure that the finished runs have the numbers for."""
+    drawn_as = looks(suite)
+    makers = (
+        strategies_compared(suite, comparisons, drawn_as),
+        accuracy(suite, drawn_as),
+        forgetting(suite, drawn_as),
+        accuracy_matrices(suite),
+        confusion(suite),
+        *(geometry_curves(suite, drawn_as, space) for space in SPACES),
+        *(class_means(suite, space) for space in SPACES),
+        *(simo_similarity(suite, space) for space in ("features", "embedding")),
+        accuracy_against_time(suite, drawn_as),
+        plasticity(suite, drawn_as),
+        tsne(suite),
+    )
+    return [figure for figure in makers if figure is not None and figure.panels]

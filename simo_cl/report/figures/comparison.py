@@ -1,0 +1,71 @@
+"""The strategies' final accuracy, and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+from simo_cl.report.drawing import draw_point, show_value
+from simo_cl.report.figures.figure import Figure, Margins, Panel
+from simo_cl.report.load import Suite
+from simo_cl.report.palette import MUTED, Look
+from simo_cl.report.statistics import Comparison, seed_spread
+
+
+def strategies_compared(
+    suite: Suite, comparisons: Sequence[Comparison], drawn_as: Mapping[str, Look]
+) -> Figure | None:
+    """Final average accuracy with every seed, and the differences from the control."""
+    labels = suite.finished_labels
+    if not labels:
+        return None
+    differences = {c.label: c for c in comparisons if c.difference is not None}
+
+    def draw_accuracy(ax: Axes) -> None:
+        for row, label in enumerate(labels):
+            by_seed = list(suite.values(label, "average_accuracy").values())
+            ax.plot(by_seed, [row] * len(by_seed), "|", color=drawn_as[label].colour, markersize=7)
+            over_seeds = seed_spread(suite, label, "average_accuracy")
+            if over_seeds is not None:
+                draw_point(ax, over_seeds.mean, row, drawn_as[label], label, show_value(over_seeds))
+        _row_axis(ax, labels, drawn_as)
+        ax.set_xlim(0, 1)
+        ax.set_xlabel("average accuracy: mean, and each seed")
+
+    def draw_differences(ax: Axes) -> None:
+        ax.axvline(0, color=MUTED[0], linewidth=0.8)
+        for row, label in enumerate(labels):
+            c = differences.get(label)
+            if c is None or c.difference is None:
+                continue
+            if c.low is not None and c.high is not None:
+                ax.plot([c.low, c.high], [row, row], color=drawn_as[label].colour)
+            draw_point(ax, c.difference, row, drawn_as[label], label, f"{c.difference:+.3f}")
+        _row_axis(ax, labels, drawn_as)
+        interval = any(c.low is not None for c in differences.values())
+        ax.set_xlabel(
+            f"difference from {suite.control}" + (", 95 % interval" if interval else ", one seed")
+        )
+
+    panels = [Panel("accuracy", "Average accuracy", "Final average accuracy", draw_accuracy)]
+    if differences:
+        title = f"Against {suite.control}, paired by seed"
+        panels.append(Panel("difference", title, title, draw_differences))
+    return Figure(
+        name="comparison",
+        title="The strategies compared",
+        caption="Final average accuracy, and the paired difference from the control.",
+        panels=tuple(panels),
+        size=(2.9, 0.24 * len(labels) + 0.1),
+        margins=Margins(left=0.25 + 0.07 * max(map(len, labels)), right=0.2, bottom=0.5, top=0.3),
+    )
+
+
+def _row_axis(ax: Axes, labels: Sequence[str], drawn_as: Mapping[str, Look]) -> None:
+    ax.set_yticks(range(len(labels)), labels)
+    for text, label in zip(ax.get_yticklabels(), labels, strict=True):
+        text.set_color(drawn_as[label].colour)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(visible=True, axis="x")
+    ax.spines["left"].set_visible(False)

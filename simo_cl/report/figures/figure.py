@@ -1,0 +1,180 @@
+"""What a figure is, its files, and its panels as SVG for the page.
+
+A figure is a list of panels of one size. A file shows them in a grid with a legend; the page lays
+the panels out itself, to fit a desk or a phone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from simo_cl.report.drawing import NEGATIVE, POSITIVE, STYLE
+from simo_cl.report.load import Suite
+from simo_cl.report.palette import SURFACE, Look, looks
+from simo_cl.report.svg import inline_svg, save_files
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes: `draw` fills them, `alternative` says in words what they show.
+
+    Attributes:
+        label: the row that the whole panel belongs to; empty where it shows several.
+        matrix: the values of a heat map, for tooltips; rows of equal length, None where empty.
+        rows, columns: names of the matrix's rows and columns in its tooltips.
+    """
+
+    key: str
+    title: str
+    alternative: str
+    draw: Callable[[Axes], None]
+    label: str = ""
+    matrix: tuple[tuple[float | None, ...], ...] | None = None
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Room around the axes in inches."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels of one kind with their caption.
+
+    Attributes:
+        name: the file's name without its ending.
+        size: of a panel's axes, width and height in inches.
+        legend: rows to explain in a legend; empty where the panels name what they show.
+        colours: names of what the colours of dots mean, if not rows.
+        scale: "share" or "signed" for heat maps, whose shades need a key; "" for others.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+    size: tuple[float, float]
+    margins: Margins
+    legend: tuple[str, ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
+    scale: str = ""
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """Width and height of a panel with its margins, in inches."""
+        return (
+            self.margins.left + self.size[0] + self.margins.right,
+            self.margins.bottom + self.size[1] + self.margins.top,
+        )
+
+
+def write_figures(suite: Suite, figures: Sequence[Figure]) -> list[Path]:
+    """Write every figure as SVG and PNG into figures/; files of earlier reports go."""
+    folder = suite.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    for stale in (*folder.glob("*.svg"), *folder.glob("*.png")):
+        stale.unlink()
+    drawn_as = looks(suite)
+    paths = []
+    for figure in figures:
+        with matplotlib.rc_context(STYLE):
+            paths += save_files(_sheet(figure, drawn_as), folder / figure.name)
+    return paths
+
+
+def panel_svg(figure: Figure, panel: Panel) -> str:
+    """One panel as an `<svg>` element for the page."""
+    width, height = figure.cell
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(width, height))
+        _draw(canvas, figure, panel, left=0, bottom=0)
+        return inline_svg(canvas, f"{figure.name}-{panel.key}", panel.alternative)
+
+
+def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> Canvas:
+    """All panels in a grid, with a legend or a key of shades below."""
+    width, height = figure.cell
+    columns = min(len(figure.panels), max(1, int(12.5 / width)))
+    rows = math.ceil(len(figure.panels) / columns)
+    columns = math.ceil(len(figure.panels) / rows)
+    handles = _legend_handles(figure, drawn_as)
+    per_line = max(1, int(columns * width / 1.35))
+    lines = math.ceil(len(handles) / per_line)
+    foot = 0.22 * lines + 0.1 if handles else 0.42 if figure.scale else 0.0
+    total = (columns * width, rows * height + foot)
+    canvas = Canvas(figsize=total)
+    for index, panel in enumerate(figure.panels):
+        row, column = divmod(index, columns)
+        _draw(canvas, figure, panel, left=column * width, bottom=total[1] - (row + 1) * height)
+    if handles:
+        canvas.legend(
+            handles=handles, loc="lower center", ncols=per_line, frameon=False, fontsize=8
+        )
+    if figure.scale:
+        _draw_scale(canvas, figure.scale)
+    return canvas
+
+
+def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: float) -> None:
+    across, up = canvas.get_size_inches()
+    axes = canvas.add_axes(
+        (
+            (left + figure.margins.left) / across,
+            (bottom + figure.margins.bottom) / up,
+            figure.size[0] / across,
+            figure.size[1] / up,
+        )
+    )
+    panel.draw(axes)
+    axes.set_title(panel.title)
+
+
+def _legend_handles(figure: Figure, drawn_as: Mapping[str, Look]) -> list[Line2D]:
+    handles = []
+    for label in figure.legend:
+        look = drawn_as[label]
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                linestyle=look.dashes,
+                marker=look.marker,
+                markersize=5.5,
+                markerfacecolor=look.colour if look.filled else SURFACE[0],
+                label=label,
+            )
+        )
+    for name, colour in figure.colours.items():
+        handles.append(Line2D([], [], color=colour, linestyle="none", marker="o", label=name))
+    return handles
+
+
+def _draw_scale(canvas: Canvas, scale: str) -> None:
+    across, up = canvas.get_size_inches()
+    axes = canvas.add_axes((0.5 - 0.8 / across, 0.24 / up, 1.6 / across, 0.1 / up))
+    low = -1.0 if scale == "signed" else 0.0
+    values = np.linspace(low, 1, 101)
+    cells = np.zeros((1, 101, 4), dtype=np.uint8)
+    cells[..., :3] = np.where(values[None, :, None] < 0, NEGATIVE, POSITIVE)
+    cells[..., 3] = np.round(255 * np.abs(values))
+    axes.imshow(cells, aspect="auto", extent=(low, 1, 0, 1), interpolation="none")
+    axes.grid(visible=False)
+    axes.set_yticks([])
+    axes.set_xticks([-1, 0, 1] if scale == "signed" else [0, 0.5, 1])

@@ -1,0 +1,56 @@
+"""The geometry of the representations over the experiences trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+from simo_cl.report.drawing import Curve, draw_curves
+from simo_cl.report.figures.captions import band_note
+from simo_cl.report.figures.curves import finals, seed_curves
+from simo_cl.report.figures.figure import Figure, Margins, Panel
+from simo_cl.report.load import Suite
+from simo_cl.report.palette import Look
+
+SPACES = {
+    "features": "encoder features",
+    "features_centred": "encoder features, centred",
+    "embedding": "loss space",
+    "embedding_centred": "loss space, centred",
+}
+GEOMETRY = {
+    "orthogonality/mean_abs_cos": "mean |cos| of class means",
+    "orthogonality/coherence": "largest |cos| of class means",
+    "neighbourhood/ratio": "distance within / between classes",
+    "neighbourhood/knn_purity": "10-nearest-neighbour purity",
+    "collapse/effective_rank": "effective rank",
+    "drift/class_mean": "drift of old class means",
+}
+
+
+def geometry_curves(suite: Suite, drawn_as: Mapping[str, Look], space: str) -> Figure:
+    """The main geometry metrics of one space, a panel each."""
+    panels = []
+    shown: dict[str, None] = {}
+    for index, (metric, title) in enumerate(GEOMETRY.items()):
+        curves = seed_curves(suite, f"{space}/{metric}")
+        if not curves:
+            continue
+        shown |= dict.fromkeys(curve.label for curve in curves)
+
+        def draw(ax: Axes, curves: Sequence[Curve] = curves) -> None:
+            draw_curves(ax, curves, drawn_as, experiences=suite.num_experiences)
+
+        alternative = f"{title}, final: {finals(curves)}"
+        panels.append(Panel(str(index), title, alternative, draw))
+    return Figure(
+        name=f"geometry_{space}",
+        title=f"Geometry: {SPACES[space]}",
+        caption=f"Geometry of the {SPACES[space]} of the classes seen so far, on unit-norm test "
+        "samples." + band_note(suite),
+        panels=tuple(panels),
+        size=(2.7, 1.75),
+        margins=Margins(left=0.42, right=0.12, bottom=0.44, top=0.3),
+        legend=tuple(label for label in suite.finished_labels if label in shown),
+    )
