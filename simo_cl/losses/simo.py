@@ -83,10 +83,13 @@ def simo_loss(
         normalize_means: scale the class means to unit norm too.
         reduction: "mean" or "sum", see above.
         samples_per_class: the number of samples of every class, if all have the same. Then the
-            groups follow without a look at the labels, which saves time off the CPU.
+            groups follow without a look at the labels, which saves time off the CPU. If
+            distributed, the number on all ranks together.
         distributed: the batch is that of all ranks, in the order of rank and position, and every
             rank gets its loss. Gradients are to be averaged over the ranks, as
-            DistributedDataParallel does.
+            DistributedDataParallel does. Every rank must take part, with the same settings, also
+            one without a row. Waits for the device once, for all labels; docs/loss.md says what
+            else travels.
         backend: what sweeps the pairs: "torch", or "triton", one kernel for CUDA devices, in the
             pairwise form and float32 (docs/loss.md says what it is tested with).
         weights: of similar, means and dissimilar; not negative.

@@ -3,50 +3,216 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from simo_cl.losses import SimOLoss, simo_terms
+from simo_cl.losses import SimOLoss, simo_loss, simo_terms
+from simo_cl.losses.batch_distributed import plan_exchange
 
-SETTINGS = [{"epsilon": 0.1}, {"form": "batch"}, {"normalize": False, "leaning": 0.2}]
-SHARES = {"2 ranks": (6, 6), "2 unequal ranks": (11, 1), "4 ranks": (5, 0, 4, 3)}
+WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
+D = 3
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+# --- batches and how they are shared out --------------------------------------------------------
+
+
+def batch(counts: list[int], *, shuffled: bool = True) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(12, 4, generator=generator, dtype=torch.float64)
-    return inputs, torch.tensor([0, 1, 2, 0, 1, 2, 2, 2, 7, 1, 0, 0])
+    labels = torch.repeat_interleave(7 - 5 * torch.arange(len(counts)), torch.tensor(counts))
+    if shuffled:
+        labels = labels[torch.randperm(len(labels), generator=generator)]
+    return torch.randn(len(labels), D, generator=generator, dtype=torch.float64), labels
 
 
-def model() -> nn.Module:
+SMALL = [4, 3, 4, 1]
+SQUARE = [20] * 20
+RAGGED = [14 + k % 8 for k in range(24)] + [1, 2, 3]
+FEW_LARGE = [60, 1, 2]
+
+BATCHES = {
+    "small": batch(SMALL),
+    "square": batch(SQUARE),
+    "square by class": batch(SQUARE, shuffled=False),
+    "ragged": batch(RAGGED),
+    "ragged by class": batch(RAGGED, shuffled=False),
+    "one class": batch([50]),
+    "few large": batch(FEW_LARGE),
+    "one row": batch([1]),
+}
+
+
+class Case(NamedTuple):
+    batch: str
+    shares: tuple[int, ...]
+    settings: dict
+    dtype: torch.dtype = torch.float64
+
+    @property
+    def name(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        return f"{self.batch} {self.shares} {settings} {str(self.dtype)[6:]}"
+
+
+GATHERED = [
+    Case("small", shares, settings)
+    for shares in ((6, 6), (11, 1), (5, 0, 4, 3))
+    for settings in ({"epsilon": 0.1}, {"form": "batch"}, {"normalize": False, "leaning": 0.2})
+] + [
+    Case("square", (100, 250, 0, 50), {}),
+    Case("ragged", (426, 0), {"normalize_means": True}),
+    Case("small", (6, 6), {"form": "batch"}, torch.float32),
+]
+
+BY_STATISTICS = [
+    Case(name, shares, {"form": "batch", **settings})
+    for name, shares in (
+        ("square", (200, 200)),
+        ("square", (100, 250, 0, 50)),
+        ("square by class", (130, 70, 199, 1)),
+        ("ragged", (426, 0)),
+        ("ragged", (100, 8, 0, 318)),
+        ("ragged by class", (120, 108, 100, 98)),
+    )
+    for settings in (
+        {},
+        {"normalize": False, "leaning": 0.2},
+        {"normalize_means": True, "reduction": "sum"},
+    )
+] + [
+    Case("one class", (30, 20), {"form": "batch"}),
+    Case("few large", (20, 43), {"form": "batch"}),
+    Case("one row", (0, 1, 0, 0), {"form": "batch"}),
+    Case("square", (100, 250, 0, 50), {"form": "batch"}, torch.float32),
+    Case("ragged", (426, 0), {"form": "batch"}, torch.float32),
+    Case("square", (10, 390), {"form": "batch"}, torch.float16),
+]
+
+
+# --- what each process does ---------------------------------------------------------------------
+
+
+class Sent(list):
+    """The embeddings' numbers that this rank hands to each collective, in the order of calls."""
+
+    def __enter__(self) -> Sent:
+        self.originals = dist.all_reduce, dist.all_gather
+
+        def all_reduce(x: Tensor) -> None:
+            self.append(("all_reduce", x.numel()))
+            self.originals[0](x)
+
+        def all_gather(parts: list[Tensor], x: Tensor) -> None:
+            if x.is_floating_point():
+                self.append(("all_gather", x.numel()))
+            self.originals[1](parts, x)
+
+        dist.all_reduce, dist.all_gather = all_reduce, all_gather
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        dist.all_reduce, dist.all_gather = self.originals
+
+
+def own_part(case: Case, rank: int) -> tuple[Tensor, Tensor]:
+    embeddings, labels = BATCHES[case.batch]
+    own = embeddings.to(case.dtype).split(case.shares)[rank].clone().requires_grad_()
+    return own, labels.split(case.shares)[rank]
+
+
+def result(case: Case, rank: int) -> tuple[Tensor, Tensor | None, list[tuple[str, int]]]:
+    embeddings, labels = own_part(case, rank)
+    with Sent() as sent:
+        loss = simo_loss(embeddings, labels, **case.settings, weights=WEIGHTS, distributed=True)
+        loss.backward()
+    return loss.detach(), embeddings.grad, list(sent)
+
+
+def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Linear(4, 3, dtype=torch.float64)
+    return nn.Linear(D, D, dtype=torch.float64)
+
+
+def parameter_gradients(case: Case, rank: int) -> list[Tensor | None]:
+    inputs, labels = own_part(case, rank)
+    model = DistributedDataParallel(network())
+    SimOLoss(**case.settings, distributed=True)(model(inputs), labels).backward()
+    return [p.grad for p in model.parameters()]
+
+
+def message(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except (RuntimeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def errors(rank: int) -> dict[str, str]:
+    square = Case("square", (200, 200), {})
+    embeddings, labels = own_part(square, rank)
+    bad = embeddings.detach().clone()
+    if rank == 1:
+        bad[5, 0] = torch.nan
+    share = {"form": "batch", "distributed": True}
+
+    def twice() -> None:
+        loss = simo_loss(embeddings, labels, **share)
+        torch.autograd.grad(loss, embeddings, create_graph=True)
+
+    return {
+        "second derivative": message(twice),
+        "nan": message(lambda: simo_loss(bad, labels, **share)),
+        "width": message(lambda: simo_loss(bad[:, : 2 + rank], labels, **share)),
+        "samples": message(lambda: simo_loss(bad, labels, samples_per_class=10, **share)),
+        "empty": message(lambda: simo_loss(bad[:0], labels[:0], **share)),
+    }
+
+
+def far_from_the_origin(rank: int) -> Tensor:
+    """The similar term in float32 of rows whose spread is a thousandth of their norm."""
+    embeddings, labels = own_part(Case("square", (200, 200), {}), rank)
+    return simo_terms(
+        1000 + embeddings.detach().float(), labels, form="batch", normalize=False, distributed=True
+    ).similar
+
+
+WITH_DDP = [
+    Case("small", (11, 1), {}),
+    Case("small", (11, 1), {"form": "batch"}),
+    Case("square", (399, 1), {"form": "batch"}),
+]
 
 
 def on_rank(rank: int, folder: str) -> None:
-    """One of four processes; as many as there are shares form the group."""
+    """One of four processes; the first two also form a group of their own."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    for case, shares in SHARES.items():
-        if rank >= len(shares):
+    torch.set_num_threads(1)
+    for ranks in (2, 4):
+        if rank >= ranks:
             continue
-        store = f"file://{folder}/{case}"
-        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=len(shares))
-        inputs, labels = (x.split(shares)[rank] for x in batch())
-        results = []
-        for settings in SETTINGS:
-            network = DistributedDataParallel(model())
-            embeddings = network(inputs)
-            embeddings.retain_grad()
-            loss = SimOLoss(**settings, distributed=True)(embeddings, labels)
-            loss.backward()
-            results.append((loss.detach(), embeddings.grad, [p.grad for p in network.parameters()]))
-        torch.save(results, f"{folder}/{case} {rank}.pt")
+        store = f"file://{folder}/{ranks}"
+        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=ranks)
+        results = {
+            case.name: result(case, rank)
+            for case in GATHERED + BY_STATISTICS
+            if len(case.shares) == ranks
+        }
+        torch.save(results, f"{folder}/{ranks} {rank}.pt")
+        if ranks == 2:
+            torch.save(
+                [parameter_gradients(case, rank) for case in WITH_DDP], f"{folder}/ddp {rank}"
+            )
+            torch.save(errors(rank), f"{folder}/errors {rank}")
+            torch.save(far_from_the_origin(rank), f"{folder}/far {rank}")
         dist.destroy_process_group()
 
 
@@ -54,32 +220,153 @@ def on_rank(rank: int, folder: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of all ranks; processes take seconds to start, so they start once."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(on_rank, args=(str(folder),), nprocs=max(map(len, SHARES.values())))
+    mp.spawn(on_rank, args=(str(folder),), nprocs=4)
     return folder
 
 
-@pytest.mark.parametrize("case", SHARES)
-def test_every_rank_has_the_global_loss_and_gradient(case: str, folder: Path) -> None:
-    shares = SHARES[case]
-    ranks = [torch.load(folder / f"{case} {rank}.pt") for rank in range(len(shares))]
-    inputs, labels = batch()
-    for i, settings in enumerate(SETTINGS):
-        network = model()
-        embeddings = network(inputs)
-        embeddings.retain_grad()
-        loss = SimOLoss(**settings)(embeddings, labels)
-        loss.backward()
-        assert embeddings.grad is not None
-        own = (len(shares) * embeddings.grad).split(shares)
-        for rank, results in enumerate(ranks):
-            value, gradient, parameter_gradients = results[i]
-            torch.testing.assert_close(value, loss.detach())
-            torch.testing.assert_close(gradient, own[rank])
-            # Averaged over the ranks by DistributedDataParallel.
-            expected = [p.grad for p in network.parameters()]
-            torch.testing.assert_close(parameter_gradients, expected)
+# --- equal to one process -----------------------------------------------------------------------
+
+# Relative to the loss, and to the largest entry of the gradient. The sums are taken in another
+# order; a float16 gradient is rounded after the multiplication by the number of ranks.
+TOLERANCES = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3}
+
+
+@pytest.mark.parametrize("case", GATHERED + BY_STATISTICS, ids=lambda case: case.name)
+def test_every_rank_has_the_global_loss_and_gradient(case: Case, folder: Path) -> None:
+    ranks = len(case.shares)
+    embeddings, labels = BATCHES[case.batch]
+    embeddings = embeddings.to(case.dtype, copy=True).requires_grad_()
+    loss = simo_loss(embeddings, labels, **case.settings, weights=WEIGHTS)
+    loss.backward()
+    assert embeddings.grad is not None
+    tolerance = TOLERANCES[case.dtype]
+    gradients = (ranks * embeddings.grad).split(case.shares)
+    scale = float(ranks * embeddings.grad.abs().max())
+    for rank in range(ranks):
+        value, gradient, _ = torch.load(folder / f"{ranks} {rank}.pt")[case.name]
+        torch.testing.assert_close(value, loss.detach(), rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(gradient, gradients[rank], rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("i", range(len(WITH_DDP)))
+def test_the_average_over_ranks_is_the_gradient(i: int, folder: Path) -> None:
+    case, model = WITH_DDP[i], network()
+    inputs, labels = BATCHES[case.batch]
+    simo_loss(model(inputs), labels, **case.settings).backward()
+    expected = [p.grad for p in model.parameters()]
+    for rank in range(2):
+        gradients = torch.load(folder / f"ddp {rank}")[i]
+        torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_spread_far_from_the_origin_is_not_lost(folder: Path) -> None:
+    """n sum |e_i|^2 - |sum e_i|^2 in float32 would be off by a multiple of the spread itself."""
+    embeddings, labels = BATCHES["square"]
+    rows = (1000 + embeddings.float()).double()
+    expected = simo_terms(rows, labels, form="batch", normalize=False).similar
+    for rank in range(2):
+        similar = torch.load(folder / f"far {rank}").double()
+        torch.testing.assert_close(similar, expected, rtol=1e-4, atol=0)
+
+
+# --- what travels -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", GATHERED, ids=lambda case: case.name)
+def test_embeddings_are_gathered_once(case: Case, folder: Path) -> None:
+    for rank in range(len(case.shares)):
+        _, _, sent = torch.load(folder / f"{len(case.shares)} {rank}.pt")[case.name]
+        assert sent == [("all_gather", max(case.shares) * D)]
+
+
+@pytest.mark.parametrize("case", BY_STATISTICS, ids=lambda case: case.name)
+def test_statistics_travel_in_two_sums(case: Case, folder: Path) -> None:
+    """Counted afresh from the labels: the groups, the large ones, and the rows of the others."""
+    labels = BATCHES[case.batch][1].tolist()
+    k = [labels[:i].count(label) for i, label in enumerate(labels)]
+    class_sizes = [labels.count(label) for label in labels]
+    k_sizes = [k.count(number) for number in k]
+    classes = len(set(labels))
+    large_classes = len({label for label, n in zip(labels, class_sizes, strict=True) if n > D})
+    large_ks = len({number for number, n in zip(k, k_sizes, strict=True) if n > D})
+    rest = torch.tensor(
+        [a in (2, 3) or b in (2, 3) for a, b in zip(class_sizes, k_sizes, strict=True)]
+    )
+    padded_rest = max(int(part.sum()) for part in rest.split(case.shares))
+
+    expected = [
+        ("all_reduce", (classes + large_ks) * D),
+        ("all_reduce", (large_classes + large_ks) * (D * (D + 1) // 2 + 2)),
+    ]
+    if padded_rest:
+        expected.append(("all_gather", padded_rest * D))
+    for rank in range(len(case.shares)):
+        _, _, sent = torch.load(folder / f"{len(case.shares)} {rank}.pt")[case.name]
+        assert sent == expected
+    reduced = 2 * sum(numbers for name, numbers in sent if name == "all_reduce")
+    assert reduced + len(case.shares) * padded_rest * D < len(case.shares) * max(case.shares) * D
+
+
+@pytest.mark.parametrize(
+    ("d", "dtype", "largest_gathered"),
+    [
+        (2, torch.float32, 14),
+        (4, torch.float64, 16),
+        (8, torch.float32, 23),
+        (16, torch.float32, 38),
+        (16, torch.bfloat16, 77),
+    ],
+)
+def test_statistics_are_less_from_so_many_classes(
+    d: int, dtype: torch.dtype, largest_gathered: int
+) -> None:
+    """C classes of C samples: 2d + 6 + 8/d of them, twice that in half precision."""
+    for classes, by_statistics in ((largest_gathered, False), (largest_gathered + 1, True)):
+        labels = torch.arange(classes).repeat(classes)
+        exchange = plan_exchange(labels, [len(labels)], d, dtype)
+        assert (exchange is not None) == by_statistics
+
+
+def test_the_numbers_of_a_large_batch() -> None:
+    labels = torch.arange(256).repeat(256)
+    exchange = plan_exchange(labels, [len(labels)], 16, torch.float32)
+    assert exchange is not None
+    large = exchange.similar.large + exchange.dissimilar.large
+    numbers = 2 * 256 * 16 + large * (16 * 17 // 2 + 2)
+    assert numbers == 78_848
+    assert round(2 * numbers / (len(labels) * 16), 2) == 0.15
+
+
+def test_rows_of_groups_that_are_not_large_are_gathered() -> None:
+    labels = torch.arange(200).repeat(3)  # 200 classes of 3, three groups of 200
+    assert plan_exchange(labels, [600], 2, torch.float32) is None  # no less than the rows
+    exchange = plan_exchange(labels.sort()[0], [600, 0, 0], 2, torch.float32)
+    assert exchange is not None  # padded to the largest share, the rows are three times as many
+    assert not exchange.rest.any()
+    assert plan_exchange(labels, [600, 0, 0], 3, torch.float32) is None  # classes are not large
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("second derivative", "RuntimeError: the SimO loss has no second derivative"),
+        (
+            "nan",
+            "ValueError: embeddings must be finite, got .* in 1 of 400 rows, the first in row 205",
+        ),
+        ("width", r"ValueError: embeddings must have the same number of columns .* got \[2, 3\]"),
+        ("samples", "ValueError: samples_per_class is 10, but .* have 20 to 20 samples"),
+        ("empty", r"ValueError: embeddings must hold at least one row and one column"),
+    ],
+)
+def test_all_ranks_raise_alike(name: str, expected: str, folder: Path) -> None:
+    for rank in range(2):
+        assert re.match(expected, torch.load(folder / f"errors {rank}")[name])
 
 
 def test_without_a_process_group() -> None:
     with pytest.raises(RuntimeError, match="distributed=True needs a process group"):
-        simo_terms(*batch(), distributed=True)
+        simo_terms(*BATCHES["small"], distributed=True)
