@@ -12,6 +12,7 @@ from torch import Tensor
 
 from simo_cl.harness.embed import Embedded, EvaluationRecorder, embed
 from simo_cl.harness.settings import EvaluationSettings
+from simo_cl.harness.snapshots import Snapshots
 from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.metrics.continual import (
     confusion_matrix,
@@ -95,6 +96,7 @@ class Evaluation:
         self._knn_initial: list[float] = []
         self._knn_of_all: list[list[float]] = []
         self.sample: dict[str, Embedded] = {}
+        self.snapshots = Snapshots(self._num_classes, settings.samples_per_class)
 
     def before_training(self) -> None:
         """Measures the untrained encoder's k-NN, to which forward transfer is relative."""
@@ -131,6 +133,7 @@ class Evaluation:
             metrics["old_class_accuracy"] = old_class_accuracy(confusion, old)
         sample = recorded.first_per_class(seen, count)
         self.sample = {"test": sample, "train": oracle}
+        self.snapshots.add(recorded)
         for space, points in sample.spaces.items():
             metrics |= self._geometry(space, points, sample.labels)
             metrics |= self._geometry(f"{space}_centred", centred(points), sample.labels)

@@ -70,6 +70,7 @@ def execute_run(
         folder.add_metrics(index, metrics)
         folder.log(f"experience {index}: average accuracy {metrics['average_accuracy']:.4f}")
     folder.write_arrays("embeddings", _sampled_embeddings(evaluation.sample))
+    folder.write_arrays("snapshots", evaluation.snapshots.arrays())
     folder.finish()
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunSettings
+from simo_cl.harness.snapshots import Snapshots
 from simo_cl.models import build_encoder
 from simo_cl.streams import DataSet
 
@@ -88,12 +89,14 @@ def _images_a_second(settings: RunSettings, data: DataSet, device: torch.device)
 
 
 def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:
-    """Of a run folder: mostly two samples of embeddings in half precision."""
+    """Of a run folder: mostly samples of embeddings in half precision."""
     encoder = build_encoder(
         settings.model.encoder, channels=data.channels, width=settings.model.width
     )
     dimensions = encoder.num_features + int(settings.settings.get("dimension", 0))
-    samples = 2 * settings.evaluation.samples_per_class * data.num_classes
+    per_class = settings.evaluation.samples_per_class
+    snapshots = Snapshots(data.num_classes, per_class).per_class * settings.stream.experiences
+    samples = (2 * per_class + snapshots) * data.num_classes
     matrices = 9 * settings.stream.experiences * data.num_classes**2 * 4
     return samples * dimensions * 2 + matrices
 

@@ -41,7 +41,7 @@ class RunFolder:
     def start(self, run: Run, environment: dict[str, Any]) -> None:
         """Begins anew; what an earlier attempt left is replaced."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in ("metrics.jsonl", "arrays.npz", "embeddings.npz"):
+        for name in ("metrics.jsonl", "arrays.npz", "embeddings.npz", "snapshots.npz"):
             (self.path / name).unlink(missing_ok=True)
         config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())

@@ -100,7 +100,7 @@ def test_the_same_run_gives_the_same_bits(results: Results, repeated: Results) -
             for metrics in (first["metrics"], second["metrics"]):
                 del metrics["cost/train_seconds"], metrics["cost/evaluate_seconds"]
             assert first["metrics"] == second["metrics"]
-        for name in ("arrays", "embeddings"):
+        for name in ("arrays", "embeddings", "snapshots"):
             once, again = results.arrays(strategy, name), repeated.arrays(strategy, name)
             assert once.keys() == again.keys()
             for key, array in once.items():
@@ -174,3 +174,19 @@ def test_the_final_model_s_embeddings_are_a_bounded_sample(results: Results) -> 
     }
     assert np.bincount(arrays["test_labels"]).tolist() == [4] * 10
     assert "test_embedding" not in results.arrays("er", "embeddings")
+
+
+def test_the_same_images_are_kept_after_each_experience(results: Results) -> None:
+    joint, er, simo = (results.arrays(name, "snapshots") for name in ("joint", "er", "simo"))
+
+    assert {name: (array.shape, str(array.dtype)) for name, array in simo.items()} == {
+        "labels": ((40,), "int64"),
+        "features": ((2, 40, 32), "float16"),
+        "embedding": ((2, 40, 128), "float16"),
+    }
+    assert er.keys() == {"labels", "features"}
+    assert joint["features"].shape == (1, 40, 32)
+    final = results.arrays("simo", "embeddings")
+    np.testing.assert_array_equal(simo["labels"], final["test_labels"])
+    np.testing.assert_array_equal(simo["embedding"][-1], final["test_embedding"])
+    assert (simo["features"][0] != simo["features"][1]).any()
