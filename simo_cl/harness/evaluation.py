@@ -54,6 +54,11 @@ class Evaluation:
         memory_size: of the suite.
         evaluate_on: ``"test"`` or ``"validation"``.
 
+    Attributes:
+        layers: name of a space to the name of the submodule that gives it, in the order of
+            application.
+        sample: of test and training images, as last evaluated.
+
     Raises:
         ValueError: the model has no submodule of the name that the strategy's file gives.
     """
@@ -81,10 +86,10 @@ class Evaluation:
                 f"are {', '.join(modules)}. Set it in {file.path} to the one that turns images "
                 "into features"
             )
-        self._layers = {"features": file.feature_layer}
+        self.layers = {"features": file.feature_layer}
         if hasattr(strategy.model, "head"):
-            self._layers["embedding"] = "head"
-        self._recorder = EvaluationRecorder(self._layers)
+            self.layers["embedding"] = "head"
+        self._recorder = EvaluationRecorder(self.layers)
         strategy.plugins.append(self._recorder)
         self._classes = [
             sorted({int(y) for y in experience.dataset.targets}) for experience in self._stream
@@ -106,7 +111,7 @@ class Evaluation:
             recorded = embed(
                 strategy.model,
                 experience.dataset,
-                self._layers,
+                self.layers,
                 self._settings.batch_size,
                 strategy.device,
             )
@@ -231,14 +236,14 @@ class Evaluation:
             embed(
                 self._strategy.model,
                 dataset,
-                self._layers,
+                self.layers,
                 self._settings.batch_size,
                 self._strategy.device,
             )
             for dataset in datasets
         ]
         return Embedded(
-            {space: torch.cat([part.spaces[space] for part in parts]) for space in self._layers},
+            {space: torch.cat([part.spaces[space] for part in parts]) for space in self.layers},
             torch.cat([part.labels for part in parts]),
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from simo_cl.harness.environment import describe_environment
+from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import StreamSettings, TrainingSettings
@@ -71,6 +72,7 @@ def execute_run(
         folder.log(f"experience {index}: average accuracy {metrics['average_accuracy']:.4f}")
     folder.write_arrays("embeddings", _sampled_embeddings(evaluation.sample))
     folder.write_arrays("snapshots", evaluation.snapshots.arrays())
+    export_model(strategy.model, evaluation.layers, data, folder)
     folder.finish()
 
 

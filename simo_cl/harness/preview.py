@@ -89,7 +89,8 @@ def _images_a_second(settings: RunSettings, data: DataSet, device: torch.device)
 
 
 def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:
-    """Of a run folder: mostly samples of embeddings in half precision."""
+    """Of a run folder: samples of embeddings in half precision, and the weights, which MLflow's
+    artifacts hold once more."""
     encoder = build_encoder(
         settings.model.encoder, channels=data.channels, width=settings.model.width
     )
@@ -98,7 +99,8 @@ def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:
     snapshots = Snapshots(data.num_classes, per_class).per_class * settings.stream.experiences
     samples = (2 * per_class + snapshots) * data.num_classes
     matrices = 9 * settings.stream.experiences * data.num_classes**2 * 4
-    return samples * dimensions * 2 + matrices
+    weights = sum(4 * parameter.numel() for parameter in encoder.parameters())
+    return samples * dimensions * 2 + matrices + 2 * weights
 
 
 def _duration(seconds: float) -> str:

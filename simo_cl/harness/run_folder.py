@@ -41,8 +41,9 @@ class RunFolder:
     def start(self, run: Run, environment: dict[str, Any]) -> None:
         """Begins anew; what an earlier attempt left is replaced."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in ("metrics.jsonl", "arrays.npz", "embeddings.npz", "snapshots.npz"):
-            (self.path / name).unlink(missing_ok=True)
+        for pattern in ("metrics.jsonl", "*.npz", "*.pt2"):
+            for old in self.path.glob(pattern):
+                old.unlink()
         config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
         self._write_status("running", environment=environment, started=time.time())
@@ -60,6 +61,10 @@ class RunFolder:
         temporary = self.path / f"{name}.partial.npz"
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         temporary.replace(self.path / f"{name}.npz")
+
+    def write_model(self, program: bytes) -> None:
+        """Replaces ``model.pt2``."""
+        self._write("model.pt2", program)
 
     def log(self, message: str) -> None:
         """Adds a line with the time to ``log.txt``."""
