@@ -56,6 +56,8 @@ def _sweep(
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     groups, n, d = points.shape
+    if n < 2:
+        return points.new_zeros(()), points.new_zeros(points.shape)
     block_n, block_d = _block(n, LARGEST_BLOCK_N), _block(d, LARGEST_BLOCK_D[norms])
     blocks = triton.cdiv(n, block_n)
     parts = triton.cdiv(d, block_d) if with_gradient else 1

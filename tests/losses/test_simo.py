@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -355,9 +356,16 @@ OPTIONS_ON_A_DEVICE = [
     for form in ("pairwise", "batch")
     for options in ({}, {"samples_per_class": 13}, {"normalize": False, "leaning": 0.1})
 ]
+WITH_TRITON = [
+    pytest.param(
+        {"backend": "triton", **options},
+        marks=pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"),
+    )
+    for options in ({}, {"samples_per_class": 13})
+]
 
 
-@pytest.mark.parametrize("options", OPTIONS_ON_A_DEVICE, ids=str)
+@pytest.mark.parametrize("options", OPTIONS_ON_A_DEVICE + WITH_TRITON, ids=str)
 def test_nothing_leaves_the_device(options: dict) -> None:
     with FakeTensorMode(), RefuseCopiesBetweenDevices():
         embeddings = torch.empty(130, 16, device="cuda", requires_grad=True)
