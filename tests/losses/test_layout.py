@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -103,3 +105,17 @@ def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> N
     compiled = loss(embeddings, labels, form=form, samples_per_class=samples_per_class)
     gradient = torch.autograd.grad(compiled, embeddings)[0]
     torch.testing.assert_close((compiled, gradient), value_and_gradient(embeddings, labels))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler"
+)
+def test_compiled_to_machine_code() -> None:
+    embeddings, labels = rows(12).float().requires_grad_(), torch.arange(12) % 4
+    loss = torch.compile(simo_loss, fullgraph=True, backend="inductor", dynamic=False)
+    compiled = loss(embeddings, labels, samples_per_class=3)
+    expected = simo_loss(embeddings, labels, samples_per_class=3)
+    torch.testing.assert_close(compiled, expected)
+    gradients = [torch.autograd.grad(value, embeddings)[0] for value in (compiled, expected)]
+    torch.testing.assert_close(*gradients)
