@@ -91,7 +91,7 @@ def simo_loss(
             one without a row. Waits for the device once, for all labels; docs/loss.md says what
             else travels.
         backend: what sweeps the pairs: "torch", or "triton", one kernel for CUDA devices, in the
-            pairwise form and float32 (docs/loss.md says what it is tested with).
+            pairwise form and float32.
         weights: of similar, means and dissimilar; not negative.
 
     Returns:
