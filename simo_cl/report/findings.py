@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from simo_cl.report.load import RunState, Suite, variant_settings
+from simo_cl.report.load import Suite, variant_settings
+from simo_cl.report.runs import RunState
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, seed_spread
 from simo_cl.report.tables import show_signed

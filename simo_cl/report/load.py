@@ -1,95 +1,19 @@
-"""Read a suite's plan and its run folders; say what is missing, unfinished or failed."""
+"""A suite's plan and all its runs, finished or not."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import yaml
+from typing import Any
 
 from simo_cl.metrics.continual import intransigence
-
-RunState = Literal["finished", "running", "failed", "missing", "broken"]
+from simo_cl.report.runs import Run, read_run
 
 
 class ReportError(Exception):
     """A suite folder from which no report can be made; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What was measured after one more experience was trained.
-
-    Attributes:
-        experience: 0-based index of the last trained experience.
-        metrics: finite values by metric name; what was undefined is absent.
-    """
-
-    experience: int
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One strategy with one seed, as planned, and what its folder holds.
-
-    Only a run whose `state` is "finished" has a `history`; `problem` says in words what is wrong
-    with any other.
-    """
-
-    strategy: str
-    variant: str
-    seed: int
-    folder: Path
-    state: RunState
-    problem: str = ""
-    traceback: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    started: float | None = None
-    ended: float | None = None
-    history: tuple[Trained, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The name of the run's row in every table: the strategy, and its variant if any."""
-        return f"{self.strategy}[{self.variant}]" if self.variant else self.strategy
-
-    @property
-    def final(self) -> Mapping[str, float]:
-        """The metrics after the last experience; empty for a run that has not finished."""
-        return self.history[-1].metrics if self.history else {}
-
-    @property
-    def seconds(self) -> float | None:
-        """Wall-clock of the whole run, evaluation included."""
-        if self.started is None or self.ended is None:
-            return None
-        return self.ended - self.started
-
-    @property
-    def is_joint(self) -> bool:
-        """Whether the run saw all classes at once, so that it has one row of accuracies."""
-        matrices = [array for name, array in self._arrays.items() if name.startswith("accuracy/")]
-        return bool(matrices) and matrices[0].shape[0] == 1 and matrices[0].shape[1] > 1
-
-    def array(self, name: str) -> np.ndarray | None:
-        """The array of that name in arrays.npz, or None if the run has none."""
-        return self._arrays.get(name)
-
-    def embedding_sample(self, name: str) -> np.ndarray | None:
-        """The array of that name in embeddings.npz (the final model's sample), or None."""
-        return _read_npz(self.folder / "embeddings.npz", only=name).get(name)
-
-    @cached_property
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return _read_npz(self.folder / "arrays.npz") if self.state == "finished" else {}
 
 
 @dataclass(frozen=True)
@@ -209,7 +133,7 @@ def load_suite(suite_folder: Path) -> Suite:
         version=plan.get("version") or "",
         class_names=tuple(plan.get("class_names") or ()),
         experiences=tuple(tuple(classes) for classes in experiences) if experiences else None,
-        runs=tuple(_read_run(folder, planned) for planned in plan["runs"]),
+        runs=tuple(read_run(folder, planned) for planned in plan["runs"]),
     )
     return replace(suite, runs=tuple(_with_intransigence(suite, run) for run in suite.runs))
 
@@ -240,62 +164,6 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     return plan
 
 
-def _read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
-    folder = suite_folder / planned["folder"]
-    planned_as: dict[str, Any] = {
-        "strategy": planned["strategy"],
-        "variant": planned.get("variant") or "",
-        "seed": int(planned["seed"]),
-        "folder": folder,
-    }
-    if not (folder / "status.json").is_file():
-        return Run(**planned_as, state="missing", problem="not run yet")
-    try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-        recorded: dict[str, Any] = {
-            "environment": status.get("environment") or {},
-            "started": status.get("started"),
-            "ended": status.get("ended"),
-        }
-        state = status["state"]
-        if state == "finished":
-            config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
-            history = tuple(_read_history(folder / "metrics.jsonl"))
-            return Run(**planned_as, **recorded, state=state, config=config, history=history)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        return Run(
-            **planned_as,
-            state="broken",
-            problem=f"marked as finished, but its files cannot be read: {error}",
-        )
-    error_record = status.get("error") or {}
-    if state == "failed":
-        problem = f"{error_record.get('type', 'error')}: {error_record.get('message', 'unknown')}"
-    else:
-        state, problem = "running", "started and not finished: still running, or interrupted"
-    return Run(
-        **planned_as,
-        **recorded,
-        state=state,
-        problem=problem,
-        traceback=error_record.get("traceback") or "",
-    )
-
-
-def _read_history(path: Path) -> Iterator[Trained]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not lines:
-        raise ValueError(f"{path.name} is empty")
-    for line in lines:
-        row = json.loads(line)
-        finite = {
-            name: float(value)
-            for name, value in row["metrics"].items()
-            if value is not None and math.isfinite(value)
-        }
-        yield Trained(experience=int(row["experience"]), metrics=finite)
-
-
 def _with_intransigence(suite: Suite, run: Run) -> Run:
     """Add the one metric that needs another run: the `joint` run of the same seed."""
     joint_label = suite.counterpart(run.label, "joint")
@@ -309,11 +177,3 @@ def _with_intransigence(suite: Suite, run: Run) -> Run:
     last = run.history[-1]
     metrics = {**last.metrics, "intransigence": intransigence(accuracy, upper)}
     return replace(run, history=(*run.history[:-1], replace(last, metrics=metrics)))
-
-
-def _read_npz(path: Path, only: str | None = None) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as stored:
-        names = stored.files if only is None else [only] if only in stored.files else []
-        return {name: stored[name] for name in names}

@@ -11,7 +11,8 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from simo_cl.report.load import Run, Suite, load_suite
+from simo_cl.report.load import Suite, load_suite
+from simo_cl.report.runs import Run
 from simo_cl.report.statistics import Comparison, compare_with_control, seed_spread
 
 FIRST_METRICS = (

@@ -27,7 +27,8 @@ def test_every_planned_run_is_accounted_for(make_suite):
     }
     failed = suite.runs[0]
     assert failed.problem == (
-        "TrainingDivergedError: the loss became NaN in experience 2, iteration 118"
+        "TrainingDivergedError: the loss became NaN in experience 2, iteration 118 "
+        "(no experiences measured)"
     )
     assert failed.traceback.startswith("Traceback")
     assert [run.seed for run in suite.finished("simo")] == [0, 1]
@@ -41,13 +42,53 @@ def test_a_run_folder_outside_the_plan_is_left_out(make_suite):
     assert load_suite(folder).labels == ("er",)
 
 
-def test_a_finished_run_with_torn_files_is_named_broken(make_suite):
+def cut(path, share) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+def drop_last_line(path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        ("metrics.jsonl", lambda path: path.unlink(), "metrics.jsonl cannot be read"),
+        ("metrics.jsonl", lambda path: path.write_text(""), "metrics.jsonl is empty"),
+        ("metrics.jsonl", lambda path: cut(path, 0.9), "line 5 of metrics.jsonl"),
+        ("metrics.jsonl", drop_last_line, "metrics.jsonl holds 4 of 5 experiences"),
+        ("arrays.npz", lambda path: path.unlink(), "arrays.npz is absent or torn"),
+        ("arrays.npz", lambda path: cut(path, 0.5), "arrays.npz is absent or torn"),
+        ("config.yaml", lambda path: path.unlink(), "config.yaml cannot be read"),
+        ("status.json", lambda path: cut(path, 0.5), "status.json cannot be read"),
+    ],
+)
+def test_a_finished_run_with_damaged_files_is_named_broken(make_suite, name, damage, problem):
     folder = make_suite(strategies=("er",), seeds=(0, 1))
-    (folder / "runs/er/seed0-1a2b3c4d/metrics.jsonl").write_text('{"experience": 0, "metr')
-    (folder / "runs/er/seed1-1a2b3c4d/metrics.jsonl").write_text("")
+    damage(folder / "runs/er/seed0-1a2b3c4d" / name)
     suite = load_suite(folder)
-    assert [run.state for run in suite.runs] == ["broken", "broken"]
-    assert "metrics.jsonl is empty" in suite.runs[1].problem
+    assert [run.state for run in suite.runs] == ["broken", "finished"]
+    assert problem in suite.runs[0].problem
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: cut(path, 0.5)])
+def test_a_run_without_its_embeddings_stays_and_says_so(make_suite, damage):
+    folder = make_suite(strategies=("er",), seeds=(0,))
+    damage(folder / "runs/er/seed0-1a2b3c4d/embeddings.npz")
+    (run,) = load_suite(folder).finished_runs
+    assert run.problem.startswith("embeddings.npz is absent or torn")
+    assert run.embedding_sample("test_labels") is None
+
+
+def test_an_unfinished_run_says_how_far_it_came(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(0, 1), unfinished=[("er", 0)])
+    finished = folder / "runs/er/seed1-1a2b3c4d/metrics.jsonl"
+    lines = finished.read_text().splitlines(keepends=True)
+    (folder / "runs/er/seed0-1a2b3c4d/metrics.jsonl").write_text("".join(lines[:2]))
+    run = load_suite(folder).runs[0]
+    assert run.state == "running"
+    assert run.problem.endswith("(2 experiences measured)")
 
 
 def test_undefined_metrics_are_absent(make_suite):

@@ -1,0 +1,196 @@
+"""One planned run: what its folder holds, and in words what it lacks."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+RunState = Literal["finished", "running", "failed", "missing", "broken"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What was measured after one more experience was trained.
+
+    Attributes:
+        experience: 0-based index of the last trained experience.
+        metrics: finite values by metric name; what was undefined is absent.
+    """
+
+    experience: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One strategy with one seed, as planned, and what its folder holds.
+
+    Only a run whose `state` is "finished" has a `history`; `problem` says in words what is wrong
+    with any other, and of a finished one what few figures lack.
+    """
+
+    strategy: str
+    variant: str
+    seed: int
+    folder: Path
+    state: RunState
+    problem: str = ""
+    traceback: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    ended: float | None = None
+    history: tuple[Trained, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name of the run's row in every table: the strategy, and its variant if any."""
+        return f"{self.strategy}[{self.variant}]" if self.variant else self.strategy
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The metrics after the last experience; empty for a run that has not finished."""
+        return self.history[-1].metrics if self.history else {}
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall-clock of the whole run, evaluation included."""
+        if self.started is None or self.ended is None:
+            return None
+        return self.ended - self.started
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the run saw all classes at once, so that it has one row of accuracies."""
+        matrices = [array for name, array in self._arrays.items() if name.startswith("accuracy/")]
+        return bool(matrices) and matrices[0].shape[0] == 1 and matrices[0].shape[1] > 1
+
+    def array(self, name: str) -> np.ndarray | None:
+        """The array of that name in arrays.npz, or None if the run has none."""
+        return self._arrays.get(name)
+
+    def embedding_sample(self, name: str) -> np.ndarray | None:
+        """The array of that name in embeddings.npz (the final model's sample), or None."""
+        path = self.folder / "embeddings.npz"
+        return _read_npz(path, only=name).get(name) if zipfile.is_zipfile(path) else None
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return _read_npz(self.folder / "arrays.npz") if self.state == "finished" else {}
+
+
+class _Unreadable(Exception):
+    """A file of a run is absent, torn, or at odds with another; the message names it."""
+
+
+def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
+    """Read a run's folder as far as it goes.
+
+    A run that calls itself finished but whose files are absent, torn or at odds is "broken".
+
+    Args:
+        planned: the run's entry in plan.json.
+    """
+    folder = suite_folder / planned["folder"]
+    planned_as: dict[str, Any] = {
+        "strategy": planned["strategy"],
+        "variant": planned.get("variant") or "",
+        "seed": int(planned["seed"]),
+        "folder": folder,
+    }
+    if not (folder / "status.json").is_file():
+        problem = "its folder has no status.json" if folder.is_dir() else "not run yet"
+        return Run(**planned_as, state="missing", problem=problem)
+    try:
+        status = _read_status(folder)
+        recorded = {key: status.get(key) for key in ("started", "ended")}
+        recorded["environment"] = status.get("environment") or {}
+        if status["state"] == "finished":
+            return _read_finished(Run(**planned_as, **recorded, state="finished"))
+    except _Unreadable as error:
+        return Run(**planned_as, state="broken", problem=str(error))
+    record = status.get("error") or {}
+    state: RunState = "failed" if status["state"] == "failed" else "running"
+    problem = "started and not finished: still running, or interrupted"
+    if state == "failed":
+        problem = f"{record.get('type', 'error')}: {record.get('message', 'unknown')}"
+    return Run(
+        **planned_as,
+        **recorded,
+        state=state,
+        problem=f"{problem} ({_progress(folder)})",
+        traceback=record.get("traceback") or "",
+    )
+
+
+def _read_status(folder: Path) -> dict[str, Any]:
+    try:
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _Unreadable(f"status.json cannot be read: {error}") from error
+    if not isinstance(status, dict) or "state" not in status:
+        raise _Unreadable("status.json names no state")
+    return status
+
+
+def _read_finished(run: Run) -> Run:
+    try:
+        config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _Unreadable(f"finished, but config.yaml cannot be read: {error}") from error
+    history = tuple(_read_history(run.folder / "metrics.jsonl"))
+    if not zipfile.is_zipfile(run.folder / "arrays.npz"):
+        raise _Unreadable("finished, but arrays.npz is absent or torn")
+    accuracy = run.array("accuracy/own")
+    if accuracy is not None and len(accuracy) != len(history):
+        raise _Unreadable(
+            f"finished, but metrics.jsonl holds {len(history)} of {len(accuracy)} experiences"
+        )
+    problem = ""
+    if not zipfile.is_zipfile(run.folder / "embeddings.npz"):
+        problem = "embeddings.npz is absent or torn: not in the pictures of embeddings"
+    return replace(run, config=config, history=history, problem=problem)
+
+
+def _read_history(path: Path) -> Iterator[Trained]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise _Unreadable(f"finished, but metrics.jsonl cannot be read: {error}") from error
+    if not lines:
+        raise _Unreadable("finished, but metrics.jsonl is empty")
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            finite = {
+                name: float(value)
+                for name, value in row["metrics"].items()
+                if value is not None and math.isfinite(value)
+            }
+            yield Trained(experience=int(row["experience"]), metrics=finite)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _Unreadable(
+                f"finished, but line {number} of metrics.jsonl cannot be read: {error}"
+            ) from error
+
+
+def _progress(folder: Path) -> str:
+    """How far a run came that did not finish."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_bytes().count(b"\n") if path.is_file() else 0
+    return f"{lines or 'no'} experience{'s' if lines != 1 else ''} measured"
+
+
+def _read_npz(path: Path, only: str | None = None) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        names = stored.files if only is None else [only] if only in stored.files else []
+        return {name: stored[name] for name in names}
