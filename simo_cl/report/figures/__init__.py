@@ -8,8 +8,8 @@ from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.figures.cost import accuracy_against_time, plasticity
 from simo_cl.report.figures.curves import accuracy, forgetting
 from simo_cl.report.figures.embeddings import tsne
-from simo_cl.report.figures.figure import Figure, Panel, panel_svg, write_figures
-from simo_cl.report.figures.geometry import SPACES, geometry_curves
+from simo_cl.report.figures.figure import SPACES, Figure, Panel, panel_svg, write_figures
+from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.figures.matrices import (
     accuracy_matrices,
     class_means,

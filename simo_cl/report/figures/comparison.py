@@ -54,6 +54,7 @@ def strategies_compared(
         panels.append(Panel("difference", title, title, draw_differences))
     return Figure(
         name="comparison",
+        section="result",
         title="The strategies compared",
         caption="Final average accuracy, and the paired difference from the control.",
         panels=tuple(panels),

@@ -82,6 +82,7 @@ def _scatter_figure(
     rows = "; ".join(f"{a[0]} {a[1].mean * x[1]:.3g}, {a[2].mean:.3f}" for a in points)
     return Figure(
         name=name,
+        section="cost",
         title=title,
         caption=caption + mean_note(suite),
         panels=(Panel("0", "", f"{title}: {rows}", draw),),

@@ -70,6 +70,7 @@ def _curve_figure(
 
     return Figure(
         name=name,
+        section="stream",
         title=title,
         caption=caption + band_note(suite),
         panels=(Panel("0", "", f"{title}, final: {finals(curves)}", draw),),

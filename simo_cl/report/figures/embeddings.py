@@ -46,6 +46,7 @@ def tsne(suite: Suite) -> Figure:
         panels.append(Panel(str(len(panels)), f"{label} · {where}", alternative, draw, label=label))
     return Figure(
         name="tsne",
+        section="embeddings",
         title="t-SNE of test samples",
         caption=f"Final model of the first finished seed; up to {TSNE_SAMPLES} test samples, "
         "unit norm. A picture to look at: distances between clusters in t-SNE mean nothing; the "

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -22,6 +23,16 @@ from simo_cl.report.load import Suite
 from simo_cl.report.palette import SURFACE, Look, looks
 from simo_cl.report.svg import inline_svg, save_files
 
+Section = Literal[
+    "result", "stream", "matrices", "geometry", "embeddings", "loss", "sweeps", "cost"
+]
+SPACES = {
+    "features": "encoder features",
+    "features_centred": "encoder features, centred",
+    "embedding": "loss space",
+    "embedding_centred": "loss space, centred",
+}
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -29,6 +40,8 @@ class Panel:
 
     Attributes:
         label: the row that the whole panel belongs to; empty where it shows several.
+        step: the experience (0-based) after which it was measured, where a figure has a panel for
+            each of several; None elsewhere.
         matrix: the values of a heat map, for tooltips; rows of equal length, None where empty.
         rows, columns: names of the matrix's rows and columns in its tooltips.
     """
@@ -38,6 +51,7 @@ class Panel:
     alternative: str
     draw: Callable[[Axes], None]
     label: str = ""
+    step: int | None = None
     matrix: tuple[tuple[float | None, ...], ...] | None = None
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -59,13 +73,17 @@ class Figure:
 
     Attributes:
         name: the file's name without its ending.
+        section: of the page, in which figures stand in the order that `suite_figures` gives.
+        space: of representations that it is about, a key of `SPACES`; empty for other figures.
         size: of a panel's axes, width and height in inches.
         legend: rows to explain in a legend; empty where the panels name what they show.
         colours: names of what the colours of dots mean, if not rows.
         scale: "share" or "signed" for heat maps, whose shades need a key; "" for others.
+        columns: panels side by side in a file; 0 for as many as fit.
     """
 
     name: str
+    section: Section
     title: str
     caption: str
     panels: tuple[Panel, ...]
@@ -74,6 +92,8 @@ class Figure:
     legend: tuple[str, ...] = ()
     colours: Mapping[str, str] = field(default_factory=dict)
     scale: str = ""
+    space: str = ""
+    columns: int = 0
 
     @property
     def cell(self) -> tuple[float, float]:
@@ -110,9 +130,10 @@ def panel_svg(figure: Figure, panel: Panel) -> str:
 def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> Canvas:
     """All panels in a grid, with a legend or a key of shades below."""
     width, height = figure.cell
-    columns = min(len(figure.panels), max(1, int(12.5 / width)))
+    columns = figure.columns or min(len(figure.panels), max(1, int(12.5 / width)))
     rows = math.ceil(len(figure.panels) / columns)
-    columns = math.ceil(len(figure.panels) / rows)
+    if not figure.columns:
+        columns = math.ceil(len(figure.panels) / rows)
     handles = _legend_handles(figure, drawn_as)
     per_line = max(1, int(columns * width / 1.35))
     lines = math.ceil(len(handles) / per_line)

@@ -9,16 +9,10 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import Curve, draw_curves
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.curves import finals, seed_curves
-from simo_cl.report.figures.figure import Figure, Margins, Panel
+from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import Look
 
-SPACES = {
-    "features": "encoder features",
-    "features_centred": "encoder features, centred",
-    "embedding": "loss space",
-    "embedding_centred": "loss space, centred",
-}
 GEOMETRY = {
     "orthogonality/mean_abs_cos": "mean |cos| of class means",
     "orthogonality/coherence": "largest |cos| of class means",
@@ -46,6 +40,8 @@ def geometry_curves(suite: Suite, drawn_as: Mapping[str, Look], space: str) -> F
         panels.append(Panel(str(index), title, alternative, draw))
     return Figure(
         name=f"geometry_{space}",
+        section="geometry",
+        space=space,
         title=f"Geometry: {SPACES[space]}",
         caption=f"Geometry of the {SPACES[space]} of the classes seen so far, on unit-norm test "
         "samples." + band_note(suite),

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import draw_heat_map
 from simo_cl.report.figures.captions import mean_note
 from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
-from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.figures.geometry import SPACES
+from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.tables import file_label, mean_array
 
@@ -45,6 +44,7 @@ def accuracy_matrices(suite: Suite) -> Figure:
         )
     return Figure(
         name="accuracy_matrices",
+        section="matrices",
         title="Accuracy matrices",
         caption="Row: the experience just trained. Column: the experience tested. A column that "
         "fades downwards is being forgotten." + mean_note(suite),
@@ -69,6 +69,7 @@ def confusion(suite: Suite) -> Figure:
         panels.append(_class_panel(suite, label, share, "true {}", "named {}"))
     return Figure(
         name="confusion",
+        section="matrices",
         title="Confusion after the last experience",
         caption="Row: the true class. Column: the class named. Classes stand in the order in "
         "which they were learnt, with a line between experiences; shade in the last columns is a "
@@ -84,6 +85,8 @@ def class_means(suite: Suite, space: str) -> Figure:
     panels = _class_pair_panels(suite, f"class_mean_cos/{space}")
     return Figure(
         name=f"class_mean_cosines_{space}",
+        section="geometry",
+        space=space,
         title=f"Cosines between class means: {SPACES[space]}",
         caption="Cosine of the angle between the directions of two classes' means, after the last "
         "experience. Orthogonal classes leave everything but the diagonal empty."
@@ -99,6 +102,8 @@ def simo_similarity(suite: Suite, space: str) -> Figure:
     panels = _class_pair_panels(suite, f"simo_similarity/{space}")
     return Figure(
         name=f"simo_similarity_{space}",
+        section="geometry",
+        space=space,
         title=f"SimO similarity of class means: {SPACES[space]}",
         caption="The similarity that the SimO loss sees between two classes' means, normalised to "
         "0 to 1, after the last experience." + mean_note(suite),
