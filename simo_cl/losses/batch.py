@@ -97,10 +97,15 @@ def _squared_products(e: Tensor) -> tuple[Tensor, Tensor]:
 
 def _blocks(points: Tensor) -> Iterator[slice]:
     groups, n, d = points.shape
-    numbers = NUMBERS_IN_A_BLOCK_ON_CPU if points.device.type == "cpu" else NUMBERS_IN_A_BLOCK
-    at_once = max(1, numbers // (n * d + min(n, d) ** 2))
+    at_once = groups_at_once(n, d, points.device)
     for group in range(0, groups, at_once):
         yield slice(group, group + at_once)
+
+
+def groups_at_once(n: int, d: int, device: torch.device) -> int:
+    """How many groups of n rows make one block."""
+    numbers = NUMBERS_IN_A_BLOCK_ON_CPU if device.type == "cpu" else NUMBERS_IN_A_BLOCK
+    return max(1, numbers // (n * d + min(n, d) ** 2))
 
 
 def _fraction_sum_by_key(e: Tensor, key: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:

@@ -14,6 +14,7 @@ cannot tell orthogonal rows from rounding (`simo_cl.losses.batch`), so its rows 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from simo_cl.losses.batch import fraction, fraction_sum
+from simo_cl.losses.batch import fraction, fraction_sum, groups_at_once
 from simo_cl.losses.distributed import gather_rows, sum_over_ranks
 from simo_cl.losses.first_order import first_order_only
 from simo_cl.losses.layout import blocks_of_rows, class_counts
@@ -148,11 +149,16 @@ def statistics_terms(
             ]
         )
     )
-    in_class, in_k = (_where(g < t.large) for g, t in ((class_number, similar), (k, dissimilar)))
+    large = (class_number < similar.large, k < dissimilar.large)
     sizes = torch.cat([similar.sizes[: similar.large], dissimilar.sizes[: dissimilar.large]]).to(e)
     fractions = _Fractions.apply(
-        e[torch.cat([in_class, in_k]).to(e.device)],
-        torch.cat([class_number[in_class], similar.large + k[in_k]]),
+        e,
+        torch.stack(
+            [
+                torch.where(large[0], class_number, -1),
+                torch.where(large[1], similar.large + k, -1),
+            ]
+        ),
         torch.cat([sums[: similar.large], sums[classes:]]).detach() / sizes[:, None],
         sizes,
         torch.cat([e.new_ones(similar.large), e.new_full((dissimilar.large,), leaning)]),
@@ -161,11 +167,10 @@ def statistics_terms(
     )
     totals = [fractions[: similar.large].sum(), fractions[similar.large :].sum()]
     if any(exchange.rest_shares):
-        rows = gather_rows(e[_where(exchange.rest[own]).to(e.device)], exchange.rest_shares)
+        rows = gather_rows(_rows(e, exchange.rest[own].nonzero()[:, 0]), exchange.rest_shares)
         for i, (term, y) in enumerate(((similar, 1.0), (dissimilar, leaning))):
-            small = _where(term.is_small[exchange.rest])
-            group = term.group[exchange.rest][small]
-            totals[i] = totals[i] + _small(rows[small.to(e.device)], group, y, epsilon, mean)
+            group = torch.where(term.is_small, term.group, -1)[exchange.rest]
+            totals[i] = totals[i] + _small(rows, group, y, epsilon, mean)
     means = sums[:classes] / similar.sizes.to(e)[:, None]
     means = unit_rows(means) if normalize_means else means
     return (
@@ -176,54 +181,80 @@ def statistics_terms(
 
 
 class _Fractions(torch.autograd.Function):
-    """`simo_cl.losses.batch.fraction` of each of `means.shape[0]` large groups over all ranks."""
+    """The fraction of each large group over all ranks, (groups,).
+
+    e: (N, d), this rank's rows.
+    membership: (2, N), on the host, the groups that each row is in, -1 for none.
+    means, size, y: (groups, d), (groups,), (groups,), over all ranks.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         e: Tensor,
-        group: Tensor,
+        membership: Tensor,
         means: Tensor,
         size: Tensor,
         y: Tensor,
         epsilon: float,
         mean: bool,
     ) -> Tensor:
-        blocks = [(rows.to(e.device), g.to(e.device)) for rows, g in blocks_of_rows(group)]
-        group = group.to(e.device)
+        n, columns = e.shape
         padded = _with_zero_row(e)
-        away, square = e - means[group], e.square().sum(1)
-        i, j = torch.triu_indices(e.shape[1], e.shape[1], device=e.device)
+        blocks = list(_blocks(membership, columns, e.device))
+
+        def points_and_away(rows: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+            points = _rows(padded, rows)
+            away = points - _rows(means, groups)[:, None]
+            return points, away.masked_fill_((rows == n)[..., None], 0)
+
+        i, j = torch.triu_indices(columns, columns, device=e.device)
         statistics = e.new_zeros(len(means), 2 + len(i))
-        statistics[:, 0].index_add_(0, group, away.square().sum(1))
-        statistics[:, 1].index_add_(0, group, square.square())
-        for rows, groups in blocks:
-            points = padded[rows]
+        for _, rows, groups in blocks:
+            points, away = points_and_away(rows, groups)
+            statistics[groups, 0] = away.square().sum((1, 2))
+            statistics[groups, 1] = points.square().sum(2).square().sum(1)
             statistics[groups, 2:] = torch.bmm(points.transpose(1, 2), points)[:, i, j]
 
         statistics = sum_over_ranks(statistics)
-        gram = e.new_empty(len(means), e.shape[1], e.shape[1])
+        gram = e.new_empty(len(means), columns, columns)
         gram[:, i, j] = gram[:, j, i] = statistics[:, 2:]
         pairs = size * (size - 1) / 2 if mean else torch.ones_like(size)
         d = size * statistics[:, 0] / pairs
         o = (gram.square().sum((1, 2)) - statistics[:, 1]).clamp_min(0) / (2 * pairs)
         value, by_d, by_o = fraction(d, o, y, epsilon)
 
-        products = torch.empty_like(padded)
-        for rows, groups in blocks:
-            products[rows] = torch.bmm(padded[rows], gram[groups])
-        o_gradient = products[:-1].addcmul_(square[:, None], e, value=-1)
-        gradient = away.mul_((2 * size * by_d / pairs)[group, None])
-        gradient.addcmul_(o_gradient, (2 * by_o / pairs)[group, None])
-        ctx.save_for_backward(gradient, group)
+        by_away, by_product = 2 * size * by_d / pairs, 2 * by_o / pairs
+        gradient = e.new_zeros(len(membership), n + 1, columns)
+        for term, rows, groups in blocks:
+            points, away = points_and_away(rows, groups)
+            products = torch.bmm(points, gram[groups])
+            products.addcmul_(points.square().sum(2, keepdim=True), points, value=-1)
+            away.mul_(by_away[groups, None, None])
+            away.addcmul_(products, by_product[groups, None, None])
+            gradient[term].index_copy_(0, rows.flatten(), away.flatten(0, 1))
+        ctx.save_for_backward(gradient, membership.to(e.device))
         return value
 
     @staticmethod
     @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, group = ctx.saved_tensors
-        grad = grad * dist.get_world_size()
-        return gradient * grad[group, None], None, None, None, None, None, None
+        gradient, membership = ctx.saved_tensors
+        grad = torch.cat([grad * dist.get_world_size(), grad.new_zeros(1)])  # -1 is the zero
+        terms = zip(gradient[:, :-1], grad[membership], strict=True)
+        total = sum(of_term * weight[:, None] for of_term, weight in terms)
+        return total, None, None, None, None, None, None
+
+
+def _blocks(
+    membership: Tensor, d: int, device: torch.device
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """The term, the rows (groups, n) and the numbers (groups,) of a block's groups."""
+    for term, group in enumerate(membership):
+        for rows, groups in blocks_of_rows(group):
+            at_once = groups_at_once(max(rows.shape[1], d), d, device)
+            for part in zip(rows.split(at_once), groups.split(at_once), strict=True):
+                yield term, part[0].to(device), part[1].to(device)
 
 
 def _small(e: Tensor, group: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:
@@ -232,8 +263,7 @@ def _small(e: Tensor, group: Tensor, y: float, epsilon: float, mean: bool) -> Te
     total = e.new_zeros(())
     for rows, _ in blocks_of_rows(group):
         keys = torch.where(rows < len(e), 0, -1 - torch.arange(rows.shape[1])).to(e.device)
-        points = padded[rows.to(e.device)]
-        total = total + fraction_sum(points, keys, False, y, epsilon, mean=mean)
+        total = total + fraction_sum(_rows(padded, rows), keys, False, y, epsilon, mean=mean)
     return total
 
 
@@ -241,8 +271,9 @@ def _sum_by(group: Tensor, e: Tensor, groups: int) -> Tensor:
     return e.new_zeros(groups, e.shape[1]).index_add(0, group.to(e.device), e)
 
 
-def _where(mask: Tensor) -> Tensor:
-    return mask.nonzero()[:, 0]
+def _rows(e: Tensor, rows: Tensor) -> Tensor:
+    """`e[rows]`, for `rows` of any shape and device."""
+    return e.index_select(0, rows.flatten().to(e.device)).view(*rows.shape, e.shape[1])
 
 
 def _with_zero_row(e: Tensor) -> Tensor:

@@ -88,9 +88,11 @@ def class_counts(ordered: Tensor, samples_per_class: int | None) -> Tensor:
 def blocks_of_rows(group: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The rows of each group, (groups, n) of one block of like sizes, and the groups' numbers.
 
-    group: (N,) the number of each row's group, on the host. A row number of N is padding.
+    group: (N,) the number of each row's group, negative for none, on the host. A row number of N
+        is padding.
     """
     ordered, order = torch.sort(group, stable=True)
+    order, ordered = order[ordered >= 0], ordered[ordered >= 0]
     numbers, sizes = torch.unique_consecutive(ordered, return_counts=True)
     starts = sizes.cumsum(0) - sizes
     sizes, largest_first = sizes.sort(descending=True, stable=True)
@@ -98,7 +100,7 @@ def blocks_of_rows(group: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     for first, end in _alike(sizes.tolist()):
         groups = largest_first[first:end]
         i = torch.arange(int(sizes[first]))
-        rows = torch.where(i < sizes[first:end, None], starts[groups, None] + i, len(group))
+        rows = torch.where(i < sizes[first:end, None], starts[groups, None] + i, len(ordered))
         yield order[rows], numbers[groups]
 
 
