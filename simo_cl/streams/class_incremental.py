@@ -11,25 +11,12 @@ from avalanche.benchmarks.scenarios.dataset_scenario import benchmark_from_datas
 from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
 from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
-from avalanche.benchmarks.utils import (
-    ConstantSequence,
-    DataAttribute,
-    TaskAwareSupervisedClassificationDataset,
-    TaskLabels,
-    TransformGroups,
-)
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from simo_cl.streams.augmentation import (
-    evaluation_transform,
-    tensor_augmentation,
-    training_transform,
-)
-from simo_cl.streams.data_set import DataBrokenError, DataSet, Images
+from simo_cl.streams.data_set import DataBrokenError, DataSet
+from simo_cl.streams.image_store import ImageStore, Normalization, image_store
+from simo_cl.streams.resident import ResidentDataset
 from simo_cl.streams.sources import load_data
-
-__all__ = ["ClassIncremental", "class_incremental", "tensor_augmentation"]
 
 
 class ClassIncremental(CLScenario):
@@ -66,10 +53,15 @@ def class_incremental(
     seed: int | None = 0,
     validation: float = 0.0,
     augment: Sequence[str] = (),
+    normalization: Normalization | None = None,
     joint: bool = False,
     root: str | Path | None = None,
+    device: torch.device | str = "cpu",
 ) -> ClassIncremental:
     """A benchmark whose experiences bring new classes.
+
+    The images are one tensor on the device; experiences are index arrays into it, and each batch is
+    gathered, augmented and normalized at once (see :class:`simo_cl.ResidentDataset`).
 
     Labels keep the data set's own numbers. Batches are (images, labels, task labels), the last all
     0: strategies are not told the experience at test time. Torch's and numpy's global generators
@@ -84,11 +76,14 @@ def class_incremental(
         seed: of the class order and of the validation split; None keeps the natural order.
         validation: the share of each class's training samples that goes to `valid_stream`, in
             [0, 1); 0: no such stream.
-        augment: names of augmentations for the training stream (see `training_transform`), each
-            sample independently at each access. Evaluation, also of training data in Avalanche's
+        augment: names of augmentations for the training stream (see `BatchTransform`), each sample
+            independently at each access. Evaluation, also of training data in Avalanche's
             group "eval", only normalizes.
+        normalization: mean and standard deviation of each channel, of pixels in [0, 1]; default:
+            those of the training images. ((0, 0, 0), (1, 1, 1)) leaves pixels in [0, 1].
         joint: train on all classes in one experience, and test in as many as `experiences` says.
         root: the data root for a name (see `load_data`).
+        device: where the images stay and the batches are made: that of the training.
 
     Raises:
         ValueError: an argument out of range; the message says what is allowed.
@@ -100,28 +95,17 @@ def class_incremental(
     parts = _parts(order, experiences)
     train, valid = _split(data.train.labels, validation, 0 if seed is None else seed)
     training = [order] if joint else parts
+    images = image_store(data, "train", augment, normalization, device)
+    test_images = image_store(data, "test", (), normalization, device)
+    every = torch.arange(len(data.test))
     streams = {
-        "train": _datasets(data, data.train, train, training, augment, "train"),
-        "test": _datasets(data, data.test, torch.arange(len(data.test)), parts, (), "eval"),
+        "train": _datasets(data, images, train, training, "train"),
+        "test": _datasets(data, test_images, every, parts, "eval"),
     }
     if validation > 0:
-        streams["valid"] = _datasets(data, data.train, valid, parts, (), "eval")
+        streams["valid"] = _datasets(data, images, valid, parts, "eval")
     scenario = with_task_labels(with_classes_timeline(benchmark_from_datasets(**streams)))
     return ClassIncremental(scenario, data, training)
-
-
-class _Rows(Dataset):
-    """(image, label) rows without any conversion."""
-
-    def __init__(self, images: Tensor, labels: list[int]) -> None:
-        self.images = images
-        self.labels = labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images[index], self.labels[index]
 
 
 def _class_order(given: Sequence[int] | None, seed: int | None, num_classes: int) -> list[int]:
@@ -163,29 +147,11 @@ def _split(labels: Tensor, validation: float, seed: int) -> tuple[Tensor, Tensor
 
 
 def _datasets(
-    data: DataSet,
-    images: Images,
-    rows: Tensor,
-    parts: list[list[int]],
-    augment: Sequence[str],
-    group: str,
-) -> list[TaskAwareSupervisedClassificationDataset]:
+    data: DataSet, store: ImageStore, rows: Tensor, parts: list[list[int]], group: str
+) -> list[ResidentDataset]:
     """A data set for each part of the classes, of the given rows."""
-    transforms = {
-        "train": (training_transform(augment, data), None),
-        "eval": (evaluation_transform(data), None),
-    }
-    labels = images.labels.tolist()
-    whole = TaskAwareSupervisedClassificationDataset(
-        [_Rows(images.images, labels)],
-        data_attributes=[
-            DataAttribute(labels, "targets"),
-            TaskLabels(ConstantSequence(0, len(labels))),
-        ],
-        transform_groups=TransformGroups(transforms, current_group=group),
-    )
-    row_labels = images.labels[rows]
-    for label, count in enumerate(torch.bincount(row_labels, minlength=data.num_classes).tolist()):
+    labels = store.labels[rows]
+    for label, count in enumerate(torch.bincount(labels, minlength=data.num_classes).tolist()):
         if count == 0:
             raise DataBrokenError(
                 f"{data.name}: the class '{data.class_names[label]}' (label {label}) has no sample "
@@ -193,5 +159,6 @@ def _datasets(
                 "class names, or change the validation share."
             )
     return [
-        whole.subset(rows[torch.isin(row_labels, torch.tensor(part))].tolist()) for part in parts
+        ResidentDataset(store, rows[torch.isin(labels, torch.tensor(part))], group)
+        for part in parts
     ]

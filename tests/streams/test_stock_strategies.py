@@ -14,7 +14,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
 from simo_cl.streams import load_data
-from simo_cl.streams.class_incremental import class_incremental, tensor_augmentation
+from simo_cl.streams.augmentation import tensor_augmentation
+from simo_cl.streams.class_incremental import class_incremental
 
 NUM_FEATURES = 16
 

@@ -1,0 +1,79 @@
+"""Images of a data set as torchvision's are: samples of a picture and a label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simo_cl.streams.data_set import DataBrokenError, Images
+
+
+def images_of(dataset: Any) -> Images:
+    """All samples of a data set, in its order.
+
+    Args:
+        dataset: of samples (picture, label): a PIL image, a uint8 array (size, size, channels) or
+            (size, size), or a uint8 tensor (channels, size, size), all of one size, and an integer.
+            Where it has ``data`` and ``targets`` arrays, as CIFAR and MNIST of torchvision, these
+            are read at once.
+
+    Raises:
+        ValueError: the data set, or one that it is made of, transforms its samples.
+        DataBrokenError: no picture, pictures that are no uint8 pixels, or of several sizes.
+    """
+    _refuse_transforms(dataset)
+    if len(dataset) == 0:
+        raise DataBrokenError("the data set has no sample")
+    data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
+    if isinstance(data, (np.ndarray, Tensor)) and targets is not None:
+        pixels = torch.as_tensor(data)
+        if pixels.ndim == 3:
+            return _checked(pixels[:, None], targets)
+        if pixels.ndim == 4 and pixels.shape[3] <= 4:
+            return _checked(pixels.permute(0, 3, 1, 2).contiguous(), targets)
+    samples = [dataset[index] for index in range(len(dataset))]
+    pictures = [_pixels(sample[0], index) for index, sample in enumerate(samples)]
+    sizes = {tuple(picture.shape) for picture in pictures}
+    if len(sizes) != 1:
+        raise DataBrokenError(
+            f"the pictures have {len(sizes)} shapes (channels x height x width), such as "
+            f"{sorted(sizes)[:3]}; bring them to one size first"
+        )
+    return _checked(torch.stack(pictures), [sample[1] for sample in samples])
+
+
+def _refuse_transforms(dataset: Any) -> None:
+    for name in ("transform", "target_transform", "transforms"):
+        if getattr(dataset, name, None) is not None:
+            raise ValueError(
+                f"the data set has a {name}; make it without, and name augmentations by augment=: "
+                "they are done for a batch at once"
+            )
+    # Torch's Subset and ConcatDataset.
+    for part in (getattr(dataset, "dataset", None), *getattr(dataset, "datasets", ())):
+        if part is not None:
+            _refuse_transforms(part)
+
+
+def _pixels(picture: Any, index: int) -> Tensor:
+    if isinstance(picture, Tensor):
+        pixels = picture
+    else:
+        array = np.array(picture)
+        pixels = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
+    if pixels.dtype != torch.uint8 or pixels.ndim != 3:
+        raise DataBrokenError(
+            f"sample {index} is {pixels.dtype} {tuple(pixels.shape)}; expected a picture of uint8 "
+            "pixels, before any conversion to floats"
+        )
+    return pixels
+
+
+def _checked(pixels: Tensor, labels: Sequence[int] | Tensor) -> Images:
+    if pixels.dtype != torch.uint8:
+        raise DataBrokenError(f"the pixels are {pixels.dtype}; expected uint8")
+    return Images(pixels, torch.as_tensor(labels, dtype=torch.int64))
