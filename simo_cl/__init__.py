@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from simo_cl.streams import load_data, register_data_source
     from simo_cl.streams.class_incremental import class_incremental
     from simo_cl.tracking.mlflow_logger import MLflowLogger
-    from simo_cl.training import BalancedReplayPlugin, ContrastiveReplay, SimOPlugin
+    from simo_cl.streams.resident import ResidentDataset, resident_dataset
+    from simo_cl.training import (
+        BalancedReplayPlugin,
+        ClassBalancedMemory,
+        ContrastiveReplay,
+        OnlineReplayPlugin,
+        ReservoirMemory,
+        SimOPlugin,
+    )
 
 __version__ = "0.1.0"
 
@@ -33,16 +41,25 @@ _HOME_OF = {
     "register_data_source": "simo_cl.streams",
     "class_incremental": "simo_cl.streams.class_incremental",
     "MLflowLogger": "simo_cl.tracking.mlflow_logger",
+    "ResidentDataset": "simo_cl.streams.resident",
+    "resident_dataset": "simo_cl.streams.resident",
     "BalancedReplayPlugin": "simo_cl.training",
+    "ClassBalancedMemory": "simo_cl.training",
     "ContrastiveReplay": "simo_cl.training",
+    "OnlineReplayPlugin": "simo_cl.training",
+    "ReservoirMemory": "simo_cl.training",
     "SimOPlugin": "simo_cl.training",
 }
 __all__ = [
     "BalancedReplayPlugin",
+    "ClassBalancedMemory",
     "Classifier",
     "ContrastiveReplay",
     "EmbeddingModel",
     "MLflowLogger",
+    "OnlineReplayPlugin",
+    "ReservoirMemory",
+    "ResidentDataset",
     "SimOLoss",
     "SimOPlugin",
     "SimOTerms",
@@ -51,6 +68,7 @@ __all__ = [
     "load_data",
     "orthogonality_metrics",
     "register_data_source",
+    "resident_dataset",
     "simo_loss",
     "simo_terms",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.plugins import ReplayPlugin, SupervisedPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
 from avalanche.training.supervised import Naive
 
@@ -17,12 +17,14 @@ class Settings(StrategySettings):
 
 
 def build(setup: Setup, settings: Settings) -> Naive:
-    replay = ReplayPlugin(
+    replay: SupervisedPlugin = ReplayPlugin(
         mem_size=setup.memory_size,
         batch_size=setup.new_batch_size,
         batch_size_mem=setup.memory_batch_size,
         storage_policy=ClassBalancedBuffer(setup.memory_size, adaptive_size=True),
     )
+    if setup.online:
+        replay = setup.replay()
     return Naive(
         **setup.stock_arguments(setup.classifier(), settings.lr),
         plugins=[replay, setup.budget()],

@@ -6,7 +6,6 @@ from avalanche.training.supervised import Naive
 
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.setup import Setup
-from simo_cl.training import BalancedReplayPlugin
 
 SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
@@ -16,10 +15,7 @@ class Settings(StrategySettings):
 
 
 def build(setup: Setup, settings: Settings) -> Naive:
-    replay = BalancedReplayPlugin(
-        setup.memory_size, setup.batch_size, new_share=setup.new_share, seed=setup.seed
-    )
     return Naive(
         **setup.stock_arguments(setup.classifier(), settings.lr),
-        plugins=[replay, setup.budget()],
+        plugins=[setup.replay(), setup.budget()],
     )

@@ -16,6 +16,7 @@ from simo_cl.harness.setup import Setup
 from simo_cl.streams.augmentation import tensor_augmentation
 
 FEATURE_LAYER = "feature_extractor"
+PROTOCOLS = ("batch",)
 SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 

@@ -21,6 +21,9 @@ class ContrastiveSettings(StrategySettings):
     head: Head = "mlp"
     dimension: PositiveInt = Field(128, description="of the embeddings")
     views: Annotated[int, Field(ge=1, le=2)] = 1
+    replay_batch_size: PositiveInt | None = Field(
+        None, description="in the online protocol, instead of the suite's"
+    )
     clip_grad_norm: Annotated[Number, Field(gt=0)] = 1.0
     read_out: ReadOut = Field("features", description="space of the nearest class mean")
 
@@ -28,7 +31,16 @@ class ContrastiveSettings(StrategySettings):
 def contrastive_replay(
     setup: Setup, settings: ContrastiveSettings, loss: nn.Module
 ) -> ContrastiveReplay:
-    """A :class:`ContrastiveReplay` that differs from the others in its loss alone."""
+    """A :class:`ContrastiveReplay` that differs from the others in its loss alone.
+
+    Raises:
+        ValueError: ``replay_batch_size`` outside the online protocol.
+    """
+    if settings.replay_batch_size is not None and not setup.online:
+        raise ValueError(
+            "replay_batch_size is for stream.protocol: online; in the batch protocol, set "
+            "training.new_share"
+        )
     from simo_cl.training import ContrastiveReplay
 
     model = setup.embedding_model(settings.head, settings.dimension, settings.read_out)
@@ -36,12 +48,8 @@ def contrastive_replay(
         model=model,
         optimizer=setup.optimizer(model, settings.lr),
         loss=loss,
-        memory_size=setup.memory_size,
-        batch_size=setup.batch_size,
-        new_share=setup.new_share,
-        views=settings.views,
+        replay=setup.replay(settings.views, settings.replay_batch_size),
         clip_grad_norm=settings.clip_grad_norm,
-        seed=setup.seed,
         plugins=[setup.budget()],
         **setup.arguments(),
     )

@@ -257,8 +257,10 @@ def _accuracy(predictions: NDArray[Any], labels: Tensor) -> float:
 
 
 def _buffer(strategy: Any) -> Any | None:
-    """The replay memory of Avalanche's strategies and plugins, wherever it is kept."""
+    """The replay memory of strategies and plugins, ours and Avalanche's, wherever it is kept."""
     for owner in (strategy, *strategy.plugins):
+        if hasattr(owner, "memory_dataset"):
+            return owner.memory_dataset
         policy = getattr(owner, "storage_policy", None)
         if policy is not None:
             return policy.buffer

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from avalanche.benchmarks.scenarios import split_online_stream
 
 from simo_cl.harness.environment import describe_environment
 from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.harness.settings import StreamSettings, TrainingSettings
+from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettings
 from simo_cl.harness.setup import Setup
 from simo_cl.streams import DataSet
+from simo_cl.streams.class_incremental import class_incremental
+from simo_cl.training.online_replay import OnlineReplayPlugin
 
 Progress = Callable[[int, int], None]
 """Told (steps taken, steps in all)."""
@@ -36,8 +39,10 @@ def execute_run(
     settings, file = run.settings, run.strategy_file
     torch.set_num_threads(settings.training.threads)
     folder.start(run, describe_environment(device, settings.training.threads))
-    benchmark = make_benchmark(data, settings.stream, settings.training, settings.seed, file.joint)
-    steps = _steps(benchmark, settings.training, file.joint)
+    benchmark = make_benchmark(
+        data, settings.stream, settings.training, settings.seed, file.joint, device
+    )
+    steps = _steps(benchmark, settings, file.joint)
     setup = Setup(settings, data, device, steps, lambda taken: progress(taken, sum(steps)))
     _seed_everything(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.places))
@@ -57,7 +62,7 @@ def execute_run(
         evaluation.before_training()
     for index, experience in enumerate(benchmark.train_stream):
         _seed_everything(settings.seed, index)
-        strategy.train(experience, eval_streams=[], drop_last=True)
+        _train(strategy, experience, settings)
         with clock:
             metrics = evaluation.after_experience(experience)
         metrics |= {
@@ -73,15 +78,33 @@ def execute_run(
     folder.write_arrays("embeddings", _sampled_embeddings(evaluation.sample))
     folder.write_arrays("snapshots", evaluation.snapshots.arrays())
     export_model(strategy.model, evaluation.layers, data, folder)
+    export_model(strategy.model, evaluation.layers, data, folder)
     folder.finish()
 
 
+def _train(strategy: Any, experience: Any, settings: RunSettings) -> None:
+    """Trains on an experience; online, on one small experience a batch where the strategy's memory
+    changes between experiences alone."""
+    stream = settings.stream
+    if stream.protocol == "batch":
+        strategy.train(experience, eval_streams=[], drop_last=True)
+        return
+    parts = [experience]
+    if not any(isinstance(plugin, OnlineReplayPlugin) for plugin in strategy.plugins):
+        parts = split_online_stream(parts, stream.batch_size, seed=settings.seed)
+    for part in parts:
+        strategy.train(part, eval_streams=[])
+
+
 def make_benchmark(
-    data: DataSet, stream: StreamSettings, training: TrainingSettings, seed: int, joint: bool
+    data: DataSet,
+    stream: StreamSettings,
+    training: TrainingSettings,
+    seed: int,
+    joint: bool,
+    device: torch.device,
 ) -> Any:
     """The class-incremental benchmark of a run; a joint one has a single training experience."""
-    from simo_cl.streams.class_incremental import class_incremental
-
     order: Sequence[int] | None
     if stream.class_order == "natural":
         order = range(data.num_classes)
@@ -95,15 +118,21 @@ def make_benchmark(
         validation=stream.validation,
         augment=training.augment,
         joint=joint,
+        device=device,
     )
 
 
-def _steps(benchmark: Any, training: TrainingSettings, joint: bool) -> list[int]:
+def _steps(benchmark: Any, settings: RunSettings, joint: bool) -> list[int]:
     """Optimizer steps of each experience; joint training gets all of them in one."""
     labels = np.concatenate([list(e.dataset.targets) for e in benchmark.train_stream])
     parts = [list(e.classes_in_this_experience) for e in benchmark.test_stream]
     sizes = [int(np.isin(labels, part).sum()) for part in parts]
-    steps = [max(1, math.ceil(training.epochs * n / training.batch_size)) for n in sizes]
+    stream, training = settings.stream, settings.training
+    if stream.protocol == "online":
+        sizes = [sum(sizes)] if joint else sizes
+        steps = [math.ceil(n / stream.batch_size) * stream.updates_per_batch for n in sizes]
+    else:
+        steps = [max(1, math.ceil(training.epochs * n / training.batch_size)) for n in sizes]
     return [sum(steps)] if joint else steps
 
 

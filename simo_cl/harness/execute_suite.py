@@ -145,7 +145,7 @@ def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:
         shared = (settings.stream, settings.training, settings.model, settings.memory)
         if shared not in checked:
             _check_fit(run, data)
-            make_benchmark(data, settings.stream, settings.training, seed=0, joint=False)
+            make_benchmark(data, settings.stream, settings.training, 0, False, torch.device("cpu"))
             checked.add(shared)
     return data
 

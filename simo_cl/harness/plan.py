@@ -146,6 +146,12 @@ def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, pla
         )
     except ValidationError as error:
         raise SuiteError(explain_validation(error, RunSettings, places)) from None
+    protocol = resolved.stream.protocol
+    if protocol not in file.protocols:
+        raise SuiteError(
+            f"{places.of('strategies', file.name)}: {file.name} is for the "
+            f"{' and '.join(file.protocols)} protocol alone, and stream.protocol is {protocol}"
+        )
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
     return Run(resolved, variant, file, places)
 

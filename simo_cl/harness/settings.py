@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -41,6 +42,12 @@ class StreamSettings(BaseModel):
     """How the classes come."""
 
     model_config = Strict
+    protocol: Literal["batch", "online"] = Field(
+        "batch", description="several epochs an experience, or one pass over small batches"
+    )
+    batch_size: PositiveInt = Field(10, description="online: new images a batch")
+    replay_batch_size: PositiveInt = Field(10, description="online: images of the memory a batch")
+    updates_per_batch: PositiveInt = Field(1, description="online: optimizer steps a batch")
     experiences: PositiveInt = Field(5, description="the remainder of the classes is in the last")
     class_order: Literal["natural", "seeded"] | tuple[int, ...] = Field(
         "natural", description="as the data set numbers them, shuffled by the seed, or a list"
@@ -152,6 +159,15 @@ class CommonSettings(BaseModel):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
+_ALONE_IN_BATCH = (
+    "training.batch_size",
+    "training.new_share",
+    "training.epochs",
+    "training.schedule",
+)
+_ALONE_IN_ONLINE = ("stream.batch_size", "stream.replay_batch_size", "stream.updates_per_batch")
+
+
 class Suite(CommonSettings):
     """A suite file."""
 
@@ -176,6 +192,21 @@ class Suite(CommonSettings):
             raise ValueError("a seed is named twice")
         return value
 
+    @model_validator(mode="after")
+    def _settings_of_one_protocol(self) -> Suite:
+        online = self.stream.protocol == "online"
+        names = _ALONE_IN_BATCH if online else _ALONE_IN_ONLINE
+        set_here = {f"stream.{name}" for name in self.stream.model_fields_set}
+        set_here |= {f"training.{name}" for name in self.training.model_fields_set}
+        useless = [name for name in names if name in set_here | set(self.grid)]
+        if useless:
+            instead = _ALONE_IN_ONLINE if online else _ALONE_IN_BATCH
+            raise ValueError(
+                f"{', '.join(useless)} would do nothing with stream.protocol: "
+                f"{self.stream.protocol}, which has {', '.join(instead)}"
+            )
+        return self
+
     @field_validator("strategies", mode="before")
     @classmethod
     def _nothing_is_no_settings(cls, value: Any) -> Any:
@@ -190,3 +221,21 @@ class RunSettings(CommonSettings):
     strategy: str
     seed: int
     settings: dict[str, Any] = Field(description="the strategy's own, defaults filled in")
+
+    @field_validator("training")
+    @classmethod
+    def _budget_of_the_online_protocol(
+        cls, training: TrainingSettings, info: ValidationInfo
+    ) -> TrainingSettings:
+        stream: StreamSettings | None = info.data.get("stream")
+        if stream is None or stream.protocol == "batch":
+            return training
+        images = stream.batch_size + stream.replay_batch_size
+        return training.model_copy(
+            update={
+                "batch_size": images,
+                "new_share": stream.batch_size / images,
+                "epochs": stream.updates_per_batch * images / stream.batch_size,
+                "schedule": "constant",
+            }
+        )

@@ -21,6 +21,9 @@ from simo_cl.models import (
     projection_head,
 )
 from simo_cl.streams import DataSet
+from simo_cl.training.balanced_replay import BalancedReplayPlugin
+from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.replay_memory import ClassBalancedMemory
 from simo_cl.training.step_budget import ENDLESS_EPOCHS, StepBudget
 
 
@@ -76,6 +79,38 @@ class Setup:
     @property
     def memory_batch_size(self) -> int:
         return self.batch_size - self.new_batch_size
+
+    @property
+    def online(self) -> bool:
+        """Whether each batch is passed over once, with the memory updated after it."""
+        return self.run.stream.protocol == "online"
+
+    def replay(
+        self, views: int = 1, memory_batch_size: int | None = None
+    ) -> BalancedReplayPlugin | OnlineReplayPlugin:
+        """The plugin that makes batches of new data and of a class-balanced memory.
+
+        Args:
+            views: how often each sample stands in its batch.
+            memory_batch_size: samples drawn from the memory, in the online protocol; default: the
+                suite's ``stream.replay_batch_size``.
+        """
+        if not self.online:
+            return BalancedReplayPlugin(
+                self.memory_size,
+                self.batch_size,
+                new_share=self.new_share,
+                views=views,
+                seed=self.seed,
+            )
+        return OnlineReplayPlugin(
+            ClassBalancedMemory(self.memory_size, seed=self.seed),
+            batch_size=self.new_batch_size,
+            memory_batch_size=memory_batch_size or self.memory_batch_size,
+            updates=self.run.stream.updates_per_batch,
+            views=views,
+            seed=self.seed,
+        )
 
     def encoder(self) -> Encoder:
         """The encoder, with the same initial weights for every strategy of the same seed."""

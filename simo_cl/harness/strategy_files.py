@@ -25,9 +25,10 @@ class StrategyFile:
     A file has a docstring, a class ``Settings`` that extends ``StrategySettings``, a
     ``SEARCH_SPACE`` that maps settings to lists of values, and ``build(setup, settings)`` that
     gives an Avalanche strategy. It may set ``JOINT = True`` (train on all classes at once),
-    ``FEATURE_LAYER`` (the submodule that gives the features; default "encoder") and define
-    ``memory(strategy)`` (its replay memory as a data set, where the strategy has no
-    ``storage_policy``).
+    ``PROTOCOLS`` (those of ``stream.protocol`` that it is for; default both), ``FEATURE_LAYER``
+    (the submodule that gives the features; default "encoder") and define
+    ``memory(strategy)`` (its replay memory as a data set, where the strategy has neither a
+    ``storage_policy`` nor a ``memory_dataset``).
 
     Attributes:
         digest: of the file's content when it was loaded.
@@ -41,6 +42,10 @@ class StrategyFile:
     @property
     def joint(self) -> bool:
         return bool(getattr(self.module, "JOINT", False))
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        return tuple(getattr(self.module, "PROTOCOLS", ("batch", "online")))
 
     @property
     def feature_layer(self) -> str:

@@ -49,8 +49,18 @@ class BalancedReplayPlugin(SupervisedPlugin):
         self.storage_policy = ClassBalancedBuffer(max_size=memory_size, adaptive_size=True)
         self._generator = np.random.default_rng(seed)
 
+    @property
+    def memory_size(self) -> int:
+        """Samples that the memory may hold."""
+        return self.storage_policy.max_size
+
+    @property
+    def memory_dataset(self) -> Any:
+        """The samples in the memory, as an Avalanche data set."""
+        return self.storage_policy.buffer
+
     def before_training_exp(self, strategy: Any, num_workers: int = 0, **kwargs: Any) -> None:
-        current, memory = strategy.adapted_dataset, self.storage_policy.buffer
+        current, memory = strategy.adapted_dataset, self.memory_dataset
         new_labels, old_labels = _labels(current), _labels(memory)
         self._check_memory_size({*new_labels, *old_labels})
         batches = ClassBalancedBatches(
@@ -74,9 +84,9 @@ class BalancedReplayPlugin(SupervisedPlugin):
         self.storage_policy.post_adapt(strategy, strategy.experience)
 
     def _check_memory_size(self, classes_seen: set[int]) -> None:
-        if self.storage_policy.max_size < len(classes_seen):
+        if self.memory_size < len(classes_seen):
             raise ValueError(
-                f"memory_size is {self.storage_policy.max_size}, but {len(classes_seen)} classes "
+                f"memory_size is {self.memory_size}, but {len(classes_seen)} classes "
                 "have been seen and each needs at least one sample in the memory; raise memory_size"
             )
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from simo_cl.models import EmbeddingModel, evaluating
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
+from simo_cl.training.online_replay import OnlineReplayPlugin
 
 
 def _default_evaluator() -> EvaluationPlugin:
@@ -29,8 +30,8 @@ def _default_evaluator() -> EvaluationPlugin:
 
 
 class ContrastiveReplay(SupervisedTemplate):
-    """Contrastive learning on class-balanced batches of current data and replay memory, read out by
-    nearest class mean.
+    """Contrastive learning on batches of current data and replay memory, read out by nearest class
+    mean.
 
     Before an evaluation the class means are computed anew from the memory (and, in the middle of an
     experience, from equally many samples of its classes) if weights or memory have changed since.
@@ -40,12 +41,9 @@ class ContrastiveReplay(SupervisedTemplate):
         optimizer: of the model's parameters, and of the loss's if it has some.
         loss: called as ``loss(embeddings, labels)``: :class:`simo_cl.SimOLoss`, any loss of
             pytorch-metric-learning, or your own.
-        memory_size: samples in the replay memory.
-        batch_size: images a batch, views and memory counted.
-        new_share: the current classes' share of a batch once there is a memory.
-        views: 1, or 2 for two augmentations of each of ``batch_size / 2`` samples.
+        replay: makes the batches and keeps the memory: a :class:`simo_cl.BalancedReplayPlugin`, or
+            a :class:`simo_cl.OnlineReplayPlugin` for one pass over small batches.
         clip_grad_norm: largest norm of the whole gradient; ``None`` leaves it alone.
-        seed: of the batches.
         train_epochs, eval_mb_size, device, plugins, evaluator, eval_every: as in Avalanche's
             strategies, but for training-time accuracy, which the default evaluator leaves out.
 
@@ -62,12 +60,8 @@ class ContrastiveReplay(SupervisedTemplate):
         model: EmbeddingModel,
         optimizer: Optimizer,
         loss: Callable[[Tensor, Tensor], Tensor],
-        memory_size: int = 200,
-        batch_size: int = 64,
-        new_share: float = 0.5,
-        views: int = 1,
+        replay: BalancedReplayPlugin | OnlineReplayPlugin,
         clip_grad_norm: float | None = 1.0,
-        seed: int = 0,
         train_epochs: int = 1,
         eval_mb_size: int = 128,
         device: str | torch.device = "cpu",
@@ -83,20 +77,18 @@ class ContrastiveReplay(SupervisedTemplate):
         evaluator = evaluator() if callable(evaluator) else evaluator
         _refuse_training_accuracy(evaluator)
         _refuse_untrained_parameters(loss, optimizer)
-        self.replay = BalancedReplayPlugin(
-            memory_size, batch_size, new_share=new_share, views=views, seed=seed
-        )
+        self.replay = replay
         self.contrastive_loss = loss
         self.clip_grad_norm = clip_grad_norm
         self._means_are_stale = True
         super().__init__(
             model=model,
             optimizer=optimizer,
-            train_mb_size=batch_size,
+            train_mb_size=replay.batch_size,
             train_epochs=train_epochs,
             eval_mb_size=eval_mb_size,
             device=device,
-            plugins=[self.replay, *plugins],
+            plugins=[replay, *plugins],
             evaluator=evaluator,
             eval_every=eval_every,
         )
@@ -136,18 +128,16 @@ class ContrastiveReplay(SupervisedTemplate):
         super()._before_eval(**kwargs)
 
     def _read_out_samples(self) -> list[Any]:
-        memory = self.replay.storage_policy.buffer
+        memory = self.replay.memory_dataset
         sources = [memory] if len(memory) else []
-        in_memory = set(self.replay.storage_policy.buffer_groups)
+        in_memory = {int(y) for y in memory.targets} if len(memory) else set()
         current = self.adapted_dataset
         if current is not None and not in_memory.issuperset(int(y) for y in current.targets):
             num_seen = len(in_memory | {int(y) for y in current.targets})
-            sources.append(_first_of_each_class(current, max(1, self._memory_size // num_seen)))
+            sources.append(
+                _first_of_each_class(current, max(1, self.replay.memory_size // num_seen))
+            )
         return sources
-
-    @property
-    def _memory_size(self) -> int:
-        return self.replay.storage_policy.max_size
 
     @torch.no_grad()
     def _embed(self, sources: list[Any]) -> tuple[Tensor, Tensor]:

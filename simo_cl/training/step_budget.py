@@ -27,7 +27,8 @@ class StepBudget(SupervisedPlugin):
     """Ends the training on each experience after a given number of optimizer steps.
 
     Strategies differ in what they call an epoch: their loaders are as long as the new data, the
-    memory, or both. Steps are what they have in common.
+    memory, or both. Steps are what they have in common. An experience that comes in parts, from
+    Avalanche's ``split_online_stream``, has its steps divided equally among them.
 
     Args:
         steps: optimizer steps for each experience, in order. The strategy needs enough epochs for
@@ -49,7 +50,8 @@ class StepBudget(SupervisedPlugin):
         DivergedError: within 25 steps after the loss became NaN or infinite. Looking more often
             would make a GPU wait.
         RuntimeError: an experience that cannot have its steps, because there is none for it in
-            ``steps``, its loader gives no batch, or the strategy's epochs end first.
+            ``steps``, its loader gives no batch, the strategy's epochs end first, or they cannot be
+            divided among its parts.
         ValueError: a number of steps below 1, or an unknown schedule.
     """
 
@@ -74,6 +76,8 @@ class StepBudget(SupervisedPlugin):
         self.seconds = 0.0
         self.mean_loss = math.nan
         self._experience = 0
+        self._parts_left = 0
+        self._steps_of_part = 0
         self._step = 0
         self._step_at_epoch = 0
         self._loss_sum: torch.Tensor | float = 0.0
@@ -86,15 +90,26 @@ class StepBudget(SupervisedPlugin):
             strategy.train_mb_size = self.batch_sizes[min(self._experience, 1)]
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        if self._parts_left == 0:
+            self._begin_experience(_parts_of(strategy.experience))
+            if not self._learning_rates:
+                self._learning_rates = [group["lr"] for group in strategy.optimizer.param_groups]
+
+    def _begin_experience(self, parts: int) -> None:
         if self._experience >= len(self.steps):
             raise RuntimeError(
                 f"steps has {len(self.steps)} entries, and this is experience {self._experience}, "
                 "counted from 0; give a number of steps for each experience"
             )
+        if self._current_steps % parts:
+            raise RuntimeError(
+                f"experience {self._experience} has {self._current_steps} steps, but comes in "
+                f"{parts} parts; give a multiple of that"
+            )
+        self._parts_left = parts
+        self._steps_of_part = self._current_steps // parts
         self._step = 0
         self._loss_sum = 0.0
-        if not self._learning_rates:
-            self._learning_rates = [group["lr"] for group in strategy.optimizer.param_groups]
 
     def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
         self._step_at_epoch = self._step
@@ -118,23 +133,26 @@ class StepBudget(SupervisedPlugin):
         self._loss_sum = self._loss_sum + strategy.loss.detach()
         self._step += 1
         self.steps_taken += 1
-        last = self._step >= self._current_steps
-        if last or self._step % _STEPS_BETWEEN_CHECKS == 0:
+        end_of_part = self._step % self._steps_of_part == 0
+        if self._step >= self._current_steps or self._step % _STEPS_BETWEEN_CHECKS == 0:
             self._check(strategy)
-        if last:
+        if end_of_part:
             strategy.stop_training()
         if self.on_step is not None:
             self.on_step(self.steps_taken)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        if self._step < self._current_steps:
+        self.seconds += time.perf_counter() - self._started
+        self._parts_left -= 1
+        wanted = self._current_steps - self._parts_left * self._steps_of_part
+        if self._step < wanted:
             raise RuntimeError(
-                f"{type(strategy).__name__} took {self._step} of {self._current_steps} steps in "
+                f"{type(strategy).__name__} took {self._step} of {wanted} steps in "
                 f"experience {self._experience}; give it train_epochs=ENDLESS_EPOCHS"
             )
-        self.mean_loss = float(self._loss_sum) / self._step
-        self.seconds += time.perf_counter() - self._started
-        self._experience += 1
+        if self._parts_left == 0:
+            self.mean_loss = float(self._loss_sum) / self._step
+            self._experience += 1
 
     @property
     def _current_steps(self) -> int:
@@ -154,3 +172,9 @@ def _warm_up_and_cosine(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def _parts_of(experience: Any) -> int:
+    """How many small experiences an experience was split into; 1 if it was not."""
+    # Avalanche hides this from strategies, but not from what is logged.
+    return getattr(experience.logging(), "sub_stream_length", None) or 1

@@ -112,7 +112,9 @@ def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data, file = load_data("digits"), run.strategy_file
     settings, device = run.settings, torch.device("cpu")
     torch.manual_seed(0)
-    benchmark = make_benchmark(data, settings.stream, settings.training, 0, file.joint)
+    benchmark = make_benchmark(
+        data, settings.stream, settings.training, 0, file.joint, torch.device("cpu")
+    )
     setup = Setup(settings, data, device, [20] if file.joint else [10, 10])
     strategy = file.module.build(setup, file.settings({}, run.places))
     evaluation = Evaluation(

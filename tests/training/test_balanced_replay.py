@@ -34,10 +34,10 @@ def test_trains_on_class_balanced_batches(stream):
 def test_keeps_equally_many_samples_of_each_class_seen(stream):
     replay = BalancedReplayPlugin(memory_size=13, batch_size=12)
     strategy = stock(Naive, plugins=[replay])
-    assert len(replay.storage_policy.buffer) == 0
+    assert len(replay.memory_dataset) == 0
     for experience, sizes in zip(stream.train_stream, ([6, 7], [3, 3, 3, 4], None), strict=True):
         strategy.train(experience)
-        counts = Counter(int(y) for y in replay.storage_policy.buffer.targets)
+        counts = Counter(int(y) for y in replay.memory_dataset.targets)
         assert sum(counts.values()) == 13
         assert sizes is None or sorted(counts.values()) == sizes
         assert set(counts) == set(range(max(experience.classes_in_this_experience) + 1))
@@ -49,20 +49,18 @@ def test_is_the_contrastive_strategys_control(six_digits):
     images = []
     for contrastive in (False, True):
         seen = Witness("before_forward", lambda s: (s.mb_x.clone(), s.mb_y.clone()))
+        replay = BalancedReplayPlugin(9, 12, seed=3)
         if contrastive:
             model = embedding_model()
             strategy = ContrastiveReplay(
                 model=model,
                 optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
                 loss=SimOLoss(),
-                memory_size=9,
-                batch_size=12,
-                seed=3,
+                replay=replay,
                 evaluator=quiet(),
                 plugins=[seen],
             )
         else:
-            replay = BalancedReplayPlugin(9, 12, seed=3)
             strategy = stock(Naive, plugins=[replay, seen])
         for index, experience in enumerate(stream.train_stream):
             torch.manual_seed(index)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from simo_cl.losses import SimOLoss, simo_loss
 from simo_cl.models import UNSEEN_CLASS_SCORE, EmbeddingModel
 from simo_cl.streams.class_incremental import class_incremental
-from simo_cl.training import ContrastiveReplay
+from simo_cl.training import BalancedReplayPlugin, ContrastiveReplay
 from simo_cl.training.mined_loss import MinedLoss
 
 
@@ -30,11 +30,14 @@ def replay(
     model: EmbeddingModel | None = None, *, lr: float = 0.05, **options: Any
 ) -> ContrastiveReplay:
     model = embedding_model() if model is None else model
+    batches = {"memory_size": 12, "batch_size": 16}
+    for name in ("memory_size", "batch_size", "new_share", "views"):
+        if name in options:
+            batches[name] = options.pop(name)
     defaults = {
         "optimizer": torch.optim.SGD(model.parameters(), lr=lr),
         "loss": SimOLoss(),
-        "memory_size": 12,
-        "batch_size": 16,
+        "replay": BalancedReplayPlugin(**batches),
         "eval_mb_size": 64,
         "evaluator": quiet(),
     }
@@ -149,7 +152,7 @@ class TestReadOut:
         for count, experience in enumerate(stream.train_stream, start=1):
             strategy.train(experience)
             strategy.eval(stream.test_stream)
-            memory = strategy.replay.storage_policy.buffer
+            memory = strategy.replay.memory_dataset
             assert {int(y) for y in memory.targets} == set(range(2 * count))
             assert strategy.model.has_mean.tolist() == [True] * 2 * count + [False] * (
                 6 - 2 * count
@@ -185,7 +188,7 @@ class TestReadOut:
         def error(strategy: Any) -> tuple[list[bool], float]:
             model = strategy.model
             assert not model.training
-            memory = strategy.replay.storage_policy.buffer
+            memory = strategy.replay.memory_dataset
             old = {int(y) for y in memory.targets} if len(memory) else set()
             expected = torch.zeros_like(model.class_means)
             if old:
@@ -272,7 +275,10 @@ class TestEvaluator:
     def test_the_default_prints_accuracy_of_evaluations(self, stream, capsys):
         model = embedding_model()
         strategy = ContrastiveReplay(
-            model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), loss=SimOLoss()
+            model=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            loss=SimOLoss(),
+            replay=BalancedReplayPlugin(memory_size=12, batch_size=16),
         )
         strategy.train(stream.train_stream[0])
         strategy.eval(stream.test_stream)

@@ -11,7 +11,7 @@ from parts import Witness, classifier, embedding_model, icarl, quiet, stock
 from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
-from simo_cl.training import ContrastiveReplay
+from simo_cl.training import BalancedReplayPlugin, ContrastiveReplay
 from simo_cl.training.step_budget import ENDLESS_EPOCHS, DivergedError, StepBudget
 
 
@@ -21,8 +21,7 @@ def contrastive(*, plugins: list[Any], **options: Any) -> ContrastiveReplay:
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.05),
         loss=SimOLoss(),
-        memory_size=24,
-        batch_size=16,
+        replay=BalancedReplayPlugin(memory_size=24, batch_size=16),
         evaluator=quiet(),
         plugins=plugins,
         **options,

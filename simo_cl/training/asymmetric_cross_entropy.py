@@ -1,0 +1,41 @@
+"""The loss of ER-ACE, for batches of new data and memory from one forward pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simo_cl.training.online_replay import OnlineReplayPlugin
+
+
+class AsymmetricCrossEntropy(nn.Module):
+    """Asymmetric cross-entropy (Caccia et al., New Insights on Reducing Abrupt Representation
+    Change in Online Continual Learning, ICLR 2022).
+
+    The new samples' cross-entropy sees only the classes among them, so that it does not push the
+    scores of older classes down; the memory's sees all classes. Without gradients, as in
+    evaluation, it is the ordinary cross-entropy.
+
+    Args:
+        replay: the plugin that makes the batches, with one view.
+
+    Raises:
+        ValueError: more than one view.
+    """
+
+    def __init__(self, replay: OnlineReplayPlugin) -> None:
+        super().__init__()
+        if replay.views != 1:
+            raise ValueError(f"replay has {replay.views} views; ER-ACE is for 1")
+        self._replay = replay
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Scores (N, classes) and labels (N,) to a scalar; half of it is the memory's."""
+        new = self._replay.new_samples
+        if not torch.is_grad_enabled() or new == len(labels):
+            return F.cross_entropy(scores, labels)
+        absent = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+        absent.index_fill_(0, labels[:new], False)
+        of_new = F.cross_entropy(scores[:new].masked_fill(absent, -torch.inf), labels[:new])
+        return (of_new + F.cross_entropy(scores[new:], labels[new:])) / 2
