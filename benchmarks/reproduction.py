@@ -1,0 +1,266 @@
+"""Published online results on Split CIFAR-10, each as its script sets it up, on our streams.
+
+    python benchmarks/reproduction.py --data-root FOLDER --seeds 0 --seeds 1 --seeds 2
+
+The scripts are those of Avalanche's baselines, https://github.com/ContinualAI/continual-learning-baselines;
+the targets are of that project's `strategies/target_results.csv`. The strategies are Avalanche's
+own, unchanged but for one thing: SCR computes its class means where they are read, after the last
+batch, not after each. Class order, held-out share, normalisation and augmentation are the script's.
+Finished runs are kept in `runs.csv` and not
+repeated.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from avalanche.benchmarks.scenarios import split_online_stream
+from avalanche.models import SCRModel
+from avalanche.training.plugins import EvaluationPlugin, MIRPlugin, ReplayPlugin
+from avalanche.training.storage_policy import ClassBalancedBuffer
+from avalanche.training.supervised import ER_ACE, SCR, Naive
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from simo_cl.harness.environment import describe_environment
+from simo_cl.models import Classifier, build_encoder
+from simo_cl.streams import DataSet, load_data
+from simo_cl.streams.batch_augmentation import BatchTransform
+from simo_cl.streams.class_incremental import ClassIncremental, class_incremental
+
+BATCH = 10
+PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+# What Avalanche's SplitCIFAR10 normalizes by, unless its user says otherwise.
+AVALANCHE = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+COPY_COSTS = 0.03
+ALLOWED = 0.04
+
+Build = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published result and what its script does.
+
+    Attributes:
+        target: average accuracy after the last experience.
+        setting: in words, for the table.
+        stream: arguments of :func:`class_incremental`.
+        build: the strategy, from the arguments that all share.
+        online: whether each batch is an experience of its own.
+        drop_last: whether incomplete batches are left out, also of a memory that is still small.
+    """
+
+    target: float
+    setting: str
+    stream: dict[str, Any]
+    build: Build
+    online: bool = True
+    drop_last: bool = True
+
+
+def online_replay(common: dict[str, Any]) -> Naive:
+    model = classifier()
+    memory = ClassBalancedBuffer(1000, adaptive_size=True)
+    return Naive(
+        model=model,
+        optimizer=SGD(model.parameters(), lr=0.1),
+        plugins=[ReplayPlugin(1000, storage_policy=memory)],
+        **common,
+    )
+
+
+def mir(common: dict[str, Any]) -> Naive:
+    model = classifier()
+    return Naive(
+        model=model,
+        optimizer=SGD(model.parameters(), lr=0.05),
+        plugins=[MIRPlugin(mem_size=1000, subsample=50, batch_size_mem=10)],
+        **common,
+    )
+
+
+def er_ace(common: dict[str, Any]) -> ER_ACE:
+    model = classifier()
+    return ER_ACE(
+        model=model,
+        optimizer=SGD(model.parameters(), lr=0.1),
+        mem_size=1000,
+        batch_size_mem=10,
+        **common,
+    )
+
+
+def scr(common: dict[str, Any]) -> SCR:
+    encoder = build_encoder("slim_resnet18")
+    width = encoder.num_features
+    projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 128))
+    model = SCRModel(feature_extractor=encoder, projection=projection)
+    return LateMeansSCR(
+        model=model,
+        optimizer=SGD(model.parameters(), lr=0.1),
+        augmentations=SecondView(),
+        mem_size=200,
+        batch_size_mem=100,
+        **common,
+    )
+
+
+class LateMeansSCR(SCR):
+    """SCR whose class means are computed where they are read, not after each of 5,000 batches."""
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        super(SCR, self)._after_training_exp(**kwargs)
+
+
+class SecondView:
+    """SCR's augmentation of a batch of images with pixels in [0, 1]."""
+
+    def __init__(self) -> None:
+        names = ("resized_crop", "flip", "color_jitter", "grayscale")
+        self._transform = BatchTransform(names, size=32, mean=PIXELS[0], std=PIXELS[1])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self._transform((images * 255).round().to(torch.uint8))
+
+
+def classifier() -> Classifier:
+    return Classifier(build_encoder("slim_resnet18"), 10)
+
+
+NATURAL = {"seed": None, "validation": 0.05}
+RECIPES = {
+    "online replay": Recipe(
+        0.50,
+        "memory 1000, 10 + 10, lr 0.1, crop and flip",
+        {**NATURAL, "augment": ("crop", "flip"), "normalization": AVALANCHE},
+        online_replay,
+    ),
+    "MIR": Recipe(
+        0.46,
+        "memory 1000, 10 + 10 of 50, lr 0.05, pixels in [0, 1]",
+        {**NATURAL, "normalization": PIXELS},
+        mir,
+    ),
+    "ER-ACE": Recipe(
+        0.45,
+        "memory 1000, 10 + 10, lr 0.1, normalized; one epoch over each experience",
+        {**NATURAL, "normalization": AVALANCHE},
+        er_ace,
+        online=False,
+    ),
+    "SCR": Recipe(
+        0.36,
+        "memory 200, (10 + 100) x 2 views, lr 0.1, random class order, no review trick",
+        {"normalization": PIXELS},
+        scr,
+        drop_last=False,
+    ),
+}
+
+
+def execute(recipe: Recipe, data: DataSet, seed: int) -> dict[str, float]:
+    """Trains and evaluates one run."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    stream = dict(recipe.stream)
+    if "seed" not in stream:
+        stream["seed"] = seed
+    benchmark = class_incremental(data, **stream)
+    common = {"train_mb_size": BATCH, "eval_mb_size": 500, "evaluator": EvaluationPlugin()}
+    strategy = recipe.build(common)
+    started = time.perf_counter()
+    experiences = benchmark.train_stream
+    if recipe.online:
+        experiences = split_online_stream(experiences, BATCH, seed=seed)
+    for experience in experiences:
+        strategy.train(experience, eval_streams=[], drop_last=recipe.drop_last)
+    seconds = time.perf_counter() - started
+    return {"average_accuracy": average_accuracy(strategy, benchmark), "train_seconds": seconds}
+
+
+@torch.no_grad()
+def average_accuracy(strategy: Any, benchmark: ClassIncremental) -> float:
+    """Mean over experiences of the accuracy on their test images."""
+    if isinstance(strategy, SCR):
+        strategy.compute_class_means()
+    model = strategy.model.eval()
+    accuracies = []
+    for experience in benchmark.test_stream:
+        loader = torch.utils.data.DataLoader(experience.dataset, batch_size=500)
+        hits = [(model(x).argmax(1) == y).float() for x, y, _ in loader]
+        accuracies.append(torch.cat(hits).mean().item())
+    return float(np.mean(accuracies))
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a strategy: target, ours, deviation and what to think of it."""
+    rows = []
+    for name, recipe in RECIPES.items():
+        values = runs.loc[runs["strategy"] == name, "average_accuracy"]
+        if values.empty:
+            continue
+        deviation = values.mean() - recipe.target
+        rows.append(
+            {
+                "strategy": name,
+                "setting": recipe.setting,
+                "target": recipe.target,
+                "ours": round(values.mean(), 3),
+                "std": round(values.std(), 3),
+                "seeds": len(values),
+                "deviation": round(deviation, 3),
+                "within bound": "yes" if deviation >= -ALLOWED else "no",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main(
+    data_root: Annotated[Path | None, typer.Option(help="Folder with CIFAR-10.")] = None,
+    seeds: Annotated[list[int], typer.Option(help="Repeat for several.")] = [0, 1, 2],  # noqa: B006
+    only: Annotated[list[str] | None, typer.Option(help="Strategies; repeat for several.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    results: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(
+        "results/reproduction"
+    ),
+) -> None:
+    """Run what is missing and write the table."""
+    unknown = set(only or ()) - set(RECIPES)
+    if unknown:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; allowed: {', '.join(RECIPES)}")
+    torch.set_num_threads(threads)
+    data = load_data("cifar10", data_root)
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / "runs.csv"
+    environment = describe_environment(torch.device("cpu"), threads)
+    for seed in seeds:
+        for name in only or RECIPES:
+            runs = pd.read_csv(path) if path.exists() else pd.DataFrame()
+            if len(runs) and ((runs["strategy"] == name) & (runs["seed"] == seed)).any():
+                continue
+            run = {"strategy": name, "seed": seed, **execute(RECIPES[name], data, seed)}
+            run |= {"data": data.note, **environment}
+            # Read again: another process may have finished a run meanwhile.
+            runs = pd.read_csv(path) if path.exists() else pd.DataFrame()
+            runs = pd.concat([runs, pd.DataFrame([run])]).sort_values(["strategy", "seed"])
+            runs.to_csv(path, index=False)
+            print(f"{name}, seed {seed}: {run['average_accuracy']:.3f}", flush=True)
+    written = table(pd.read_csv(path))
+    written.to_csv(results / "table.csv", index=False)
+    (results / "table.md").write_text(written.to_markdown(index=False) + "\n")
+    print(written.to_string(index=False))
+
+
+if __name__ == "__main__":
+    typer.run(main)
