@@ -118,10 +118,15 @@ def image_store(
         device: see :class:`ImageStore`.
 
     Raises:
-        ValueError: an unknown augmentation.
+        ValueError: an unknown augmentation, or a normalization of other channels.
     """
     images = data.train if part == "train" else data.test
     mean, std = (data.mean, data.std) if normalization is None else normalization
+    if len(mean) != data.channels or len(std) != data.channels:
+        raise ValueError(
+            f"the normalization has {len(mean)} means and {len(std)} standard deviations, but "
+            f"{data.name} has {data.channels} channels; give one of each for every channel"
+        )
     transforms = {
         group: BatchTransform(names, size=data.size, mean=mean, std=std)
         for group, names in (("train", augment), ("eval", ()))
@@ -156,7 +161,7 @@ def _fingerprint(
     digest = hashlib.sha1(usedforsecurity=False)
     for part in (images, labels):
         digest.update(repr(tuple(part.shape)).encode())
-        digest.update(part.cpu().flatten().numpy().data)
+        digest.update(part.cpu().contiguous().numpy().tobytes())
     for group in sorted(transforms):
         digest.update(f"{group}: {transforms[group]!r}".encode())
     digest.update(str(torch.device(device)).encode())

@@ -94,7 +94,8 @@ def _collate_mixed(samples: Sequence[Any]) -> list[Any]:
         members = [samples[place] for place in places]
         parts.append(default_collate(members) if key is None else collate(members))
     order = torch.tensor([place for places in positions.values() for place in places]).argsort()
-    device = next(part[0].device for key, part in zip(positions, parts, strict=True) if key)
+    devices = [part[0].device for key, part in zip(positions, parts, strict=True) if key]
+    device = devices[0] if devices else parts[0][0].device
     columns = zip(*parts, strict=True)
     return [torch.cat([part.to(device) for part in c])[order.to(device)] for c in columns]
 

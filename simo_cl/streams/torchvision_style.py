@@ -23,7 +23,8 @@ def images_of(dataset: Any) -> Images:
 
     Raises:
         ValueError: the data set, or one that it is made of, transforms its samples.
-        DataBrokenError: no picture, pictures that are no uint8 pixels, or of several sizes.
+        DataBrokenError: no picture, pictures that are no uint8 pixels, or of several sizes, or
+            labels that are no integers.
     """
     _refuse_transforms(dataset)
     if len(dataset) == 0:
@@ -62,6 +63,11 @@ def _refuse_transforms(dataset: Any) -> None:
 def _pixels(picture: Any, index: int) -> Tensor:
     if isinstance(picture, Tensor):
         pixels = picture
+    elif getattr(picture, "mode", None) in ("P", "PA"):
+        raise DataBrokenError(
+            f"sample {index} has the mode {picture.mode!r}: numbers of a palette, which are no "
+            "pixels; convert the pictures to 'RGB' first"
+        )
     else:
         array = np.array(picture)
         pixels = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
@@ -76,4 +82,7 @@ def _pixels(picture: Any, index: int) -> Tensor:
 def _checked(pixels: Tensor, labels: Sequence[int] | Tensor) -> Images:
     if pixels.dtype != torch.uint8:
         raise DataBrokenError(f"the pixels are {pixels.dtype}; expected uint8")
-    return Images(pixels, torch.as_tensor(labels, dtype=torch.int64))
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point():
+        raise DataBrokenError(f"the labels are {labels.dtype}; expected integers")
+    return Images(pixels, labels.to(torch.int64))
