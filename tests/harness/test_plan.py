@@ -50,6 +50,7 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
         "head": "mlp",
         "dimension": 128,
         "views": 1,
+        "replay_batch_size": None,
         "clip_grad_norm": 1.0,
         "read_out": "features",
         "epsilon": 0.5,
@@ -192,7 +193,7 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
         (
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
-            "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, "
+            "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, replay_batch_size, "
             "clip_grad_norm, read_out, epsilon, leaning. Did you mean 'epsilon'?",
         ),
         (
