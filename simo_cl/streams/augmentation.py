@@ -1,8 +1,7 @@
-"""Image augmentation, a sample at a time, and the conversion of pixels to normalized floats.
+"""Normalization, and the augmentation of single images that are normalized already.
 
-Random numbers come from torch's global generator, as in torchvision, so that data loader workers
-are seeded by torch. `crop` and `flip` are plain tensor slices: on one small image they take a
-fifth of the time of torchvision's transforms, whose cost is their bookkeeping.
+Data sets are augmented a batch at a time, by `simo_cl.streams.batch_augmentation`; iCaRL's
+exemplars are not. Random numbers come from torch's global generator, as in torchvision.
 """
 
 from __future__ import annotations
@@ -17,26 +16,6 @@ from simo_cl.streams.augmentation_names import check_augmentations
 from simo_cl.streams.data_set import DataSet
 
 Transform = Callable[[Tensor], Tensor]
-
-
-def training_transform(names: Sequence[str], data: DataSet) -> Transform:
-    """Augmentations in the order given, then `evaluation_transform`.
-
-    Args:
-        names: from `AUGMENTATIONS`: `crop` (zero-padded by an eighth of the side, 4 pixels for
-            32 x 32, then cropped at random), `flip` (horizontally, p 0.5), `resized_crop` (scale
-            0.2 to 1), `color_jitter` (0.4, 0.4, 0.4, 0.1; p 0.8), `grayscale` (p 0.2).
-        data: gives the images' size and the channels' mean and standard deviation.
-
-    Returns:
-        A function of one image, uint8 (channels, size, size), to a normalized float32 one.
-
-    Raises:
-        ValueError: an unknown or repeated name.
-    """
-    check_augmentations(names)
-    augmentations = [_augmentation(name, data.size) for name in names]
-    return Compose([*augmentations, evaluation_transform(data)])
 
 
 def evaluation_transform(data: DataSet) -> Transform:
@@ -55,7 +34,7 @@ def tensor_augmentation(
         names: from `crop` and `flip`, in the order of application.
         size: the images' height and width.
         padding_value: the value of each channel (or of all) around a cropped image. Black, which
-            `training_transform` pads with, is `[-m / s for m, s in zip(data.mean, data.std)]`.
+            `BatchTransform` pads with, is `[-m / s for m, s in zip(data.mean, data.std)]`.
 
     Raises:
         ValueError: another or a repeated name.
@@ -117,17 +96,3 @@ class Flip:
 
     def __call__(self, image: Tensor) -> Tensor:
         return image.flip(-1) if torch.rand(()).item() < 0.5 else image
-
-
-def _augmentation(name: str, size: int) -> Transform:
-    if name == "crop":
-        return Crop(size)
-    if name == "flip":
-        return Flip()
-    from torchvision.transforms import v2
-
-    if name == "resized_crop":
-        return v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True)
-    if name == "color_jitter":
-        return v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
-    return v2.RandomGrayscale(p=0.2)

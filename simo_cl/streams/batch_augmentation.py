@@ -1,6 +1,6 @@
 """Augmentation and normalization of a batch of images on its device, each image independently.
 
-The names, parameters and distributions are `training_transform`'s, which works a sample at a time.
+Parameters and distributions are those of torchvision's transforms, which work an image at a time.
 Random parameters are drawn on the host, a few numbers an image, and sent to the device: one seed
 gives one augmentation on every device, and nothing waits for the device.
 """
