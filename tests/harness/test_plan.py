@@ -194,7 +194,8 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
             "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, "
-            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning. Did you mean 'epsilon'?",
+            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning. Did you mean "
+            "'epsilon'?",
         ),
         (
             "strategies:\n  simo:\n    epsilon: small\n",
