@@ -18,8 +18,11 @@ SEARCH_SPACE = {"lr": [1e-3, 3e-3], "epsilon": [1 / 137, 0.1, 0.5], "views": [1,
 class Settings(ContrastiveSettings):
     epsilon: Annotated[Number, Field(gt=0)] = 0.1
     leaning: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    normalize: bool = Field(True, description="scale embeddings to unit norm")
 
 
 def build(setup: Setup, settings: Settings) -> ContrastiveReplay:
-    loss = SimOLoss(epsilon=settings.epsilon, leaning=settings.leaning)
+    loss = SimOLoss(
+        epsilon=settings.epsilon, leaning=settings.leaning, normalize=settings.normalize
+    )
     return contrastive_replay(setup, settings, loss)

@@ -29,7 +29,7 @@ from simo_cl.metrics.geometry import (
     geometry_metrics,
     simo_similarity,
 )
-from simo_cl.metrics.readouts import knn, linear_probe, nearest_class_mean
+from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
 
 Metrics = dict[str, float]
 
@@ -43,7 +43,7 @@ class Evaluation:
     - ``ncm_memory``: nearest class mean of the features, means from the strategy's memory
       (fine-tuning: from the current experience; joint training: from a class-balanced sample as
       large as the memory);
-    - ``ncm_oracle``, ``linear_probe``, ``knn``: fitted on the same bounded sample of training
+    - ``ncm_oracle``, ``linear_probe``, ``knn``, ``mlp_head``: fitted on the same bounded sample of training
       images of all seen classes for all strategies. Diagnostics: no strategy may keep that sample.
 
     Args:
@@ -167,6 +167,7 @@ class Evaluation:
             "ncm_oracle": nearest_class_mean(*_points(oracle), features),
             "linear_probe": linear_probe(*_points(oracle), features),
             "knn": knn(*_points(oracle), features),
+            "mlp_head": mlp_head(*_points(oracle), features),
         }
         metrics: Metrics = {}
         for name, predicted in predictions.items():

@@ -14,7 +14,7 @@ from tiny import planned
 from simo_cl.harness.evaluation import Evaluation
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.setup import Setup
-from simo_cl.metrics.readouts import knn, linear_probe, nearest_class_mean
+from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
 from simo_cl.streams import DataSet, load_data
 
 STRATEGIES = ("er", "finetune", "icarl", "joint", "simo")
@@ -164,6 +164,7 @@ def test_accuracy_of_every_read_out(trained: Trained) -> None:
             "ncm_oracle": nearest_class_mean(*reference, after.test),
             "linear_probe": linear_probe(*reference, after.test),
             "knn": knn(*reference, after.test),
+            "mlp_head": mlp_head(*reference, after.test),
         }
         for name, predictions in expected.items():
             # Features of one image differ in the last bits from those of a batch, and a tie may

@@ -145,7 +145,7 @@ def test_the_folder_s_arrays_have_their_shapes(results: Results) -> None:
         if strategy in CONTRASTIVE:
             spaces += ["embedding", "embedding_centred"]
 
-        for name in ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn"):
+        for name in ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn", "mlp_head"):
             assert arrays.pop(f"accuracy/{name}").shape == (rows, 2)
         assert arrays.pop("knn_initial").shape == (2,)
         confusion = arrays.pop("confusion")

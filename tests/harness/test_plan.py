@@ -55,6 +55,7 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
         "read_out": "features",
         "epsilon": 0.5,
         "leaning": 0.0,
+        "normalize": True,
     }
     assert er.training == simo.training
     assert er.training.weight_decay == 5e-4
@@ -194,8 +195,8 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
             "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, "
-            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning. Did you mean "
-            "'epsilon'?",
+            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning, normalize. Did you "
+            "mean 'epsilon'?",
         ),
         (
             "strategies:\n  simo:\n    epsilon: small\n",
@@ -302,5 +303,6 @@ def test_the_shipped_suites_can_be_planned(path: Path) -> None:
     file = read_suite(path)
     runs: list[Any] = plan_runs(file.suite, STRATEGIES, file.places)
 
-    assert len(runs) == len(file.suite.strategies) * len(file.suite.seeds)
+    assert {run.settings.strategy for run in runs} == set(file.suite.strategies)
+    assert len(runs) % len(file.suite.seeds) == 0
     assert len({run.folder for run in runs}) == len(runs)

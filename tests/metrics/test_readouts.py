@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simo_cl.metrics.readouts import knn, linear_probe, nearest_class_mean
+from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
 
-READOUTS = [nearest_class_mean, linear_probe, knn]
+READOUTS = [nearest_class_mean, linear_probe, knn, mlp_head]
 
 
 def blobs(seed: int, per_class: int, spread: float, classes: tuple = (2, 5, 9)) -> tuple:
