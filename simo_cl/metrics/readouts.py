@@ -2,7 +2,8 @@
 
 Each takes training embeddings (N, d) with labels (N,) and embeddings (M, d), as arrays or CPU
 tensors, and returns predictions (M,), always one of the training labels. All are deterministic:
-only the MLP head draws random numbers, from a seed of its own. One class, or fewer samples than neighbours, is fine.
+only the MLP head draws random numbers, from a seed of its own. One class, or fewer samples than
+neighbours, is fine.
 """
 
 from __future__ import annotations
