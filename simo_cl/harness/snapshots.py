@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simo_cl.harness.embed import Embedded
 
-MOST_IMAGES = 300
+MOST_IMAGES = 200
 
 
 class Snapshots:
