@@ -207,7 +207,7 @@ def draw_heat_map(
         )
 
 
-def draw_dots(ax: Axes, xy: np.ndarray, colour: str) -> None:
+def draw_dots(ax: Axes, xy: np.ndarray, colour: str, *, size: float = 2.6) -> None:
     """Many points of one colour as a single path: a tenth of the size of separate markers."""
     # A point is a stroke of no visible length with round ends. Agg draws nothing if the length is
     # exactly none, as snapping to pixels would make it.
@@ -221,7 +221,7 @@ def draw_dots(ax: Axes, xy: np.ndarray, colour: str) -> None:
         outline,
         facecolor="none",
         edgecolor=colour,
-        linewidth=2.6,
+        linewidth=size,
         capstyle="round",
         alpha=0.65,
         snap=False,

@@ -80,7 +80,14 @@ class Run:
 
     def embedding_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in embeddings.npz (the final model's sample), or None."""
-        path = self.folder / "embeddings.npz"
+        return self._optional_array("embeddings.npz", name)
+
+    def snapshot_sample(self, name: str) -> np.ndarray | None:
+        """The array of that name in snapshots.npz (the same images after each experience)."""
+        return self._optional_array("snapshots.npz", name)
+
+    def _optional_array(self, file: str, name: str) -> np.ndarray | None:
+        path = self.folder / file
         return _read_npz(path, only=name).get(name) if zipfile.is_zipfile(path) else None
 
     @cached_property

@@ -134,6 +134,7 @@ class _RunWriter:
         arrays = self._arrays()
         np.savez_compressed(folder / "arrays.npz", **arrays)
         np.savez_compressed(folder / "embeddings.npz", **self._embeddings())
+        np.savez_compressed(folder / "snapshots.npz", **self._snapshots())
         lines = [
             json.dumps(
                 {
@@ -272,6 +273,24 @@ class _RunWriter:
                 noise = self.random.normal(size=(len(labels), width)) * (1.6 - self.keeps)
                 arrays[f"{part}_{name}"] = (centres[labels] + noise).astype(np.float16)
             arrays[f"{part}_labels"] = labels
+        return arrays
+
+    def _snapshots(self) -> dict[str, np.ndarray]:
+        """The centres turn after each experience, and a class has one once it is learnt."""
+        labels = np.repeat(np.arange(self.classes), min(self.sample, 200 // self.classes))
+        arrays: dict[str, np.ndarray] = {"labels": labels}
+        for name, width in (("features", 32), ("embedding", 16)):
+            if name == "embedding" and not self.has_head:
+                continue
+            centres = np.random.default_rng(self.seed).normal(size=(self.classes, width))
+            points = []
+            for t in range(self.rows):
+                centres = centres + self.random.normal(size=centres.shape) * (1 - self.keeps)
+                learnt = (self.class_experience <= t) | (self.rows == 1)
+                here = np.where(learnt[:, None], centres, 0)[labels]
+                spread = self.random.normal(size=here.shape) * (1.6 - self.keeps)
+                points.append((here + spread).astype(np.float16))
+            arrays[name] = np.stack(points)
         return arrays
 
     def _metrics(self, arrays: dict[str, np.ndarray], t: int) -> dict[str, float]:

@@ -31,11 +31,17 @@ def test_every_kind_of_figure_is_there(draw):
         "confusion",
         "accuracy_against_time",
         "plasticity",
+        "forces",
         "tsne",
+        "tsne_pairs",
+        "movement",
         "simo_similarity_features",
         "simo_similarity_embedding",
+        "simo_similarity_samples_features",
+        "simo_similarity_samples_embedding",
         *(f"geometry_{space}" for space in spaces),
         *(f"class_mean_cosines_{space}" for space in spaces),
+        *(f"class_mean_cosines_steps_{space}" for space in spaces),
     }
     assert all(panel.alternative for f in figures.values() for panel in f.panels)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from simo_cl.report.figures.class_pairs import (
+    class_means,
+    class_means_by_experience,
+    similarity_of_means,
+    similarity_of_samples,
+)
 from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.figures.cost import accuracy_against_time, plasticity
 from simo_cl.report.figures.curves import accuracy, forgetting
-from simo_cl.report.figures.embeddings import tsne
 from simo_cl.report.figures.figure import SPACES, Figure, Panel, panel_svg, write_figures
+from simo_cl.report.figures.forces import forces
 from simo_cl.report.figures.geometry import geometry_curves
-from simo_cl.report.figures.matrices import (
-    accuracy_matrices,
-    class_means,
-    confusion,
-    simo_similarity,
-)
+from simo_cl.report.figures.matrices import accuracy_matrices, confusion
+from simo_cl.report.figures.movement import movement
+from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import looks
 from simo_cl.report.statistics import Comparison
@@ -34,9 +37,14 @@ def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figur
         confusion(suite),
         *(geometry_curves(suite, drawn_as, space) for space in SPACES),
         *(class_means(suite, space) for space in SPACES),
-        *(simo_similarity(suite, space) for space in ("features", "embedding")),
+        *(class_means_by_experience(suite, space) for space in SPACES),
+        *(similarity_of_means(suite, space) for space in ("features", "embedding")),
+        *(similarity_of_samples(suite, space) for space in ("features", "embedding")),
         accuracy_against_time(suite, drawn_as),
         plasticity(suite, drawn_as),
-        tsne(suite),
+        forces(suite),
+        train_and_test(suite),
+        pairs_of_classes(suite),
+        movement(suite),
     )
     return [figure for figure in makers if figure is not None and figure.panels]

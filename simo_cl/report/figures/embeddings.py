@@ -1,8 +1,10 @@
-"""Pictures of the embeddings themselves."""
+"""What pictures of embeddings share: which rows, which points, their layout and their colours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,115 +12,152 @@ from sklearn.manifold import TSNE
 
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name
-from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.load import Suite
-from simo_cl.report.palette import GREY, HUES, RULE
+from simo_cl.report.palette import GREY, HUES, RULE, SURFACE
+from simo_cl.report.runs import Run
 
-TSNE_SAMPLES = 500
-
-
-def tsne(suite: Suite) -> Figure:
-    """t-SNE of the test samples of one run of every row."""
-    panels: list[Panel] = []
-    colours: dict[str, str] = {}
-    for label in suite.finished_labels:
-        run = suite.finished(label)[0]
-        classes = run.embedding_sample("test_labels")
-        points, where = run.embedding_sample("test_embedding"), "loss space"
-        if points is None:
-            points, where = run.embedding_sample("test_features"), "encoder features"
-        if points is None or classes is None:
-            continue
-        groups, names = _groups(suite, classes, run.array("experience_of_class"))
-        colours |= {name: _dot_colour(group) for group, name in names.items() if name}
-        keep = _spaced(classes, TSNE_SAMPLES)
-        xy = _tsne_layout(points[keep])
-
-        def draw(
-            ax: Axes,
-            xy: np.ndarray = xy,
-            groups: np.ndarray = groups[keep],
-            names: Mapping[int, str] = names,
-        ) -> None:
-            _draw_groups(ax, xy, groups, names)
-
-        alternative = f"t-SNE of {label}, {where}, seed {run.seed}"
-        panels.append(Panel(str(len(panels)), f"{label} · {where}", alternative, draw, label=label))
-    return Figure(
-        name="tsne",
-        section="embeddings",
-        title="t-SNE of test samples",
-        caption=f"Final model of the first finished seed; up to {TSNE_SAMPLES} test samples, "
-        "unit norm. A picture to look at: distances between clusters in t-SNE mean nothing; the "
-        "geometry tables measure.",
-        panels=tuple(panels),
-        size=(2.1, 2.1),
-        margins=Margins(left=0.06, right=0.06, bottom=0.06, top=0.28),
-        colours=colours,
-    )
+MOST_COLOURS = 10
+MOST_STEPS = 6
 
 
-def _tsne_layout(points: np.ndarray) -> np.ndarray:
-    """Two coordinates a point, the same for the same points."""
+@dataclass(frozen=True)
+class Groups:
+    """What the colours of points mean.
+
+    Attributes:
+        of_class: (C,) the group of every class: the class itself, or with many classes the
+            experience that taught it.
+        names: of the groups.
+    """
+
+    of_class: np.ndarray
+    names: Mapping[int, str]
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """For a figure's legend."""
+        return {name: dot_colour(group) for group, name in self.names.items() if name}
+
+
+def shown_rows(suite: Suite, labels: Sequence[str], most: int) -> tuple[str, ...]:
+    """At most so many of the labels, in their order.
+
+    Every strategy has a row before any has two, and those come first that learn the stream, and
+    among them those with a loss space of their own.
+    """
+
+    def rank(label: str) -> tuple[int, bool, bool]:
+        strategy = suite.strategy_of(label)
+        alike = [other for other in labels if suite.strategy_of(other) == strategy]
+        in_features = main_space(suite.finished(label)[0]) == "features"
+        return alike.index(label), suite.is_joint(label), in_features
+
+    chosen = sorted(labels, key=rank)[:most]
+    return tuple(label for label in labels if label in chosen)
+
+
+def shown_steps(count: int) -> list[int]:
+    """At most `MOST_STEPS` of so many experiences (0-based), the first and the last among them."""
+    steps = np.linspace(0, count - 1, min(count, MOST_STEPS))
+    return [int(step) for step in steps.round()]
+
+
+def shown_note(shown: Sequence[str], labels: Sequence[str]) -> str:
+    """For a caption: how many of the labels are shown, if not all."""
+    if len(shown) >= len(labels):
+        return ""
+    return f" {len(shown)} of {len(labels)} rows, those with a loss space of their own first."
+
+
+def main_space(run: Run) -> str:
+    """The loss space if the run has one, else the encoder's features."""
+    return "features" if run.array("class_mean_cos/embedding") is None else "embedding"
+
+
+def group_classes(suite: Suite, run: Run, present: np.ndarray) -> Groups:
+    """Colours for the classes that are present, numbers without repeats."""
+    of_class = np.full(int(present.max()) + 1, -1)
+    if len(present) <= MOST_COLOURS:
+        of_class[present] = np.arange(len(present))
+        return Groups(of_class, {rank: class_name(suite, c) for rank, c in enumerate(present)})
+    taught = run.array("experience_of_class")
+    if taught is None:
+        of_class[present] = 0
+        return Groups(of_class, {0: ""})
+    of_class[present] = taught[present]
+    return Groups(of_class, {int(e): f"exp. {int(e) + 1}" for e in np.unique(taught[present])})
+
+
+def later(points: np.ndarray) -> Callable[[], np.ndarray]:
+    """The t-SNE of points, made once, when it is first asked for."""
+    return cache(lambda: tsne_layout(points))
+
+
+def tsne_layout(points: np.ndarray, *, iterations: int = 750) -> np.ndarray:
+    """Two coordinates a point, the same for the same points.
+
+    Args:
+        points: (N, d), brought to unit norm here.
+        iterations: 250 of them pull clusters together, the others settle them.
+    """
     rows = points.astype(np.float32)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     perplexity = min(30.0, (len(rows) - 1) / 3)
     # Rows that coincide exactly make PCA's directions undefined.
     start = "pca" if np.linalg.matrix_rank(rows - rows.mean(axis=0)) >= 2 else "random"
-    return TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(rows)
+    layout = TSNE(perplexity=perplexity, init=start, max_iter=iterations, random_state=0)
+    return layout.fit_transform(rows)
 
 
-def _groups(
-    suite: Suite, classes: np.ndarray, experience_of_class: np.ndarray | None
-) -> tuple[np.ndarray, dict[int, str]]:
-    """What colours a t-SNE: the class, or with many classes the experience that taught it."""
-    present = np.unique(classes)
-    if len(present) <= 10:
-        numbers = {int(c): rank for rank, c in enumerate(present)}
-        groups = np.array([numbers[int(c)] for c in classes])
-        return groups, {rank: class_name(suite, c) for c, rank in numbers.items()}
-    if experience_of_class is None:
-        return np.zeros(len(classes), dtype=int), {0: ""}
-    groups = experience_of_class[classes].astype(int)
-    return groups, {int(e): f"exp. {int(e) + 1}" for e in np.unique(groups)}
-
-
-def _spaced(classes: np.ndarray, count: int) -> np.ndarray:
-    """Indices of at most `count` samples with every class kept in proportion."""
+def spaced(classes: np.ndarray, count: int) -> np.ndarray:
+    """Indices of at most `count` samples, class by class, with every class kept in proportion."""
     by_class = np.argsort(classes, kind="stable")
     if len(by_class) <= count:
         return by_class
     return by_class[np.linspace(0, len(by_class) - 1, count).round().astype(int)]
 
 
-def _draw_groups(ax: Axes, xy: np.ndarray, groups: np.ndarray, names: Mapping[int, str]) -> None:
+def draw_groups(ax: Axes, xy: np.ndarray, groups: np.ndarray, names: Mapping[int, str]) -> None:
+    """Dots in the colour of their group, with its name above their middle."""
+    for group in names:
+        if (groups == group).any():
+            draw_dots(ax, xy[groups == group], dot_colour(group))
     for group, name in names.items():
-        inside = groups == group
-        if not inside.any():
-            continue
-        colour = _dot_colour(group)
-        draw_dots(ax, xy[inside], colour)
-        middle = np.median(xy[inside], axis=0)
-        ax.text(
-            middle[0],
-            middle[1],
-            name,
-            color=colour,
-            fontsize=7,
-            ha="center",
-            va="center",
-            weight="bold",
-        )
+        if (groups == group).any():
+            name_group(ax, np.median(xy[groups == group], axis=0), name, dot_colour(group))
+
+
+def name_group(ax: Axes, at: np.ndarray, name: str, colour: str) -> None:
+    """A name above a place, on a patch of the page's colour so that it can be read over dots."""
+    ax.annotate(
+        name,
+        xy=(at[0], at[1]),
+        xytext=(0, 3.5),
+        textcoords="offset points",
+        color=colour,
+        fontsize=6.5,
+        ha="center",
+        va="bottom",
+        weight="bold",
+        annotation_clip=False,
+        bbox={"boxstyle": "round,pad=0.1", "fc": SURFACE[0], "ec": "none", "alpha": 0.6},
+    )
+
+
+def frame(ax: Axes, xy: np.ndarray) -> None:
+    """A frame around points whose coordinates mean nothing."""
     ax.grid(visible=False)
     ax.set_xticks([])
     ax.set_yticks([])
-    for side in ("top", "right", "left", "bottom"):
-        ax.spines[side].set_visible(True)
-        ax.spines[side].set_color(RULE[0])
-    ax.autoscale_view()
-    ax.margins(0.1, 0.06)
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(RULE[0])
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    across, up = np.maximum(high - low, 1e-6) * (0.1, 0.05)
+    # Names stand above their group.
+    ax.set(xlim=(low[0] - across, high[0] + across), ylim=(low[1] - up, high[1] + 2.4 * up))
 
 
-def _dot_colour(group: int) -> str:
+def dot_colour(group: int) -> str:
+    """One of ten colours that colour-blind readers tell apart."""
     colours = [light for light, _ in (*HUES.values(), GREY)]
     return colours[group % len(colours)]

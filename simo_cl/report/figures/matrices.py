@@ -1,4 +1,4 @@
-"""Heat maps: of accuracies, of confusions, and of pairs of classes."""
+"""Heat maps: of accuracies and of confusions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import draw_heat_map
 from simo_cl.report.figures.captions import mean_note
 from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
-from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
+from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.tables import file_label, mean_array
 
@@ -29,7 +29,7 @@ def accuracy_matrices(suite: Suite) -> Figure:
         names = tuple(f"experience {i + 1}" for i in range(matrix.shape[1]))
         after = ("after all at once",) if joint else tuple(f"after {name}" for name in names)
         panels.append(
-            _matrix_panel(
+            matrix_panel(
                 label,
                 matrix,
                 rows=after,
@@ -66,7 +66,7 @@ def confusion(suite: Suite) -> Figure:
         share = np.divide(
             counts[-1], totals, out=np.full_like(counts[-1], np.nan), where=totals > 0
         )
-        panels.append(_class_panel(suite, label, share, "true {}", "named {}"))
+        panels.append(class_panel(suite, label, share, row="true {}", column="named {}"))
     return Figure(
         name="confusion",
         section="matrices",
@@ -80,70 +80,47 @@ def confusion(suite: Suite) -> Figure:
     )
 
 
-def class_means(suite: Suite, space: str) -> Figure:
-    """Cosines between class means after the last experience."""
-    panels = _class_pair_panels(suite, f"class_mean_cos/{space}")
-    return Figure(
-        name=f"class_mean_cosines_{space}",
-        section="geometry",
-        space=space,
-        title=f"Cosines between class means: {SPACES[space]}",
-        caption="Cosine of the angle between the directions of two classes' means, after the last "
-        "experience. Orthogonal classes leave everything but the diagonal empty."
-        + mean_note(suite),
-        panels=tuple(panels),
-        **class_sizes(suite),
-        scale="signed",
-    )
+def class_panel(
+    suite: Suite,
+    label: str,
+    values: np.ndarray,
+    *,
+    row: str = "{}",
+    column: str = "and {}",
+    step: int | None = None,
+    note: str = "",
+) -> Panel:
+    """A matrix (C, C) over classes, in the order in which they were learnt where all seeds agree.
 
-
-def simo_similarity(suite: Suite, space: str) -> Figure:
-    """SimO similarity of class means after the last experience."""
-    panels = _class_pair_panels(suite, f"simo_similarity/{space}")
-    return Figure(
-        name=f"simo_similarity_{space}",
-        section="geometry",
-        space=space,
-        title=f"SimO similarity of class means: {SPACES[space]}",
-        caption="The similarity that the SimO loss sees between two classes' means, normalised to "
-        "0 to 1, after the last experience." + mean_note(suite),
-        panels=tuple(panels),
-        **class_sizes(suite),
-        scale="share",
-    )
-
-
-def _class_pair_panels(suite: Suite, name: str) -> list[Panel]:
-    """A panel for each label that has the array: its last (C, C) matrix."""
-    matrices = {label: mean_array(suite, label, name) for label in suite.finished_labels}
-    return [
-        _class_panel(suite, label, matrix[-1], "{}", "and {}")
-        for label, matrix in matrices.items()
-        if matrix is not None
-    ]
-
-
-def _class_panel(suite: Suite, label: str, values: np.ndarray, row: str, column: str) -> Panel:
-    """A matrix over classes, in the order in which they were learnt where all seeds agree."""
+    Args:
+        row, column: what a row and a column are in tooltips, with {} for the class.
+        step: the experience after which it was measured, if the figure has several.
+        note: stands below the matrix.
+    """
     order, borders = learning_order(suite, label, len(values))
     names = [class_name(suite, c) for c in order]
     values = values[np.ix_(order, order)]
     few = len(order) <= 12
     diagonal, others = np.diag(values), values[~np.eye(len(values), dtype=bool)]
-    return _matrix_panel(
+    words = [f"mean of the diagonal {np.nanmean(diagonal):.2f}"]
+    if not np.isnan(others).all():
+        words.append(f"largest value off it {np.nanmax(np.abs(others)):.2f}")
+    when = "" if step is None else f", after experience {step + 1}"
+    return matrix_panel(
         label,
         values,
         rows=tuple(row.format(name) for name in names),
         columns=tuple(column.format(name) for name in names),
-        alternative=f"{label}: mean of the diagonal {np.nanmean(diagonal):.2f}, largest value "
-        f"off it {np.nanmax(np.abs(others)):.2f}",
+        alternative=f"{label}{when}: " + ", ".join([*words, note] if note else words),
         ticks=[name[:10] for name in names] if few else None,
         numbers=False,
         borders=borders,
+        axis_names=(note, ""),
+        step=step,
     )
 
 
-def _matrix_panel(
+def matrix_panel(
     label: str,
     values: np.ndarray,
     *,
@@ -153,29 +130,42 @@ def _matrix_panel(
     ticks: Sequence[str] | None,
     numbers: bool,
     row_ticks: Sequence[str] | None = None,
+    tick_places: Sequence[float] | None = None,
     borders: Sequence[int] = (),
     axis_names: tuple[str, str] = ("", ""),
+    step: int | None = None,
 ) -> Panel:
+    """A heat map of one row's values; NaN cells stay empty.
+
+    Args:
+        rows, columns: names for tooltips, which matrices of more than 20 columns do not have.
+        ticks: names at the sides; `row_ticks` if those of the rows differ. They stand at
+            `tick_places`, or at every row and column.
+        numbers: write each value into its cell.
+        borders: draw a line before these rows and columns.
+    """
+
     def draw(ax: Axes) -> None:
         draw_heat_map(ax, values, numbers=numbers, borders=borders)
         across, down = list(ticks or []), list(row_ticks or ticks or [])
-        ax.set_xticks(range(len(across)), across, fontsize=6.5)
+        ax.set_xticks(tick_places or range(len(across)), across, fontsize=6.5)
         if any(len(name) > 2 for name in across):
             # Anchored at their end, so that they fit whatever font the page falls back to.
             for name in ax.get_xticklabels():
                 name.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
-        ax.set_yticks(range(len(down)), down, fontsize=6.5)
+        ax.set_yticks(tick_places or range(len(down)), down, fontsize=6.5)
         ax.set_xlabel(axis_names[0], fontsize=7.5)
         ax.set_ylabel(axis_names[1], fontsize=7.5)
 
     few = values.shape[1] <= 20
     cells = [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in values]
     return Panel(
-        key=file_label(label),
-        title=label,
+        key=file_label(label) + ("" if step is None else f"-{step}"),
+        title=label if step is None else f"{label} · after exp. {step + 1}",
         alternative=alternative,
         draw=draw,
         label=label,
+        step=step,
         matrix=tuple(tuple(row) for row in cells) if few else None,
         rows=rows if few else (),
         columns=columns if few else (),

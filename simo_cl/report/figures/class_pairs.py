@@ -1,0 +1,159 @@
+"""Heat maps of pairs of classes: cosines between their means, and SimO similarities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from simo_cl.report.figures.captions import mean_note
+from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
+from simo_cl.report.figures.embeddings import shown_note, shown_rows, shown_steps, spaced
+from simo_cl.report.figures.figure import SPACES, Figure, Panel
+from simo_cl.report.figures.matrices import class_panel, matrix_panel
+from simo_cl.report.load import Suite
+from simo_cl.report.similarity import simo_similarity
+from simo_cl.report.tables import mean_array
+
+MOST_ROWS = 10
+SIMILARITY_SAMPLES = 150
+
+
+def class_means(suite: Suite, space: str) -> Figure:
+    """Cosines between class means after the last experience."""
+    return Figure(
+        name=f"class_mean_cosines_{space}",
+        section="geometry",
+        space=space,
+        title=f"Cosines between class means: {SPACES[space]}",
+        caption="Cosine of the angle between the directions of two classes' means, after the last "
+        "experience. Orthogonal classes leave everything but the diagonal empty."
+        + mean_note(suite),
+        panels=tuple(_last_panels(suite, f"class_mean_cos/{space}")),
+        **class_sizes(suite),
+        scale="signed",
+    )
+
+
+def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = ()) -> Figure:
+    """The same after each experience, with the value that a simplex would have.
+
+    Args:
+        labels: rows to draw; by default up to `MOST_ROWS`.
+    """
+    streamed = [label for label in suite.finished_labels if not suite.is_joint(label)]
+    shown = tuple(labels) or shown_rows(suite, streamed, MOST_ROWS)
+    panels: list[Panel] = []
+    for label in shown:
+        matrices = mean_array(suite, label, f"class_mean_cos/{space}")
+        if matrices is None or len(matrices) < 2:
+            continue
+        for step in shown_steps(len(matrices)):
+            panels.append(
+                class_panel(
+                    suite, label, matrices[step], step=step, note=_beside_simplex(matrices[step])
+                )
+            )
+    sizes = class_sizes(suite)
+    return Figure(
+        name=f"class_mean_cosines_steps_{space}",
+        section="geometry",
+        space=space,
+        title=f"Cosines between class means over the experiences: {SPACES[space]}",
+        caption="Cosines between the means of the classes seen so far. Below each: their mean and "
+        "deviation over pairs of classes, beside -1/(C - 1), the cosine of C equal directions as "
+        "far apart as can be (a simplex), which centred means have at best. Orthogonal means have "
+        "0." + mean_note(suite) + shown_note(shown, streamed),
+        panels=tuple(panels),
+        size=sizes["size"],
+        margins=replace(sizes["margins"], bottom=sizes["margins"].bottom + 0.2),
+        scale="signed",
+        columns=len({panel.step for panel in panels}),
+    )
+
+
+def similarity_of_means(suite: Suite, space: str) -> Figure:
+    """SimO similarity of class means after the last experience: the paper's Figure 4 (b)."""
+    return Figure(
+        name=f"simo_similarity_{space}",
+        section="geometry",
+        space=space,
+        title=f"SimO similarity of class means: {SPACES[space]}",
+        caption="The similarity that the SimO loss sees between two classes' means, normalised to "
+        "0 to 1, after the last experience." + mean_note(suite),
+        panels=tuple(_last_panels(suite, f"simo_similarity/{space}")),
+        **class_sizes(suite),
+        scale="share",
+    )
+
+
+def similarity_of_samples(suite: Suite, space: str) -> Figure:
+    """SimO similarity of test samples, class by class: the paper's Figure 4 (a)."""
+    panels = []
+    for label in suite.finished_labels:
+        run = suite.finished(label)[0]
+        points, classes = (run.embedding_sample(f"test_{name}") for name in (space, "labels"))
+        if points is None or classes is None:
+            continue
+        panels.append(_samples_panel(suite, label, points, classes))
+    return Figure(
+        name=f"simo_similarity_samples_{space}",
+        section="geometry",
+        space=space,
+        title=f"SimO similarity of samples: {SPACES[space]}",
+        caption="The similarity that the SimO loss sees between two test samples, normalised to 0 "
+        f"to 1: final model of the first finished seed, up to {SIMILARITY_SAMPLES} samples, class "
+        "by class in the order in which they were learnt. Blocks on the diagonal are cohesive "
+        "classes; shade elsewhere joins two.",
+        panels=tuple(panels),
+        **class_sizes(suite),
+        scale="share",
+    )
+
+
+def _last_panels(suite: Suite, name: str) -> list[Panel]:
+    """A panel for each label that has the array: its last (C, C) matrix."""
+    matrices = {label: mean_array(suite, label, name) for label in suite.finished_labels}
+    return [
+        class_panel(suite, label, matrix[-1])
+        for label, matrix in matrices.items()
+        if matrix is not None
+    ]
+
+
+def _beside_simplex(cosines: np.ndarray) -> str:
+    """Mean and deviation of the cosines of all pairs, beside a simplex's."""
+    seen = int((~np.isnan(np.diag(cosines))).sum())
+    if seen < 2:
+        return ""
+    pairs = cosines[np.triu_indices(len(cosines), 1)]
+    text = f"{np.nanmean(pairs):.2f} ± {np.nanstd(pairs):.2f}, simplex {-1 / (seen - 1):.2f}"
+    return text.replace("-", "−")
+
+
+def _samples_panel(suite: Suite, label: str, points: np.ndarray, classes: np.ndarray) -> Panel:
+    order, starts = learning_order(suite, label, int(classes.max()) + 1)
+    place = np.argsort(order)
+    kept = spaced(place[classes], SIMILARITY_SAMPLES)
+    values, classes = simo_similarity(points[kept]), classes[kept]
+    ends = np.flatnonzero(np.diff(place[classes])) + 1
+    few = len(order) <= 12
+    # With many classes a line between experiences, as everywhere else; with few, between classes.
+    borders = ends if few else np.searchsorted(place[classes], starts)
+    same = classes[:, None] == classes
+    np.fill_diagonal(same, False)
+    within, between = values[same], values[classes[:, None] != classes]
+    middles = np.split(np.arange(len(kept)), ends)
+    return matrix_panel(
+        label,
+        values,
+        rows=(),
+        columns=(),
+        alternative=f"{label}: mean similarity of samples of one class {within.mean():.2f}, of "
+        f"different classes {between.mean():.2f}",
+        ticks=[class_name(suite, classes[m[0]])[:10] for m in middles] if few else None,
+        tick_places=[float(m.mean()) for m in middles],
+        numbers=False,
+        borders=borders.tolist(),
+    )

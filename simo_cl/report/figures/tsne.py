@@ -1,0 +1,189 @@
+"""Figures 2 and 3 of the paper: t-SNE of training and test samples, and of pairs of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from simo_cl.report.drawing import draw_dots
+from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
+from simo_cl.report.figures.embeddings import (
+    Groups,
+    dot_colour,
+    draw_groups,
+    frame,
+    group_classes,
+    later,
+    main_space,
+    shown_note,
+    shown_rows,
+    spaced,
+    tsne_layout,
+)
+from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
+from simo_cl.report.load import Suite
+from simo_cl.report.palette import RULE
+from simo_cl.report.runs import Run
+
+PARTS = {"train": "training samples", "test": "test samples"}
+SAMPLES_OF_A_PART = 300
+MOST_ROWS = 14
+PAIR_CLASSES = 10
+PAIR_SAMPLES_PER_CLASS = 25
+MOST_PAIR_ROWS = 6
+_WHERE = "in the loss space, or in encoder features where a strategy has none"
+
+
+def train_and_test(suite: Suite, labels: Sequence[str] = ()) -> Figure:
+    """t-SNE of training and test samples, laid out together so that the two can be compared.
+
+    Args:
+        labels: rows to draw; by default up to `MOST_ROWS`.
+    """
+    shown = tuple(labels) or shown_rows(suite, suite.finished_labels, MOST_ROWS)
+    panels: list[Panel] = []
+    colours: dict[str, str] = {}
+    for label in shown:
+        run = suite.finished(label)[0]
+        samples = {
+            part: sample
+            for part in PARTS
+            if (sample := _sample(run, part, SAMPLES_OF_A_PART)) is not None
+        }
+        if not samples:
+            continue
+        layout = later(np.concatenate([points for points, _ in samples.values()]))
+        classes = np.concatenate([numbers for _, numbers in samples.values()])
+        of_part = np.concatenate([[part] * len(numbers) for part, (_, numbers) in samples.items()])
+        groups = group_classes(suite, run, np.unique(classes))
+        colours |= groups.colours
+        for part in samples:
+            alternative = (
+                f"t-SNE of {(of_part == part).sum()} {PARTS[part]} of {label}, "
+                f"{SPACES[main_space(run)]}, seed {run.seed}"
+            )
+            draw = _part_drawer(layout, classes, of_part == part, groups)
+            key = f"{len(panels)}-{part}"
+            panels.append(Panel(key, f"{label} · {part}", alternative, draw, label=label))
+    return Figure(
+        name="tsne",
+        section="embeddings",
+        title="t-SNE of training and test samples",
+        caption=f"Final model of the first finished seed, {_WHERE}; up to {SAMPLES_OF_A_PART} "
+        "training and as many test samples of a row, unit norm, in one layout. A picture to look "
+        "at: distances between clusters in t-SNE mean nothing; the geometry tables measure."
+        + shown_note(shown, suite.finished_labels),
+        panels=tuple(panels),
+        size=(2.1, 2.1),
+        margins=Margins(left=0.06, right=0.06, bottom=0.06, top=0.28),
+        colours=colours,
+        columns=min(len(panels), 4),
+    )
+
+
+def pairs_of_classes(suite: Suite, labels: Sequence[str] = ()) -> Figure:
+    """t-SNE of the test samples of two classes at a time, as a lower-triangular grid.
+
+    Args:
+        labels: rows to draw; by default up to `MOST_PAIR_ROWS`.
+    """
+    shown = tuple(labels) or shown_rows(suite, suite.finished_labels, MOST_PAIR_ROWS)
+    panels: list[Panel] = []
+    for label in shown:
+        run = suite.finished(label)[0]
+        sample = _sample(run, "test")
+        if sample is None:
+            continue
+        points, classes = sample
+        order, _ = learning_order(suite, label, int(classes.max()) + 1)
+        met = order[np.isin(order, classes)]
+        chosen = met[spaced(np.arange(len(met)), PAIR_CLASSES)]
+        of_class = [points[classes == c][:PAIR_SAMPLES_PER_CLASS] for c in chosen]
+        names = [class_name(suite, c)[:10] for c in chosen]
+        alternative = (
+            f"Pairwise t-SNE of {', '.join(names)}: {label}, {SPACES[main_space(run)]}, "
+            f"seed {run.seed}"
+        )
+        draw = _pairs_drawer(of_class, names)
+        panels.append(Panel(str(len(panels)), label, alternative, draw, label=label))
+    chosen_note = f" Shown are {PAIR_CLASSES} classes, evenly spaced in that order."
+    return Figure(
+        name="tsne_pairs",
+        section="embeddings",
+        title="Pairwise t-SNE of classes",
+        caption="A cell is a t-SNE of two classes alone, its row's and its column's, "
+        f"{_WHERE}; final model of the first finished seed, up to {PAIR_SAMPLES_PER_CLASS} test "
+        "samples a class. Classes stand in the order in which they were learnt."
+        + (chosen_note if len(suite.class_names) > PAIR_CLASSES else "")
+        + shown_note(shown, suite.finished_labels),
+        panels=tuple(panels),
+        size=(3.3, 3.3),
+        margins=replace(class_sizes(suite)["margins"], top=0.3),
+    )
+
+
+def _sample(run: Run, part: str, count: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Points and classes of at most `count` samples of a run's final model."""
+    points = run.embedding_sample(f"{part}_{main_space(run)}")
+    classes = run.embedding_sample(f"{part}_labels")
+    if points is None or classes is None:
+        return None
+    kept = spaced(classes, count or len(classes))
+    return points[kept], classes[kept]
+
+
+def _part_drawer(
+    layout: Callable[[], np.ndarray], classes: np.ndarray, in_part: np.ndarray, groups: Groups
+) -> Callable[[Axes], None]:
+    def draw(ax: Axes) -> None:
+        xy = layout()
+        draw_groups(ax, xy[in_part], groups.of_class[classes[in_part]], groups.names)
+        frame(ax, xy)
+
+    return draw
+
+
+def _pairs_drawer(of_class: Sequence[np.ndarray], names: Sequence[str]) -> Callable[[Axes], None]:
+    dots = cache(lambda: _pair_dots(of_class))
+
+    def draw(ax: Axes) -> None:
+        last = len(names) - 1
+        for row in range(1, len(names)):
+            ax.plot([0, row, row], [row, row, row - 1], color=RULE[0], linewidth=0.6)
+            ax.plot([row - 1, row - 1], [row, last], color=RULE[0], linewidth=0.6)
+        for xy, colour in dots():
+            draw_dots(ax, xy, colour, size=1.7)
+        ax.set(xlim=(0, last), ylim=(last, 0), aspect="equal")
+        _name_sides(ax, names)
+
+    return draw
+
+
+def _pair_dots(of_class: Sequence[np.ndarray]) -> list[tuple[np.ndarray, str]]:
+    """Points with their colour, in cells 1 wide: that of classes a > b reaches from (b, a - 1)."""
+    dots = []
+    for row in range(1, len(of_class)):
+        for column in range(row):
+            pair = [of_class[column], of_class[row]]
+            layout = tsne_layout(np.concatenate(pair), iterations=350)
+            low, high = layout.min(axis=0), layout.max(axis=0)
+            in_cell = 0.08 + 0.84 * (layout - low) / np.maximum(high - low, 1e-6)
+            first, second = np.split(in_cell + np.array([column, row - 1]), [len(pair[0])])
+            dots += [(first, dot_colour(column)), (second, dot_colour(row))]
+    return dots
+
+
+def _name_sides(ax: Axes, names: Sequence[str]) -> None:
+    ax.set_xticks(np.arange(len(names) - 1) + 0.5, names[:-1])
+    ax.set_yticks(np.arange(len(names) - 1) + 0.5, names[1:])
+    for rank, text in enumerate(ax.get_xticklabels()):
+        text.set(color=dot_colour(rank), rotation=90 if len(text.get_text()) > 2 else 0)
+    for rank, text in enumerate(ax.get_yticklabels()):
+        text.set_color(dot_colour(rank + 1))
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
