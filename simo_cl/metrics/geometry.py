@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from simo_cl.metrics.bounds import coherence_bound, welch_bound
+
 # Cosines of float64 unit vectors closer than this are the same number: it decides ties between
 # neighbours and what counts as below 0, so that neither depends on the order of the samples.
 _SAME_COSINE = 1e-9
@@ -153,31 +155,6 @@ def coherence(means: Tensor) -> float:
     """Largest ``|u_a . u_b|`` over a != b, in [0, 1]. NaN below two classes."""
     cosines = _cosines_of_pairs(means)
     return float(cosines.abs().amax()) if len(cosines) else math.nan
-
-
-def welch_bound(num_classes: int, dimension: int) -> float:
-    """Least root-mean-square cosine of C directions in d dimensions; tight frames attain it.
-
-    ``sqrt((C - d) / (d (C - 1)))`` for C > d, else 0 (Welch, 1974).
-    """
-    _check_counts(num_classes, dimension)
-    if num_classes <= dimension:
-        return 0.0
-    return math.sqrt((num_classes - dimension) / (dimension * (num_classes - 1)))
-
-
-def coherence_bound(num_classes: int, dimension: int) -> float:
-    """Best known lower bound on the coherence of C directions in d dimensions.
-
-    The largest of Welch's bound; ``1 / sqrt(d)`` for C > d (d + 1) / 2 (Rankin's orthoplex bound
-    on lines, as in Conway, Hardin & Sloane, 1996); and, exact in the plane, ``cos(pi / C)``.
-    """
-    bounds = [welch_bound(num_classes, dimension)]
-    if num_classes > dimension * (dimension + 1) / 2:
-        bounds.append(1 / math.sqrt(dimension))
-    if dimension == 2 and num_classes > 2:
-        bounds.append(math.cos(math.pi / num_classes))
-    return max(bounds)
 
 
 def knn_purity(vectors: Tensor, labels: Tensor, k: int = 10) -> float:
@@ -401,12 +378,4 @@ def _check_shapes(embeddings: Tensor, labels: Tensor) -> None:
         raise ValueError(
             "expected embeddings (N, d) and labels (N,), got "
             f"{tuple(embeddings.shape)} and {tuple(labels.shape)}"
-        )
-
-
-def _check_counts(num_classes: int, dimension: int) -> None:
-    if num_classes < 2 or dimension < 1:
-        raise ValueError(
-            "a bound needs at least two classes and one dimension, got "
-            f"{num_classes} classes and {dimension} dimensions"
         )

@@ -9,16 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simo_cl.metrics.bounds import coherence_bound, welch_bound
 from simo_cl.metrics.geometry import (
     centred,
     class_mean_cosines,
     class_mean_directions,
-    coherence_bound,
     drift,
     geometry_metrics,
     knn_purity,
     simo_similarity,
-    welch_bound,
 )
 
 
