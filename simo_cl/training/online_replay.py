@@ -37,9 +37,10 @@ class OnlineReplayPlugin(SupervisedPlugin):
         new_samples: of the current batch, which stand first in each of its views.
 
     Raises:
-        ValueError: a size below 1; or, when training starts, data with task labels, or images of
-            another store than those that the memory has.
-        TypeError: when training starts, data that are no :class:`simo_cl.ResidentDataset`.
+        ValueError: a size below 1; or, when an experience starts, data with task labels, images of
+            another store than those that the memory has, or more classes than fit into a
+            class-balanced memory.
+        TypeError: when an experience starts, data that are no :class:`simo_cl.ResidentDataset`.
     """
 
     def __init__(
@@ -124,6 +125,12 @@ class OnlineReplayPlugin(SupervisedPlugin):
             raise ValueError(
                 "the experience's images are of another store than those in the memory; make all "
                 "experiences of a stream from one data set"
+            )
+        num_classes = len(np.union1d(self.memory.labels, data.labels))
+        if isinstance(self.memory, ClassBalancedMemory) and num_classes > self.memory_size:
+            raise ValueError(
+                f"memory size is {self.memory_size}, but {num_classes} classes will have been seen "
+                "after this experience and each needs at least one sample in it; raise the size"
             )
 
 

@@ -5,13 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from avalanche.benchmarks import split_online_stream
 from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.supervised import DER, ER_ACE, Naive, Replay
 from parts import Witness, classifier, embedding_model, icarl, quiet, stock
 from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
-from simo_cl.training import BalancedReplayPlugin, ContrastiveReplay
+from simo_cl.training import (
+    BalancedReplayPlugin,
+    ClassBalancedMemory,
+    ContrastiveReplay,
+    OnlineReplayPlugin,
+    step_budget,
+)
 from simo_cl.training.step_budget import ENDLESS_EPOCHS, DivergedError, StepBudget
 
 
@@ -147,6 +154,105 @@ class TestSchedule:
         strategy.optimizer.param_groups[0]["lr"] = 0.03
         strategy.train(stream.train_stream[0])
         assert rates.seen == [0.03] * 3
+
+
+class TestParts:
+    """Avalanche's `split_online_stream` makes small experiences of each experience."""
+
+    @pytest.mark.parametrize(
+        ("size", "steps", "of_parts"),
+        [
+            pytest.param(16, [6, 3, 9], [2, 2, 2, 1, 1, 1, 3, 3, 3], id="parts of one size"),
+            pytest.param(20, [6, 3, 9], [2, 2, 2, 1, 1, 1, 3, 3, 3], id="a smaller last part"),
+            pytest.param(48, [2, 3, 4], [2, 3, 4], id="one part"),
+        ],
+    )
+    def test_the_steps_of_an_experience_are_divided_among_its_parts(
+        self, stream, size, steps, of_parts
+    ):
+        updates = Witness("after_update", lambda s: s.clock.train_exp_counter)
+        budget = StepBudget(steps)
+        strategy = with_steps(budget, updates)
+        for part in split_online_stream(stream.train_stream, size, seed=0):
+            strategy.train(part)
+        assert [updates.seen.count(part) for part in range(len(of_parts))] == of_parts
+        assert budget.steps_taken == len(updates.seen) == sum(steps)
+
+    def test_parts_that_are_shorter_because_the_last_one_is_dropped(self, stream):
+        budget = StepBudget([4, 4, 4])
+        strategy = with_steps(budget)
+        for part in split_online_stream(stream.train_stream, 20, drop_last=True, seed=0):
+            strategy.train(part)
+        assert budget.steps_taken == 12
+
+    def test_online_replay(self, stream):
+        updates = Witness("after_update", lambda s: s.clock.train_exp_counter)
+        replay = OnlineReplayPlugin(ClassBalancedMemory(24), updates=2)
+        strategy = with_steps(StepBudget([10, 10, 10]), updates, replay)
+        for part in split_online_stream(stream.train_stream, 10, seed=0):
+            strategy.train(part)
+        assert [updates.seen.count(part) for part in range(15)] == [2] * 15
+        assert replay.memory.state_dict()["seen"] == dict.fromkeys(range(6), 24)
+
+    def test_the_schedule_is_that_of_the_whole_experience(self, stream):
+        def rates(train: list[Any]) -> list[float]:
+            seen = Witness("before_update", lambda s: s.optimizer.param_groups[0]["lr"])
+            strategy = with_steps(StepBudget([30, 15], schedule="cosine"), seen)
+            for experience in train:
+                strategy.train(experience)
+            return seen.seen
+
+        first_two = stream.train_stream[:2]
+        parts = list(split_online_stream(first_two, 16, seed=0))
+        assert len(parts) == 6
+        assert rates(parts) == rates(first_two)
+
+    def test_mean_loss_is_that_of_the_whole_experience(self, stream):
+        losses = Witness("after_training_iteration", lambda strategy: strategy.loss.item())
+        budget = StepBudget([6, 9, 3])
+        strategy = with_steps(budget, losses)
+        parts = list(split_online_stream(stream.train_stream, 16, seed=0))
+        for part in parts[:3]:
+            assert math.isnan(budget.mean_loss)
+            strategy.train(part)
+        assert budget.mean_loss == pytest.approx(sum(losses.seen) / 6)
+        first = budget.mean_loss
+        for part in parts[3:6]:
+            assert budget.mean_loss == first
+            strategy.train(part)
+        assert budget.mean_loss == pytest.approx(sum(losses.seen[6:]) / 9)
+
+    def test_seconds_are_those_of_all_parts(self, stream, monkeypatch):
+        """Between the parts, time does not count."""
+        clock = [0.0]
+        monkeypatch.setattr(step_budget.time, "perf_counter", lambda: clock[0])
+        working = Witness("after_update", lambda s: clock.append(clock.pop() + 2))
+        budget = StepBudget([6, 6, 6])
+        strategy = with_steps(budget, working)
+        for part in list(split_online_stream(stream.train_stream, 16, seed=0))[:3]:
+            strategy.train(part)
+            clock[0] += 100
+        assert budget.seconds == 12
+
+    def test_steps_that_cannot_be_divided_are_refused(self, stream):
+        strategy = with_steps(StepBudget([6, 7, 6]))
+        parts = list(split_online_stream(stream.train_stream, 16, seed=0))
+        for part in parts[:3]:
+            strategy.train(part)
+        message = "experience 1 has 7 steps, but comes in 3 parts; give a multiple of that"
+        with pytest.raises(RuntimeError, match=message):
+            strategy.train(parts[3])
+
+    def test_more_parts_than_steps_are_refused(self, stream):
+        strategy = with_steps(StepBudget([2]))
+        with pytest.raises(RuntimeError, match="has 2 steps, but comes in 3 parts"):
+            strategy.train(next(iter(split_online_stream(stream.train_stream, 16, seed=0))))
+
+    def test_epochs_that_end_first_in_a_part_are_refused(self, stream):
+        strategy = with_steps(StepBudget([9]), train_epochs=2)
+        part = next(iter(split_online_stream(stream.train_stream, 16, seed=0)))
+        with pytest.raises(RuntimeError, match="Naive took 2 of 3 steps in experience 0; give it"):
+            strategy.train(part)
 
 
 class TestDivergence:
