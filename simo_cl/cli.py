@@ -72,6 +72,7 @@ def run(
     tracking_uri: TrackingOption = None,
     plugins: PluginsOption = None,
     strategies_dir: StrategiesDirOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once, in processes.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
@@ -107,6 +108,8 @@ def run(
                 data=data,
                 device=chosen_device,
                 progress=progress,
+                jobs=jobs,
+                plugins=plugins,
                 after_each=mlflow_view.update,
             )
         _report(folder)
@@ -369,22 +372,9 @@ def _report(folder: Path) -> None:
 def _load_plugins(path: Path | None) -> None:
     if path is None:
         return
-    import importlib.util
+    from simo_cl.harness.plugins import load_plugins
 
-    if not path.is_file():
-        _fail(f"--plugins {path}: no such file")
-    spec = importlib.util.spec_from_file_location(f"simo_cl_plugins_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        _fail(f"--plugins {path}: not a Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    # Data classes and pickles look for the module of a class here.
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        from simo_cl.harness.strategy_files import import_problem
-
-        _fail(f"--plugins {path} cannot be imported: {import_problem(error)}")
+    load_plugins(path)
 
 
 def _command() -> str:

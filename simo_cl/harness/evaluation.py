@@ -43,8 +43,8 @@ class Evaluation:
     - ``ncm_memory``: nearest class mean of the features, means from the strategy's memory
       (fine-tuning: from the current experience; joint training: from a class-balanced sample as
       large as the memory);
-    - ``ncm_oracle``, ``linear_probe``, ``knn``, ``mlp_head``: fitted on the same bounded sample of training
-      images of all seen classes for all strategies. Diagnostics: no strategy may keep that sample.
+    - ``ncm_oracle``, ``linear_probe``, ``knn``, ``mlp_head``: fitted on the same bounded sample of
+      training images of all seen classes for all strategies. Diagnostics: no strategy may keep it.
 
     Args:
         benchmark: from :func:`simo_cl.class_incremental`.

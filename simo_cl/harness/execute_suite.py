@@ -1,27 +1,27 @@
-"""Execute a suite's runs one after the other, whatever happens to any of them."""
+"""Execute a suite's runs, whatever happens to any of them."""
 
 from __future__ import annotations
 
 import json
 import traceback
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 
 import simo_cl
-from simo_cl.harness.execute_run import execute_run, make_benchmark
+from simo_cl.harness.attempt import attempt
+from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError, nearest
+from simo_cl.harness.workers import Listener, execute_in_workers
 from simo_cl.models import build_encoder, encoder_names
 from simo_cl.streams import (
-    DataError,
     DataSet,
     check_augmentations,
     data_source_names,
@@ -49,6 +49,8 @@ def execute_runs(
     data: DataSet,
     device: torch.device,
     progress: SuiteProgress,
+    jobs: int = 1,
+    plugins: Path | None = None,
     after_each: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Executes what is missing or unfinished.
@@ -57,28 +59,41 @@ def execute_runs(
         runs: to execute; finished ones are skipped.
         folder: that the run folders are relative to.
         data: from :func:`checked_data`.
-        device: to train on.
+        device: to train on; with several jobs, "cuda" is every GPU in turn.
         progress: told of every step.
+        jobs: runs at once; with 1, in this process.
+        plugins: a file that other processes import first.
         after_each: called after each run, whether it finished or failed.
     """
     outcome = Outcome()
     unfinished = [run for run in runs if RunFolder(folder / run.folder).state != "finished"]
     outcome.skipped = [run for run in runs if run not in unfinished]
     progress.begin(unfinished, outcome.skipped)
-    for run in unfinished:
-        run_folder = RunFolder(folder / run.folder)
-        progress.run_begins(run)
-        try:
-            with _warnings_in(run_folder, progress):
-                execute_run(run, data, run_folder, device, progress.step)
-        except Exception as error:
-            run_folder.fail(error)
-            outcome.failed[run.name] = _reason(error, run_folder)
-            progress.run_failed(run, _reason(error, run_folder))
-        else:
+
+    def ends(run: Run, reason: str | None) -> None:
+        if reason is None:
             outcome.finished.append(run)
-            progress.run_ends(run, run_folder.last_metrics())
+            progress.run_ends(run, RunFolder(folder / run.folder).last_metrics())
+        else:
+            outcome.failed[run.name] = reason
+            progress.run_failed(run, reason)
         after_each()
+
+    if jobs > 1 and len(unfinished) > 1:
+        execute_in_workers(
+            unfinished,
+            jobs,
+            folder,
+            data=data,
+            device=device,
+            plugins=plugins,
+            listener=Listener(progress.run_begins, progress.step, progress.warn, ends),
+        )
+        return outcome
+    for run in unfinished:
+        progress.run_begins(run)
+        step = partial(progress.step, run)
+        ends(run, attempt(run, folder, data, device, step, progress.warn))
     return outcome
 
 
@@ -240,29 +255,3 @@ def _check_encoder(run: Run, data: DataSet) -> None:
             f"{len(images)} images to {tuple(features.shape)}; it must be "
             f"{(len(images), encoder.num_features)}"
         )
-
-
-@contextmanager
-def _warnings_in(folder: RunFolder, progress: SuiteProgress) -> Iterator[None]:
-    """Writes warnings into the run's log; on the terminal each shows once, and those of libraries
-    to their developers (Avalanche repeats some at every experience) not at all."""
-    shown = set()
-
-    def note(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
-    ) -> None:
-        text = f"{category.__name__}: {message}"
-        folder.log(f"{text} ({filename}, line {lineno})")
-        if not issubclass(category, DeprecationWarning) and text not in shown:
-            shown.add(text)
-            progress.warn(f"{text} (see {folder.path / 'log.txt'})")
-
-    with warnings.catch_warnings():
-        warnings.showwarning = note  # type: ignore[assignment]
-        yield
-
-
-def _reason(error: Exception, folder: RunFolder) -> str:
-    if isinstance(error, DataError):
-        return str(error)
-    return f"{type(error).__name__}: {error} (traceback in {folder.path / 'log.txt'})"

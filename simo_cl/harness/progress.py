@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -20,11 +21,17 @@ from rich.progress import (
 from simo_cl.harness.plan import Run
 
 
+class _Running(NamedTuple):
+    number: int
+    started: float
+    bar: TaskID
+
+
 class SuiteProgress:
     """A context in which a suite runs.
 
     Args:
-        console: to print to; a bar for the suite and one for the current run if it is a terminal.
+        console: to print to; a bar for the suite and one for each current run if it is a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -40,10 +47,9 @@ class SuiteProgress:
             transient=True,
         )
         self._suite: TaskID | None = None
-        self._run: TaskID | None = None
         self._total = 0
-        self._index = 0
-        self._started = 0.0
+        self._running: dict[str, _Running] = {}
+        self._begun = 0
 
     def __enter__(self) -> SuiteProgress:
         self._bars.start()
@@ -65,15 +71,14 @@ class SuiteProgress:
         self._suite = self._bars.add_task("all runs", total=self._total)
 
     def run_begins(self, run: Run) -> None:
-        self._index += 1
-        self._started = time.monotonic()
-        self._run = self._bars.add_task(run.name, total=None)
+        self._begun += 1
+        bar = self._bars.add_task(run.name, total=None)
+        self._running[run.name] = _Running(self._begun, time.monotonic(), bar)
         if not self._console.is_terminal:
-            self._print(f"[{self._index}/{self._total}] {run.name} ...")
+            self._print(f"[{self._begun}/{self._total}] {run.name} ...")
 
-    def step(self, taken: int, total: int) -> None:
-        if self._run is not None:
-            self._bars.update(self._run, completed=taken, total=total)
+    def step(self, run: Run, taken: int, total: int) -> None:
+        self._bars.update(self._running[run.name].bar, completed=taken, total=total)
 
     def run_ends(self, run: Run, metrics: dict[str, float]) -> None:
         accuracy = metrics["average_accuracy"]
@@ -86,10 +91,10 @@ class SuiteProgress:
         self._print(f"Warning: {message}")
 
     def _end(self, run: Run, outcome: str) -> None:
-        seconds = time.monotonic() - self._started
-        self._print(f"[{self._index}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)")
-        if self._run is not None:
-            self._bars.remove_task(self._run)
+        running = self._running.pop(run.name)
+        seconds = time.monotonic() - running.started
+        self._print(f"[{running.number}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)")
+        self._bars.remove_task(running.bar)
         if self._suite is not None:
             self._bars.advance(self._suite)
 

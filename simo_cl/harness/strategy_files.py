@@ -39,6 +39,9 @@ class StrategyFile:
     module: ModuleType
     digest: str
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_the_same, (self.name, self.path.parent, self.digest)
+
     @property
     def joint(self) -> bool:
         return bool(getattr(self.module, "JOINT", False))
@@ -136,6 +139,15 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
     if not issubclass(module.Settings, StrategySettings):
         raise SuiteError(f"{prefix}{path}: Settings must extend StrategySettings")
     return StrategyFile(name, path, module, hashlib.sha256(source).hexdigest())
+
+
+def _load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:
+    file = load_strategy(name, folder)
+    if file.digest != digest:
+        raise SuiteError(
+            f"{file.path} was changed after the command began; run it again for the changed one"
+        )
+    return file
 
 
 def import_problem(error: Exception) -> str:

@@ -61,7 +61,7 @@ def lines_of(terminal: bool, runs: list[Any]) -> list[str]:
         progress.begin(runs[:1], runs[1:])
         progress.run_begins(runs[0])
         for step in range(1, 4):
-            progress.step(step, 3)
+            progress.step(runs[0], step, 3)
         progress.warn("careful")
         progress.run_failed(runs[0], "no such luck")
     return captured.get().splitlines()

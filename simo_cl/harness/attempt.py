@@ -1,0 +1,71 @@
+"""One attempt at a run: whatever happens to it is in its folder, and the caller goes on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from simo_cl.harness.execute_run import Progress, execute_run
+from simo_cl.harness.plan import Run
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.streams import DataError, DataSet
+
+
+def attempt(
+    run: Run,
+    folder: Path,
+    data: DataSet,
+    device: torch.device,
+    step: Progress,
+    warn: Callable[[str], None],
+) -> str | None:
+    """Executes a run and records a failure in its folder.
+
+    Args:
+        run: to execute.
+        folder: of the suite.
+        data: that it trains on.
+        device: to train on.
+        step: told (steps taken, steps in all).
+        warn: told each warning once, but for those of libraries to their developers.
+
+    Returns:
+        Why it failed, if it did.
+    """
+    run_folder = RunFolder(folder / run.folder)
+    try:
+        # As many for the linear algebra of read-outs as torch has for training.
+        with threadpool_limits(run.settings.training.threads), _warnings_in(run_folder, warn):
+            execute_run(run, data, run_folder, device, step)
+    except Exception as error:
+        run_folder.fail(error)
+        if isinstance(error, DataError):
+            return str(error)
+        log = run_folder.path / "log.txt"
+        return f"{type(error).__name__}: {error} (traceback in {log})"
+    return None
+
+
+@contextmanager
+def _warnings_in(folder: RunFolder, warn: Callable[[str], None]) -> Iterator[None]:
+    """Writes warnings into the run's log; on the terminal each shows once, and those of libraries
+    to their developers (Avalanche repeats some at every experience) not at all."""
+    shown = set()
+
+    def note(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+    ) -> None:
+        text = f"{category.__name__}: {message}"
+        folder.log(f"{text} ({filename}, line {lineno})")
+        if not issubclass(category, DeprecationWarning) and text not in shown:
+            shown.add(text)
+            warn(f"{text} (see {folder.path / 'log.txt'})")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note  # type: ignore[assignment]
+        yield

@@ -1,0 +1,205 @@
+"""Several runs at once, in processes that stay: importing Avalanche takes seconds."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.multiprocessing import get_context
+
+from simo_cl.harness.attempt import attempt
+from simo_cl.harness.plan import Run
+from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.streams import DataSet, Images
+
+_SECONDS_BETWEEN_STEPS = 0.2
+_SECONDS_TO_LEAVE = 10.0
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What is told of runs, in this process.
+
+    Attributes:
+        begins: a run.
+        step: a run, steps taken, steps in all.
+        warn: a message.
+        ends: a run, and why it failed if it did.
+    """
+
+    begins: Callable[[Run], None]
+    step: Callable[[Run, int, int], None]
+    warn: Callable[[str], None]
+    ends: Callable[[Run, str | None], None]
+
+
+def execute_in_workers(
+    runs: Sequence[Run],
+    jobs: int,
+    folder: Path,
+    *,
+    data: DataSet,
+    device: torch.device,
+    plugins: Path | None,
+    listener: Listener,
+) -> None:
+    """Executes runs in so many processes, each one run after the other.
+
+    A run whose process dies has failed, and another process takes its place.
+
+    Args:
+        runs: to execute, begun in this order.
+        jobs: processes, at least 1.
+        folder: of the suite.
+        data: that the runs train on; the processes read it from one temporary file.
+        device: to train on; "cuda" without a number is every GPU in turn.
+        plugins: a file that each process imports.
+        listener: told what happens.
+    """
+    waiting = deque(runs)
+    devices = devices_for(min(jobs, len(runs)), device)
+    with _in_a_file(data) as path:
+        workers = [_Worker((path, data, folder, each, plugins)) for each in devices]
+        try:
+            while waiting or any(worker.run for worker in workers):
+                for worker in workers:
+                    if worker.run is None and waiting:
+                        run = waiting.popleft()
+                        worker.begin(run)
+                        listener.begins(run)
+                busy = {worker.connection: worker for worker in workers if worker.run}
+                for connection in wait(list(busy)):
+                    busy[connection].listen(folder, listener)  # type: ignore[index]
+        finally:
+            for worker in workers:
+                worker.leave()
+
+
+def devices_for(jobs: int, device: torch.device) -> list[torch.device]:
+    """The device of each process: all GPUs in turn for "cuda", otherwise the one given."""
+    if device.type != "cuda" or device.index is not None:
+        return [device] * jobs
+    count = torch.cuda.device_count()
+    return [torch.device("cuda", number % count) for number in range(jobs)]
+
+
+class _Worker:
+    """A process and the run that it is at, if any."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self.run: Run | None = None
+        self._arguments = arguments
+        self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self.connection, far_end = context.Pipe()
+        path, data, *rest = self._arguments
+        shown = (data.name, data.class_names, data.note)
+        self._process: BaseProcess = context.Process(
+            target=_work, args=(far_end, path, shown, *rest), daemon=True
+        )
+        self._process.start()
+        # Only the process holds it now, so that its death shows as the end of the connection.
+        far_end.close()
+
+    def begin(self, run: Run) -> None:
+        self.run = run
+        self.connection.send(pickle.dumps(run))
+
+    def listen(self, folder: Path, listener: Listener) -> None:
+        """Passes on one message."""
+        assert self.run is not None
+        try:
+            kind, *content = self.connection.recv()
+        except (EOFError, ConnectionError):
+            kind, content = "ended", [self._died(folder)]
+        if kind == "step":
+            listener.step(self.run, *content)
+        elif kind == "warning":
+            listener.warn(*content)
+        else:
+            run, self.run = self.run, None
+            listener.ends(run, *content)
+
+    def _died(self, folder: Path) -> str:
+        assert self.run is not None
+        self._process.join()
+        reason = (
+            f"its process ended with exit code {self._process.exitcode}; a negative one is a "
+            "signal, and -9 often means that memory ran out"
+        )
+        RunFolder(folder / self.run.folder).fail(RuntimeError(reason))
+        self._start()
+        return reason
+
+    def leave(self) -> None:
+        if self.run is None:
+            self.connection.close()
+            self._process.join(_SECONDS_TO_LEAVE)
+        self._process.kill()
+        self._process.join()
+
+
+def _work(
+    connection: Connection,
+    path: Path,
+    shown: tuple[str, tuple[str, ...], str],
+    folder: Path,
+    device: torch.device,
+    plugins: Path | None,
+) -> None:
+    # An interrupt goes to all processes of a terminal; the one that began this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if plugins is not None:
+        load_plugins(plugins)
+    data = _read(path, *shown)
+    said = 0.0
+
+    def step(taken: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > _SECONDS_BETWEEN_STEPS:
+            said = time.monotonic()
+            connection.send(("step", taken, total))
+
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            run = pickle.loads(job)
+        except Exception as error:
+            reason: str | None = str(error)
+        else:
+            reason = attempt(
+                run, folder, data, device, step, lambda text: connection.send(("warning", text))
+            )
+        connection.send(("ended", reason))
+
+
+@contextmanager
+def _in_a_file(data: DataSet) -> Iterator[Path]:
+    """The images in a temporary file, which processes map into memory once for all."""
+    with tempfile.TemporaryDirectory(prefix="simo-cl-") as folder:
+        path = Path(folder) / "data.pt"
+        parts = [data.train.images, data.train.labels, data.test.images, data.test.labels]
+        torch.save(parts, path)
+        yield path
+
+
+def _read(path: Path, name: str, class_names: tuple[str, ...], note: str) -> DataSet:
+    train, train_labels, test, test_labels = torch.load(path, mmap=True, weights_only=True)
+    return DataSet(name, Images(train, train_labels), Images(test, test_labels), class_names, note)

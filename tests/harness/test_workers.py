@@ -1,0 +1,125 @@
+"""Several runs at once, in processes that stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from tiny import planned
+
+from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
+from simo_cl.harness.plan import Run
+from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.workers import devices_for
+
+MINE = """\
+import os
+from avalanche.training.supervised import Naive
+from simo_cl.harness.settings import StrategySettings
+SEARCH_SPACE = {}
+class Settings(StrategySettings):
+    how: str = "raise"
+def build(setup, settings):
+    if settings.how == "raise":
+        raise ValueError("no such luck")
+    if settings.how == "die":
+        os._exit(7)
+    return Naive(**setup.stock_arguments(setup.classifier(), settings.lr), plugins=[setup.budget()])
+"""
+ENCODER = """\
+from torch import nn
+from simo_cl.models import register_encoder
+def build(channels, width, norm):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8)), 8
+register_encoder("mine", build)
+"""
+
+
+@pytest.fixture(scope="module")
+def strategies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("strategies")
+    for name in ("first", "second", "third"):
+        (folder / f"{name}.py").write_text(MINE)
+    return folder
+
+
+def in_two_processes(runs: Sequence[Run], folder: Path, plugins: Path | None = None) -> Outcome:
+    with SuiteProgress(Console(quiet=True)) as progress:
+        return execute_runs(
+            runs,
+            folder,
+            data=checked_data(runs, None),
+            device=torch.device("cpu"),
+            progress=progress,
+            jobs=2,
+            plugins=plugins,
+        )
+
+
+def results(folder: Path, run: Run) -> list[dict[str, float]]:
+    """The metrics of a run, but for times."""
+    lines = (folder / run.folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line)["metrics"].items() if not k.endswith("_seconds")}
+        for line in lines
+    ]
+
+
+def test_runs_give_the_same_numbers_at_any_time_in_any_process(
+    execute: Any, tmp_path: Path
+) -> None:
+    runs = planned(tmp_path, "strategies: {er: , simo: }\nseeds: [0, 1]\n")
+    assert in_two_processes(runs, tmp_path / "forth").failed == {}
+    assert in_two_processes(runs[::-1], tmp_path / "back").failed == {}
+    execute(runs, tmp_path / "here")
+    for run in runs:
+        first = results(tmp_path / "forth", run)
+        assert first == results(tmp_path / "back", run)
+        assert first == results(tmp_path / "here", run)
+
+
+def test_a_run_that_fails_or_dies_leaves_the_others_alone(tmp_path: Path, strategies: Path) -> None:
+    text = (
+        "strategies:\n  first: {how: raise}\n  second: {how: die}\n  third: {how: work}\n"
+        "seeds: [0, 1]\n"
+    )
+    runs = planned(tmp_path, text, strategies=strategies)
+    outcome = in_two_processes(runs, tmp_path)
+    assert [run.name for run in outcome.finished] == ["third, seed 0", "third, seed 1"]
+    assert set(outcome.failed) == {
+        f"{name}, seed {seed}" for name in ("first", "second") for seed in (0, 1)
+    }
+    assert "ValueError: no such luck (traceback in " in outcome.failed["first, seed 0"]
+    assert "ended with exit code 7" in outcome.failed["second, seed 0"]
+    states = {run.name: RunFolder(tmp_path / run.folder).state for run in runs}
+    assert states["second, seed 1"] == "failed"
+    assert states["third, seed 1"] == "finished"
+
+
+def test_a_strategy_file_changed_meanwhile_is_refused(tmp_path: Path, strategies: Path) -> None:
+    runs = planned(tmp_path, "strategies: {first: , third: }\n", strategies=strategies)
+    (strategies / "third.py").write_text(MINE + "# changed\n")
+    outcome = in_two_processes(runs, tmp_path)
+    assert "third.py was changed after the command began" in outcome.failed["third, seed 0"]
+
+
+def test_processes_have_the_plugins(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(ENCODER)
+    load_plugins(path)
+    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n", ("model.encoder=mine",))
+    assert in_two_processes(runs, tmp_path, path).failed == {}
+
+
+def test_gpus_are_used_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [d.index for d in devices_for(3, torch.device("cuda"))] == [0, 1, 0]
+    assert [d.index for d in devices_for(2, torch.device("cuda:1"))] == [1, 1]
+    assert devices_for(2, torch.device("cpu")) == [torch.device("cpu")] * 2
