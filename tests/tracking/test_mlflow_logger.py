@@ -20,7 +20,7 @@ from avalanche.training.supervised import Naive
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from simo_cl.tracking import mlflow_logger
+from simo_cl.tracking import writer
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
 
 
@@ -29,7 +29,7 @@ def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> s
     """An empty SQLite store in the working folder."""
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mlflow_logger, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 0.05)
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
@@ -198,7 +198,7 @@ def test_a_server_that_does_not_answer_costs_no_values(
     ) as logger:
         train(logger)
     assert logger.run_id is None
-    (warning,) = [r for r in caplog.records if r.name == mlflow_logger.__name__]
+    (warning,) = [r for r in caplog.records if r.name == writer.__name__]
     (folder,) = tmp_path.glob("mlflow-unsent-*")
     assert "does not answer" in warning.getMessage()
     assert str(folder / "metrics.jsonl") in warning.getMessage()
@@ -219,7 +219,7 @@ def test_a_server_that_does_not_answer_costs_no_values(
 def test_a_server_that_stops_answering_holds_up_nobody_for_long(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mlflow_logger, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(writer, "CLOSE_SECONDS", 0.5)
     # So that the thread, too, is soon done with it.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     logger = MLflowLogger(tracking_uri=uri)
