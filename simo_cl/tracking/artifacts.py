@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 OWN = "accuracy/own"
+MEAN_ACCURACY_FIGURE = "figures/accuracy_mean.png"
 
 
 def fingerprint(runs: Sequence[RunFolder]) -> str:
@@ -32,25 +33,29 @@ def fingerprint(runs: Sequence[RunFolder]) -> str:
 
 
 def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
-    """Writes a run's configuration, log, accuracy and confusion matrices and geometry to `to`."""
+    """Writes a run's configuration, log, metrics, matrices and their figures to `to`."""
     for name in ("config.yaml", "log.txt"):
         if (run.path / name).is_file():
             shutil.copy(run.path / name, to / name)
     error = run.status.get("error")
     if error:
         (to / "error.txt").write_text(str(error.get("traceback", "")), encoding="utf-8")
+    by_experience = {f"experience {line.experience}": line.metrics for line in run.lines}
+    _write_metrics(by_experience, to / "tables" / "metrics.csv")
     arrays = _read_arrays(run, problems)
-    tables = {name: array for name, array in arrays.items() if name.startswith("accuracy/")}
-    tables |= {name: array[-1] for name, array in arrays.items() if array.ndim == 3 and len(array)}
-    for name, matrix in tables.items():
-        _write_table(matrix, to / "tables" / f"{name.replace('/', '_')}.csv")
+    matrices = {name: array for name, array in arrays.items() if name.startswith("accuracy/")}
+    matrices |= {
+        name: array[-1] for name, array in arrays.items() if array.ndim == 3 and len(array)
+    }
+    for name, matrix in matrices.items():
+        _write_matrix(name, matrix, to / "tables" / f"{name.replace('/', '_')}.csv")
     title = f"{run.label}, seed {run.seed}"
-    if OWN in tables:
-        _save(_accuracy_figure(tables[OWN], title), to / "figures" / "accuracy.png")
-    if "confusion" in tables:
-        _save(_confusion_figure(tables["confusion"], title), to / "figures" / "confusion.png")
+    if OWN in matrices:
+        _save(_accuracy_figure(matrices[OWN], title), to / "figures" / "accuracy.png")
+    if "confusion" in matrices:
+        _save(_confusion_figure(matrices["confusion"], title), to / "figures" / "confusion.png")
     for group, low in (("class_mean_cos", -1.0), ("simo_similarity", 0.0)):
-        panels = {name: m for name, m in tables.items() if name.startswith(f"{group}/")}
+        panels = {name: m for name, m in matrices.items() if name.startswith(f"{group}/")}
         if panels:
             figure = _geometry_figure(panels, title, low=low)
             _save(figure, to / "figures" / f"{group}.png")
@@ -59,14 +64,16 @@ def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
 def write_mean_artifacts(
     label: str, runs: Sequence[RunFolder], to: Path, problems: list[str]
 ) -> None:
-    """Writes the accuracy matrix averaged over the seeds in `runs` to `to`."""
+    """Writes the last metrics of the seeds in `runs`, and their mean accuracy matrix, to `to`."""
+    by_seed = {f"seed {run.seed}": run.lines[-1].metrics for run in runs if run.lines}
+    _write_metrics(by_seed, to / "tables" / "metrics.csv")
     matrices = [arrays[OWN] for run in runs if OWN in (arrays := _read_arrays(run, problems))]
     if not matrices or len({matrix.shape for matrix in matrices}) > 1:
         return
     mean = np.mean(matrices, axis=0)
-    _write_table(mean, to / "tables" / "accuracy_own_mean.csv")
+    _write_matrix(OWN, mean, to / "tables" / "accuracy_own_mean.csv")
     seeds = "1 seed" if len(matrices) == 1 else f"mean of {len(matrices)} seeds"
-    _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / "figures" / "accuracy_mean.png")
+    _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / MEAN_ACCURACY_FIGURE)
 
 
 def _read_arrays(run: RunFolder, problems: list[str]) -> dict[str, Array]:
@@ -81,14 +88,33 @@ def _read_arrays(run: RunFolder, problems: list[str]) -> dict[str, Array]:
         return {}
 
 
-def _write_table(matrix: Array, file: Path) -> None:
+def _write_metrics(columns: Mapping[str, Mapping[str, float]], file: Path) -> None:
+    """A CSV with a row a metric."""
+    names = sorted({name for metrics in columns.values() for name in metrics})
+    rows = [[name, *(metrics.get(name, "") for metrics in columns.values())] for name in names]
+    _write_table(["metric", *columns], rows, file)
+
+
+def _write_matrix(name: str, matrix: Array, file: Path) -> None:
     """A CSV with the row's and column's numbers, so that it reads without its code."""
+    row, column = ("class", "class")
+    if name.startswith("accuracy/"):
+        row, column = ("after training on", "experience")
+    elif name == "confusion":
+        row, column = ("true class", "predicted")
+    header = [row, *(f"{column} {number}" for number in range(matrix.shape[1]))]
+    _write_table(header, [[number, *values] for number, values in enumerate(matrix)], file)
+
+
+def _write_table(header: Sequence[str], rows: Sequence[Sequence[object]], file: Path) -> None:
+    if not rows:
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
-        writer.writerow(["", *range(matrix.shape[1])])
-        for number, row in enumerate(matrix):
-            writer.writerow([number, *(f"{value:.6g}" for value in row)])
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
 
 
 def _accuracy_figure(matrix: Array, title: str) -> Figure:

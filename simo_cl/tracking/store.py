@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
+
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow shows as the description of an experiment, run or model."""
 
 REQUEST_SECONDS = 10
 METRICS_PER_CALL = 1000
@@ -45,7 +49,7 @@ def open_client(uri: str) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
-    with quick_requests(), _quiet_migrations(), tracking_errors(uri):
+    with quick_requests(), quiet("alembic", "mlflow.store.db.utils"), tracking_errors(uri):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
@@ -79,6 +83,20 @@ def quick_requests() -> Iterator[None]:
     finally:
         for name in ours:
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Keeps progress notes of the loggers named off the terminal; warnings come through."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -134,6 +152,16 @@ def log_all(
         client.log_batch(run_id, tags=tags[start : start + PARAMETERS_PER_CALL])
 
 
+def digest(text: str) -> str:
+    """A short fingerprint of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def milliseconds(seconds: float) -> int:
+    """A Unix time as MLflow counts it."""
+    return int(float(seconds) * 1000)
+
+
 def flat_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
     """Nested settings as MLflow parameters: dotted names, texts as they are, the rest as JSON."""
     flat: dict[str, str] = {}
@@ -170,17 +198,3 @@ def _explanation(uri: str, error: BaseException) -> str:
         f"{problem}\nCheck that the server is running and that the address is right "
         "(--tracking-uri or MLFLOW_TRACKING_URI), or leave both out to use a local SQLite file."
     )
-
-
-@contextlib.contextmanager
-def _quiet_migrations() -> Iterator[None]:
-    """Keeps MLflow's progress notes on making a new SQLite file off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

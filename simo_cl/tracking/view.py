@@ -13,23 +13,22 @@ import json
 import zlib
 from collections.abc import Iterable
 
+from simo_cl.tracking.description import HEADLINES
+
 VIEW_KEY = "simo_cl"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
+ACCURACY_IMAGE = "accuracy_matrix"
 
 # MLflow's own section of the metrics without a slash.
 _HEADLINE = "Model metrics"
-# What is compared first, in this order; the rest follows by name.
-_FIRST_METRICS = (
-    "average_accuracy",
-    "forgetting",
-    "average_anytime_accuracy",
-    "new_class_accuracy",
-    "old_class_accuracy",
-    "learning_accuracy",
-    "backward_transfer",
-)
+_OVERVIEW = "Strategies compared"
+_MATRICES = "Accuracy on each experience after training on each"
+_DIFFERENCES = "Differences"
 _FIRST_SECTIONS = (
+    _OVERVIEW,
+    _MATRICES,
     _HEADLINE,
+    _DIFFERENCES,
     "embedding/orthogonality",
     "embedding/collapse",
     "embedding/neighbourhood",
@@ -43,7 +42,13 @@ _FIRST_SECTIONS = (
     "knn",
 )
 # Open from the start; the others show their names and open on a click.
-_OPEN_SECTIONS = 3
+_OPEN_SECTIONS = 4
+# Those that need the whole width, with their height in pixels.
+_WIDE_SECTIONS = {_MATRICES: 560, _DIFFERENCES: 560}
+# The columns of MLflow's table of runs, which the user sorts by.
+_COLUMNS = (*(f"metrics.`{name}`" for name in HEADLINES), "metrics.`cost/train_seconds`")
+_OVERVIEW_METRICS = ("average_accuracy", "forgetting")
+_OVERVIEW_AXES = (("forgetting", "average_accuracy"), ("cost/train_seconds", "average_accuracy"))
 _MOST_RUNS = 100
 
 
@@ -60,31 +65,44 @@ def chart_view_url(base: str, experiment_id: str) -> str:
     )
 
 
-def comparison_view(metrics: Iterable[str]) -> str:
-    """The value of `VIEW_TAG` that shows all strategies, with these metrics, headlines first."""
+def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
+    """The value of `VIEW_TAG` that shows all strategies.
+
+    An overview comes first; of the other charts only the order is laid down, and MLflow draws
+    those itself.
+
+    Args:
+        metrics: that there are.
+        baseline: MLflow's identifier of the run that differences are taken from; by default the
+            first.
+    """
     names = set(metrics)
-    sections = sorted({_section(name) for name in names} | {_HEADLINE}, key=_section_rank)
+    sections = {_section(name) for name in names} | {_OVERVIEW, _MATRICES, _HEADLINE, _DIFFERENCES}
     state = {
-        # As they were begun: the plan's order.
+        # As they were begun: the plan's order. Any other would list the seeds among them.
         "orderByKey": "attributes.start_time",
         "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
-        "selectedColumns": [],
+        "selectedColumns": list(_COLUMNS),
         "isAccordionReordered": True,
         "compareRunSections": [
             {
-                "uuid": f"simo_cl-section-{section}",
+                "uuid": _section_uuid(section),
                 "name": section,
                 "display": number < _OPEN_SECTIONS,
                 "isReordered": True,
                 "deleted": False,
                 "isGenerated": True,
+                **_width(section),
             }
-            for number, section in enumerate(sections)
+            for number, section in enumerate(sorted(sections, key=_section_rank))
         ],
         "compareRunCharts": [
-            *(_bars(name) for name in _FIRST_METRICS[:2] if name in names),
-            *(_line(name) for name in sorted(names, key=_metric_rank)),
+            *(_bars(name) for name in _OVERVIEW_METRICS if name in names),
+            *(_line(name) for name in _OVERVIEW_METRICS if name in names),
+            *(_scatter(*axes) for axes in _OVERVIEW_AXES if names.issuperset(axes)),
+            _images(),
+            _differences(baseline),
         ],
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
@@ -93,11 +111,39 @@ def comparison_view(metrics: Iterable[str]) -> str:
     return json.dumps({**view, "state": f"deflate;{packed}"})
 
 
+def _bars(metric: str) -> dict[str, object]:
+    """A metric after the last experience."""
+    return _chart("BAR", metric, _OVERVIEW) | {"metricKey": metric, "displayName": metric}
+
+
+def _scatter(across: str, up: str) -> dict[str, object]:
+    """A point a strategy."""
+    axes = {"xaxis": {"key": across, "type": "METRIC"}, "yaxis": {"key": up, "type": "METRIC"}}
+    return _chart("SCATTER", across, _OVERVIEW) | axes
+
+
+def _images() -> dict[str, object]:
+    """A picture a strategy."""
+    chart = _chart("IMAGE", ACCURACY_IMAGE, _MATRICES)
+    return chart | {"imageKeys": [ACCURACY_IMAGE], "step": 0, "showRunParams": False}
+
+
+def _differences(baseline: str) -> dict[str, object]:
+    """Every metric and every setting that differs, and by how much."""
+    return _chart("DIFFERENCE", "all", _DIFFERENCES) | {
+        "chartName": "Differences from the first column",
+        "compareGroups": ["Model metrics", "Parameters"],
+        "showChangeFromBaseline": True,
+        "showDifferencesOnly": True,
+        "baselineColumnUuid": baseline,
+    }
+
+
 def _line(metric: str) -> dict[str, object]:
     """A metric over the experiences."""
-    return {
-        **_chart("LINE", metric),
-        "isGenerated": True,
+    return _chart("LINE", metric, _OVERVIEW) | {
+        "metricKey": metric,
+        "displayName": metric,
         "lineSmoothness": 0,
         "xAxisScaleType": "linear",
         "scaleType": "linear",
@@ -112,33 +158,31 @@ def _line(metric: str) -> dict[str, object]:
     }
 
 
-def _bars(metric: str) -> dict[str, object]:
-    """A metric after the last experience."""
-    # "Generated" bars would be turned into the line that is there already.
-    return {**_chart("BAR", metric), "isGenerated": False}
-
-
-def _chart(kind: str, metric: str) -> dict[str, object]:
+def _chart(kind: str, name: str, section: str) -> dict[str, object]:
     return {
-        "uuid": f"simo_cl-{kind}-{metric}",
+        "uuid": f"simo_cl-{kind}-{name}",
         "type": kind,
         "runsCountToCompare": _MOST_RUNS,
-        "metricSectionId": f"simo_cl-section-{_section(metric)}",
+        "metricSectionId": _section_uuid(section),
         "deleted": False,
-        "displayName": metric.rpartition("/")[2],
-        "metricKey": metric,
+        # MLflow makes another kind of chart of what it takes for its own.
+        "isGenerated": False,
     }
+
+
+def _width(section: str) -> dict[str, int]:
+    height = _WIDE_SECTIONS.get(section)
+    return {} if height is None else {"columns": 1, "cardHeight": height}
 
 
 def _section(metric: str) -> str:
     return metric.rpartition("/")[0] or _HEADLINE
 
 
+def _section_uuid(section: str) -> str:
+    return f"simo_cl-section-{section}"
+
+
 def _section_rank(section: str) -> tuple[int, str]:
     known = section in _FIRST_SECTIONS
     return (_FIRST_SECTIONS.index(section) if known else len(_FIRST_SECTIONS), section)
-
-
-def _metric_rank(metric: str) -> tuple[int, str]:
-    known = metric in _FIRST_METRICS
-    return (_FIRST_METRICS.index(metric) if known else len(_FIRST_METRICS), metric)

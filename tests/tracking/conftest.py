@@ -18,7 +18,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch import Tensor
+
+from simo_cl.harness.export import export_model
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.models import EmbeddingModel, build_encoder, projection_head
+from simo_cl.streams import DataSet, load_data
+from simo_cl.streams.augmentation import evaluation_transform
 
 
 @dataclass
@@ -67,11 +75,13 @@ class SuiteMaker:
         settings: Mapping[str, Any] | None = None,
         started: float | None = None,
         arrays: bool = False,
+        model: Path | None = None,
         message: str = "loss is NaN",
     ) -> Path:
         """Writes one run; `level` is its accuracy after the last experience.
 
-        Without `arrays` its figures need not be drawn, which is what takes the time.
+        Without `arrays` its figures need not be drawn, which is what takes the time. `model` is a
+        folder with an exported model to put there.
         """
         started = self.STARTED if started is None else started
         folder = self.folder / self.run_name(label, seed)
@@ -102,6 +112,8 @@ class SuiteMaker:
             self.add_line(folder, experience, values, started + 10.0 * (experience + 1))
         if arrays:
             np.savez(folder / "arrays.npz", **self.arrays(seed, level))
+        if model is not None:
+            shutil.copytree(model, folder, dirs_exist_ok=True)
         return folder
 
     @classmethod
@@ -167,13 +179,47 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@dataclass
+class Exported:
+    """A model, and the folder with what a run leaves of it."""
+
+    model: EmbeddingModel
+    data: DataSet
+    folder: Path
+
+    def points(self, images: Tensor) -> dict[str, np.ndarray]:
+        """What the model itself makes of pixels."""
+        with torch.no_grad():
+            features = self.model.encoder(evaluation_transform(self.data)(images))
+            spaces = {"features": features, "embedding": self.model.head(features)}
+        return {space: points.numpy() for space, points in spaces.items()}
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("exported")
+    data = load_data("digits")
+    encoder = build_encoder("small_cnn", channels=1, width=4)
+    model = EmbeddingModel(encoder, projection_head("mlp", encoder.num_features, 16), 10)
+    model(torch.randn(8, 1, 8, 8))  # so that the running statistics are not the initial ones
+    layers = {"features": "encoder", "embedding": "head"}
+    export_model(model.eval(), layers, data, RunFolder(folder))
+    return Exported(model, data, folder)
+
+
 @pytest.fixture
-def suite(tmp_path: Path, empty_store: Path) -> SuiteMaker:
-    """A suite's folder with an empty store of its own."""
+def suite_without_store(tmp_path: Path) -> SuiteMaker:
+    """A suite's folder with nothing in it."""
     folder = tmp_path / "results" / "tiny"
     folder.mkdir(parents=True)
-    shutil.copy(empty_store, folder / "mlflow.db")
     return SuiteMaker(folder)
+
+
+@pytest.fixture
+def suite(suite_without_store: SuiteMaker, empty_store: Path) -> SuiteMaker:
+    """A suite's folder with an empty store of its own."""
+    shutil.copy(empty_store, suite_without_store.folder / "mlflow.db")
+    return suite_without_store
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""What MLflow must show of a run and of a strategy."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simo_cl.tracking import artifacts, description, store
+from simo_cl.tracking.logged_model import ExportedModel, exported_model
+from simo_cl.tracking.run_folders import RunFolder, Suite
+from simo_cl.tracking.view import ACCURACY_IMAGE
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one MLflow run must show.
+
+    Attributes:
+        identity: the same each time, and no other run's.
+        note: its description, in Markdown.
+        blocks: metrics in the order logged; a store that holds the first n needs the rest.
+        state: ``running``, ``finished`` or ``failed``.
+        started, ended: Unix times in seconds.
+        artifacts: a fingerprint of what `write_artifacts` writes to a folder.
+        images: those of them, by name, that the chart view shows beside those of other runs.
+    """
+
+    identity: str
+    name: str
+    parameters: dict[str, str]
+    tags: dict[str, str]
+    note: str
+    blocks: list[list[Metric]]
+    state: str
+    started: float
+    ended: float | None
+    artifacts: str
+    write_artifacts: Callable[[Path], None]
+    images: Mapping[str, str] = field(default_factory=dict)
+    model: ExportedModel | None = None
+
+
+def seed_content(run: RunFolder, problems: list[str]) -> Content:
+    """One run: its settings, what it measured when, and its files."""
+    tags = {"level": "seed", "strategy": run.label} | {
+        f"environment.{name}": str(value)
+        for name, value in run.status.get("environment", {}).items()
+    }
+    error = run.status.get("error")
+    if error:
+        tags["error"] = f"{error.get('type')}: {error.get('message')}"[: store.VALUE_LENGTH]
+    model = exported_model(run, problems)
+    return Content(
+        identity=run.name,
+        name=f"{run.label} seed {run.seed}",
+        parameters=store.flat_parameters(run.settings),
+        tags=tags,
+        note=description.of_a_seed(run, has_model=model is not None),
+        blocks=[
+            _block(line.experience, line.time, line.metrics, run.name, problems)
+            for line in run.lines
+        ],
+        state=run.state,
+        started=float(run.status["started"]),
+        ended=run.status.get("ended"),
+        artifacts=artifacts.fingerprint([run]),
+        write_artifacts=lambda to: artifacts.write_run_artifacts(run, to, problems),
+        model=model,
+    )
+
+
+def strategy_content(
+    suite: Suite, label: str, runs: Sequence[RunFolder], problems: list[str]
+) -> Content:
+    """A strategy over its seeds: what their settings share, and the means of the finished ones."""
+    finished = [run for run in runs if run.state == "finished"]
+    planned = suite.planned[label]
+    state = _state(runs, planned)
+    tags = {
+        "level": "strategy",
+        "strategy": label,
+        "seeds finished": f"{len(finished)} of {planned}",
+    }
+    if suite.plan.get("control") == label:
+        tags["control"] = "true"
+    return Content(
+        identity=label,
+        name=label,
+        parameters=_shared_parameters(runs),
+        tags=tags,
+        note=description.of_a_strategy(label, finished, planned),
+        blocks=_mean_blocks(finished, label, problems),
+        state=state,
+        started=min(float(run.status["started"]) for run in runs),
+        ended=None if state == "running" else max(run.status.get("ended") or 0.0 for run in runs),
+        artifacts=artifacts.fingerprint(finished),
+        write_artifacts=lambda to: artifacts.write_mean_artifacts(label, finished, to, problems),
+        images={ACCURACY_IMAGE: artifacts.MEAN_ACCURACY_FIGURE},
+    )
+
+
+def _state(runs: Sequence[RunFolder], planned: int) -> str:
+    states = [run.state for run in runs]
+    if "running" in states or len(states) < planned:
+        return "running"
+    return "failed" if "failed" in states else "finished"
+
+
+def _shared_parameters(runs: Sequence[RunFolder]) -> dict[str, str]:
+    """What all seeds have in common; the seed itself is not, even when there is one only."""
+    each = [store.flat_parameters(run.settings) for run in runs]
+    first = {name: text for name, text in each[0].items() if name != "seed"}
+    return {name: text for name, text in first.items() if all(p.get(name) == text for p in each)}
+
+
+def _mean_blocks(runs: Sequence[RunFolder], label: str, problems: list[str]) -> list[list[Metric]]:
+    """The mean over the runs of each metric after each experience.
+
+    Stamped with the latest time that went in, so that the same runs always give the same rows.
+    """
+    lines = defaultdict(list)
+    for run in runs:
+        for line in run.lines:
+            lines[line.experience].append(line)
+    blocks = []
+    for experience, measured in sorted(lines.items()):
+        values: dict[str, list[float]] = defaultdict(list)
+        for line in measured:
+            for name, value in line.metrics.items():
+                values[name].append(value)
+        means = {name: math.fsum(each) / len(each) for name, each in values.items()}
+        latest = max(line.time for line in measured)
+        blocks.append(_block(experience, latest, means, label, problems))
+    return blocks
+
+
+def _block(
+    experience: int, time: float, metrics: dict[str, float], where: str, problems: list[str]
+) -> list[Metric]:
+    """MLflow's rows for one experience, without what would empty its charts."""
+    from mlflow.entities import Metric
+
+    rows = []
+    for name, value in sorted(metrics.items()):
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            timestamp = store.milliseconds(time)
+            rows.append(Metric(store.accepted_name(name), float(value), timestamp, experience))
+        else:
+            problems.append(f"{where}: {name} is {value} after experience {experience}; left out")
+    return rows

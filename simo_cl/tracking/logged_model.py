@@ -1,0 +1,169 @@
+"""A run's exported model, as a model that MLflow shows and loads back."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simo_cl.tracking import store
+from simo_cl.tracking.run_folders import RunFolder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Metric
+    from mlflow.models import ModelSignature
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What a finished run's folder holds of its model.
+
+    Attributes:
+        name: to show it by.
+        program: the file of the `torch.export` program.
+        images: an example of what goes in, uint8 (N, channels, size, size).
+        points: what comes out of it, float32 (N, d) by space.
+        torch: the version that exported it.
+    """
+
+    name: str
+    program: Path
+    images: NDArray[np.uint8]
+    points: dict[str, NDArray[np.float32]]
+    torch: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the program does."""
+        stat = self.program.stat()
+        return f"{stat.st_size}.{stat.st_mtime_ns}"
+
+
+def exported_model(run: RunFolder, problems: list[str]) -> ExportedModel | None:
+    """The model in a run's folder; None where there is none, or none that can be read."""
+    program = run.path / "model.pt2"
+    if run.state != "finished" or not program.is_file():
+        return None
+    try:
+        with np.load(run.path / "model_example.npz") as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        images, torch = arrays.pop("images"), str(run.status["environment"]["torch"])
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        problems.append(f"{run.name}: no model, model_example.npz cannot be read ({error})")
+        return None
+    return ExportedModel(f"{run.label} seed {run.seed}", program, images, arrays, torch)
+
+
+def log_model(
+    client: MlflowClient,
+    run_id: str,
+    model: ExportedModel,
+    *,
+    parameters: Mapping[str, str],
+    tags: Mapping[str, str],
+    metrics: Sequence[Metric],
+) -> str:
+    """Logs a run's model.
+
+    Args:
+        client: of the store.
+        run_id: that made it.
+        model: to log.
+        parameters: to show with it; those of the run.
+        tags: likewise.
+        metrics: likewise; those of the run after its last experience.
+
+    Returns:
+        MLflow's identifier of the model: it loads as ``models:/<identifier>``.
+    """
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+
+    logged = client.create_logged_model(
+        client.get_run(run_id).info.experiment_id,
+        name=_accepted_name(model.name),
+        source_run_id=run_id,
+        params=dict(parameters),
+        tags=dict(tags),
+        model_type="encoder",
+    )
+    model_id = str(logged.model_id)
+    with tempfile.TemporaryDirectory() as folder, store.quiet("mlflow.pyfunc"):
+        _write_model(model, Path(folder, "model"), logged)
+        client.log_model_artifacts(model_id, str(Path(folder, "model")))
+    client.set_logged_model_tags(model_id, {store.NOTE_TAG: _note(model, model_id)})
+    last = max((metric.step for metric in metrics), default=0)
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=last)])
+    # The run itself holds them already, and keeps equal ones once.
+    rows = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id) for m in metrics]
+    store.log_all(client, run_id, metrics=rows)
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    return model_id
+
+
+def _write_model(model: ExportedModel, to: Path, logged: LoggedModel) -> None:
+    """Writes MLflow's folder of a model: the program, how to run it, and what it needs."""
+    import mlflow
+    from mlflow.models import Model
+
+    mlflow.pyfunc.save_model(
+        to,
+        loader_module="embed_images",
+        code_paths=[str(Path(__file__).with_name("embed_images.py"))],
+        data_path=str(model.program),
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            run_id=logged.source_run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+        ),
+        signature=_signature(model),
+        input_example=model.images,
+        pip_requirements=[
+            f"mlflow=={mlflow.__version__}",
+            f"numpy=={np.__version__}",
+            # As the package index names it, without the build's "+cu130".
+            f"torch=={model.torch.partition('+')[0]}",
+        ],
+    )
+
+
+def _signature(model: ExportedModel) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def spec(array: NDArray[Any], name: str | None = None) -> TensorSpec:
+        return TensorSpec(array.dtype, (-1, *array.shape[1:]), name)
+
+    return ModelSignature(
+        inputs=Schema([spec(model.images)]),
+        outputs=Schema([spec(points, space) for space, points in model.points.items()]),
+    )
+
+
+def _note(model: ExportedModel, model_id: str) -> str:
+    shape = ", ".join(str(n) for n in model.images.shape[1:])
+    spaces = " and ".join(f"`{name}` (N, {a.shape[1]})" for name, a in model.points.items())
+    return f"""Embeds images: uint8 pixels (N, {shape}), any number of them, to {spaces}. It \
+normalises the pixels itself.
+
+```python
+import mlflow
+
+model = mlflow.pyfunc.load_model("models:/{model_id}")
+points = model.predict(images)["features"]
+```
+
+An exported program, without pickled code: `data/model.pt2` loads with `torch.export.load` alone.
+"""
+
+
+def _accepted_name(name: str) -> str:
+    """`name` without what MLflow refuses in a model's name."""
+    return name.translate(str.maketrans("/:.%\"'", "______"))

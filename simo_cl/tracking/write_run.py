@@ -1,0 +1,191 @@
+"""Bring one run in an MLflow store up to date."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simo_cl.tracking import store
+from simo_cl.tracking.content import Content
+from simo_cl.tracking.logged_model import log_model
+from simo_cl.tracking.store import NOTE_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+# A run's identity in the store, and how much of it is already there. MLflow's pages do not show
+# tags that begin with its name.
+RUN_TAG = "mlflow.simo_cl.run"
+LOGGED_TAG = "mlflow.simo_cl.logged"
+ARTIFACTS_TAG = "mlflow.simo_cl.artifacts"
+MODEL_TAG = "mlflow.simo_cl.model"  # a fingerprint of the program, a colon, MLflow's identifier
+DESCRIBED_TAG = "mlflow.simo_cl.described"  # a digest of our description: any other is the user's
+# MLflow's own, which its UI writes when the user picks another colour.
+COLOUR_TAG = "mlflow.runColor"
+
+_MLFLOW_STATE = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
+
+
+def write_run(
+    client: MlflowClient,
+    experiment_id: str,
+    content: Content,
+    known: Sequence[Run],
+    tags: Mapping[str, str],
+) -> tuple[str, bool]:
+    """Makes a run show `content`.
+
+    MLflow keeps every value ever logged and no parameter can be changed, so a run that holds
+    anything else than the beginning of `content` is left as it is, and another one begun.
+
+    Args:
+        client: of the store.
+        experiment_id: that the run belongs to.
+        content: what it must show.
+        known: the runs of that identity that are there, the newest first.
+        tags: to set besides those of `content`.
+
+    Returns:
+        MLflow's identifier of the run, and whether anything had to be written.
+    """
+    tags = {**content.tags, **tags, RUN_TAG: content.identity}
+    run = next((run for run in known if _is_beginning(run, content)), None)
+    if run is None:
+        run = client.create_run(
+            experiment_id,
+            start_time=store.milliseconds(content.started),
+            tags=tags | _of_the_user(known),
+            run_name=content.name,
+        )
+    parts = [
+        _write_data(client, run, content, tags),
+        _write_artifacts(client, run, content),
+        _write_model(client, run, content),
+        _write_state(client, run, content),
+    ]
+    return str(run.info.run_id), any(parts)
+
+
+def model_of(run: Run) -> str | None:
+    """MLflow's identifier of the model that was logged with a run."""
+    return run.data.tags.get(MODEL_TAG, "").partition(":")[2] or None
+
+
+def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[str, str]) -> bool:
+    from mlflow.entities import Param, RunTag
+
+    present = run.data.tags
+    wanted = {
+        **tags,
+        COLOUR_TAG: present.get(COLOUR_TAG, tags[COLOUR_TAG]),
+        LOGGED_TAG: _logged(content.blocks),
+    }
+    if not _is_described_by_the_user(present):
+        wanted |= {NOTE_TAG: content.note, DESCRIBED_TAG: store.digest(content.note)}
+    new_tags = {name: text for name, text in wanted.items() if present.get(name) != text}
+    new_parameters = content.parameters.keys() - run.data.params.keys()
+    store.log_all(
+        client,
+        run.info.run_id,
+        metrics=[metric for block in content.blocks[_blocks_logged(run) :] for metric in block],
+        parameters=[Param(name, content.parameters[name]) for name in sorted(new_parameters)],
+        # Last: until they are there, what has been logged is logged again, to no effect.
+        tags=[RunTag(name, text) for name, text in new_tags.items()],
+    )
+    return bool(new_tags or new_parameters)
+
+
+def _write_artifacts(client: MlflowClient, run: Run, content: Content) -> bool:
+    from PIL import Image
+
+    fingerprint = store.digest(content.artifacts)
+    if run.data.tags.get(ARTIFACTS_TAG) == fingerprint:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        content.write_artifacts(Path(folder))
+        if any(Path(folder).iterdir()):
+            client.log_artifacts(run.info.run_id, folder)
+        for key, place in content.images.items():
+            if Path(folder, place).is_file():
+                with Image.open(Path(folder, place)) as image:
+                    client.log_image(run.info.run_id, image, key=key, step=0)
+    client.set_tag(run.info.run_id, ARTIFACTS_TAG, fingerprint)
+    return True
+
+
+def _write_model(client: MlflowClient, run: Run, content: Content) -> bool:
+    model = content.model
+    known_id = model_of(run)
+    if model is None or run.data.tags.get(MODEL_TAG) == f"{model.fingerprint}:{known_id}":
+        return False
+    if known_id is not None:
+        client.delete_logged_model(known_id)
+    model_id = log_model(
+        client,
+        run.info.run_id,
+        model,
+        parameters=content.parameters,
+        tags=content.tags,
+        metrics=content.blocks[-1] if content.blocks else [],
+    )
+    client.set_tag(run.info.run_id, MODEL_TAG, f"{model.fingerprint}:{model_id}")
+    return True
+
+
+def _write_state(client: MlflowClient, run: Run, content: Content) -> bool:
+    state = _MLFLOW_STATE.get(content.state, "RUNNING")
+    ended = None if content.ended is None else store.milliseconds(content.ended)
+    if run.info.status == state and run.info.end_time == ended:
+        return False
+    if ended is None:
+        client.update_run(run.info.run_id, status=state)
+    else:
+        client.set_terminated(run.info.run_id, state, end_time=ended)
+    return True
+
+
+def _is_beginning(run: Run, content: Content) -> bool:
+    """Whether what the store has of a run is unchanged in the folders, as far as it goes."""
+    logged = _blocks_logged(run)
+    same_parameters = all(
+        content.parameters.get(name) == text for name, text in run.data.params.items()
+    )
+    return (
+        same_parameters
+        and logged <= len(content.blocks)
+        and run.data.tags.get(LOGGED_TAG, _logged([])) == _logged(content.blocks[:logged])
+        and run.info.start_time == store.milliseconds(content.started)
+        and not (run.info.end_time is not None and content.ended is None)
+    )
+
+
+def _logged(blocks: Sequence[Sequence[Metric]]) -> str:
+    """How many blocks the store holds, and what was in them."""
+    rows = [[(m.key, m.step, m.timestamp, m.value) for m in block] for block in blocks]
+    return f"{len(blocks)}:{store.digest(json.dumps(rows))}"
+
+
+def _blocks_logged(run: Run) -> int:
+    return int(run.data.tags.get(LOGGED_TAG, "0:").split(":")[0])
+
+
+def _of_the_user(replaced: Sequence[Run]) -> dict[str, str]:
+    """The tags, description and colour that the user gave to a run about to be replaced."""
+    tags = dict(replaced[0].data.tags) if replaced else {}
+    ours = {"level", "strategy", "seeds finished", "control", "error"}
+    prefixes = ("mlflow.", "environment.")
+    kept = {n: text for n, text in tags.items() if n not in ours and not n.startswith(prefixes)}
+    if COLOUR_TAG in tags:
+        kept[COLOUR_TAG] = tags[COLOUR_TAG]
+    if _is_described_by_the_user(tags):
+        kept[NOTE_TAG] = tags[NOTE_TAG]
+    return kept
+
+
+def _is_described_by_the_user(tags: Mapping[str, str]) -> bool:
+    note = tags.get(NOTE_TAG, "")
+    return note != "" and tags.get(DESCRIBED_TAG) != store.digest(note)
