@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -216,10 +217,9 @@ def suite_without_store(tmp_path: Path) -> SuiteMaker:
 
 
 @pytest.fixture
-def suite(suite_without_store: SuiteMaker, empty_store: Path) -> SuiteMaker:
+def suite(tmp_path: Path, make_suite: Callable[[Path], SuiteMaker]) -> SuiteMaker:
     """A suite's folder with an empty store of its own."""
-    shutil.copy(empty_store, suite_without_store.folder / "mlflow.db")
-    return suite_without_store
+    return make_suite(tmp_path / "results" / "tiny")
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def running_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
     """One server on the loopback for all tests."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
-    port = free_port()
+    port = a_free_port()
     log = (folder / "server.log").open("w")
     process = subprocess.Popen(
         [
@@ -256,6 +256,65 @@ def running_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
     finally:
         stop_group(process)
         log.close()
+
+
+@pytest.fixture(scope="session")
+def make_suite(empty_store: Path) -> Callable[[Path], SuiteMaker]:
+    """Makes a suite's folder with an empty store of its own."""
+
+    def make(folder: Path) -> SuiteMaker:
+        folder.mkdir(parents=True)
+        shutil.copy(empty_store, folder / "mlflow.db")
+        return SuiteMaker(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def any_free_port() -> Callable[[], int]:
+    return a_free_port
+
+
+@pytest.fixture
+def free_port() -> int:
+    return a_free_port()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Path, int], Served]:
+    """The real command, `serve_ui`, in a process of its own."""
+    return Served
+
+
+class Served:
+    """`serve_ui` in a process of its own, with what it printed up to the address."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        script = f"""
+            from pathlib import Path
+            from simo_cl.tracking.ui import serve_ui
+            serve_ui(Path({str(folder)!r}), port={port}, open_browser=False)
+        """
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def __enter__(self) -> tuple[subprocess.Popen[str], str]:
+        assert self.process.stdout is not None
+        output = ""
+        while "viewStateShareKey" not in output:
+            line = self.process.stdout.readline()
+            assert line, f"it ended early:\n{output}"
+            output += line
+        return self.process, output
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=120)
 
 
 def answers(address: str) -> bool:
@@ -286,7 +345,7 @@ def stop_group(process: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
-def free_port() -> int:
+def a_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
