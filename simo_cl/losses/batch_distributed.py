@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from simo_cl.losses.arguments import Settings
 from simo_cl.losses.batch import fraction, fraction_sum, groups_at_once
 from simo_cl.losses.distributed import gather_rows, sum_over_ranks
 from simo_cl.losses.first_order import first_order_only
@@ -120,21 +121,14 @@ def _numbered(group: Tensor, d: int) -> Numbered:
 
 
 def statistics_terms(
-    embeddings: Tensor,
-    exchange: Exchange,
-    *,
-    normalize: bool,
-    normalize_means: bool,
-    leaning: float,
-    epsilon: float,
-    reduction: str,
+    embeddings: Tensor, exchange: Exchange, settings: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The similar, means and dissimilar terms of the rows of all ranks, in the batch form.
 
     embeddings: (N, d), this rank's rows.
     """
-    mean = reduction == "mean"
-    e = unit_rows(embeddings) if normalize else _at_least_float32(embeddings)
+    mean, leaning, epsilon = settings.reduction == "mean", settings.leaning, settings.epsilon
+    e = unit_rows(embeddings) if settings.normalize else _at_least_float32(embeddings)
     similar, dissimilar = exchange.similar, exchange.dissimilar
     before = sum(exchange.shares[: dist.get_rank()])
     own = slice(before, before + len(e))
@@ -172,7 +166,7 @@ def statistics_terms(
             group = torch.where(term.is_small, term.group, -1)[exchange.rest]
             totals[i] = totals[i] + _small(rows, group, y, epsilon, mean)
     means = sums[:classes] / similar.sizes.to(e)[:, None]
-    means = unit_rows(means) if normalize_means else means
+    means = unit_rows(means) if settings.normalize_means else means
     return (
         totals[0] / max(similar.with_pair, 1),
         fraction_sum(means[None], None, False, leaning, epsilon, mean=mean),

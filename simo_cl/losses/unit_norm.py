@@ -9,7 +9,8 @@ from torch import Tensor
 
 from simo_cl.losses.first_order import first_order_only
 
-SMALLEST_ENTRY = 1e-30  # a row is scaled up to unit norm if its largest entry is not below this
+SMALLEST_ENTRY = 1e-30  # a row whose entries are all below this counts as zero
+NUMBERS_IN_A_BLOCK_ON_CPU = 2**15  # so that several passes over the rows of a block hit a cache
 
 
 def unit_rows(x: Tensor, order: Tensor | None = None) -> Tensor:
@@ -20,39 +21,6 @@ def unit_rows(x: Tensor, order: Tensor | None = None) -> Tensor:
     For float16 it is limited to the largest float16, where a tiny row would make it infinite.
     """
     return _UnitRows.apply(x, order)
-
-
-def to_unit(x: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The unit rows and the inverse norms (N, 1), 1 for a zero row."""
-    e = x.clone() if order is None else x.index_select(0, order)
-    e = e.to(torch.promote_types(x.dtype, torch.float32))
-    # Dividing by the largest entry first keeps the squares in the range of the type.
-    largest = torch.maximum(e.amax(1, keepdim=True), -e.amin(1, keepdim=True))
-    shrink = largest.clamp_min_(SMALLEST_ENTRY).reciprocal_()
-    length = torch.linalg.vector_norm(e.mul_(shrink), dim=1, keepdim=True)
-    is_zero = length == 0
-    stretch = length.masked_fill_(is_zero, 1.0).reciprocal_()
-    return e.mul_(stretch), stretch.mul_(shrink).masked_fill_(is_zero, 1.0)
-
-
-def from_unit(
-    grad: Tensor,
-    e: Tensor,
-    inverse_norm: Tensor,
-    order: Tensor | None,
-    dtype: torch.dtype,
-    *,
-    in_place: bool = False,
-) -> Tensor:
-    """The gradient by the rows before `to_unit`, from that by the unit rows `e`."""
-    radial = torch.bmm(grad[:, None, :], e[:, :, None])[:, 0]
-    own = grad if in_place else grad.clone()
-    own.addcmul_(e, radial, value=-1).mul_(inverse_norm)
-    if dtype == torch.float16:
-        largest = torch.finfo(dtype).max
-        own.clamp_(-largest, largest)
-    own = own.to(dtype)
-    return own if order is None else own.index_select(0, _inverse(order))
 
 
 class _UnitRows(torch.autograd.Function):
@@ -67,10 +35,45 @@ class _UnitRows(torch.autograd.Function):
     @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         e, inverse_norm, order = ctx.saved_tensors
-        return from_unit(grad, e, inverse_norm, order, ctx.dtype), None
+        own = grad.clone(memory_format=torch.contiguous_format)
+        before_scaling_(own, e, inverse_norm)
+        own = in_type(own, ctx.dtype)
+        return own if order is None else in_batch_order(own, order), None
 
 
-def _inverse(order: Tensor) -> Tensor:
-    """The permutation that undoes `order` (N,)."""
-    position = torch.arange(len(order), device=order.device)
-    return torch.empty_like(order).scatter_(0, order, position)
+def to_unit(x: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The unit rows and the inverse norms (N, 1), 1 for a zero row."""
+    e = x.clone() if order is None else x.index_select(0, order)
+    e = e.to(torch.promote_types(x.dtype, torch.float32))
+    # Dividing by the largest entry first keeps the squares in the range of the type.
+    largest = e.abs().amax(1, keepdim=True)
+    is_zero = largest < SMALLEST_ENTRY
+    shrink = largest.masked_fill_(is_zero, 1.0).reciprocal_()
+    length = torch.linalg.vector_norm(e.mul_(shrink), dim=1, keepdim=True)
+    stretch = length.masked_fill_(is_zero, 1.0).reciprocal_()
+    return e.mul_(stretch), stretch.mul_(shrink)
+
+
+def before_scaling_(grad: Tensor, e: Tensor, inverse_norm: Tensor) -> None:
+    """The gradient by the unit rows `e` becomes that by the rows before `to_unit`, in place."""
+    n, d = e.shape
+    rows = max(1, NUMBERS_IN_A_BLOCK_ON_CPU // d) if e.device.type == "cpu" else n
+    for i in range(0, n, rows):
+        own, of_e = grad[i : i + rows], e[i : i + rows]
+        radial = (own * of_e).sum(1, keepdim=True)
+        own.addcmul_(of_e, radial, value=-1).mul_(inverse_norm[i : i + rows])
+
+
+def in_batch_order(rows: Tensor, order: Tensor) -> Tensor:
+    """The rows in the order that they had before `to_unit`."""
+    back = torch.empty_like(rows)
+    back[order] = rows
+    return back
+
+
+def in_type(grad: Tensor, dtype: torch.dtype) -> Tensor:
+    """The gradient in the type of the rows before `to_unit`."""
+    if dtype == torch.float16:
+        largest = torch.finfo(dtype).max
+        grad = grad.clamp(-largest, largest)
+    return grad.to(dtype)

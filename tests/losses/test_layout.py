@@ -14,10 +14,12 @@ from torch import Tensor
 from simo_cl.losses import simo_loss, simo_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 
+WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
 SETTINGS = [
     {},
     {"form": "batch"},
     {"leaning": 0.3},
+    {"reduction": "sum"},
     {"form": "batch", "leaning": 0.3, "reduction": "sum"},
     {"normalize": False},
     {"normalize_means": True, "reduction": "sum"},
@@ -38,6 +40,11 @@ def assert_equal_to_plain(embeddings: Tensor, labels: Tensor, options: dict) -> 
     for pair in zip(terms, expected, strict=True):
         gradients = [torch.autograd.grad(t, embeddings, retain_graph=True)[0] for t in pair]
         torch.testing.assert_close(*gradients)
+    loss = simo_loss(embeddings, labels, **options, weights=WEIGHTS)
+    weighted = sum(weight * term for weight, term in zip(WEIGHTS, expected, strict=True))
+    torch.testing.assert_close(loss, weighted)
+    gradients = [torch.autograd.grad(x, embeddings)[0] for x in (loss, weighted)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
@@ -68,12 +75,16 @@ def test_samples_per_class_spare_the_look(options: dict, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("form", ["pairwise", "batch"])
-def test_blocks_of_any_size_give_the_same(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("normalize", [True, False])
+def test_blocks_of_any_size_give_the_same(
+    form: str, normalize: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Groups that do not fit into one block are swept a few rows at a time."""
     for labels in (torch.arange(24) % 3, torch.arange(25) % 3, torch.zeros(20, dtype=torch.long)):
         monkeypatch.setattr("simo_cl.losses.pairwise.PAIRS_IN_A_BLOCK_ON_CPU", 21)
         monkeypatch.setattr("simo_cl.losses.batch.NUMBERS_IN_A_BLOCK_ON_CPU", 21)
-        assert_equal_to_plain(rows(len(labels)), labels, {"form": form, "leaning": 0.2})
+        options = {"form": form, "leaning": 0.2, "normalize": normalize}
+        assert_equal_to_plain(rows(len(labels)), labels, options)
 
 
 @settings(max_examples=40, deadline=None)

@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 from plain_simo import plain_terms
 from torch import Tensor
 
-from simo_cl.losses import SimOLoss, SimOTerms, simo_terms
+from simo_cl.losses import SimOLoss, simo_loss, simo_terms
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
@@ -66,27 +66,37 @@ LARGE = {
     "3 classes of 100, any norm": Case(torch.arange(300) % 3, 200, {"normalize": False}),
 }
 
-Result = tuple[tuple[Tensor, ...], Tensor]  # the terms, and the gradient of their weighted sum
+Result = tuple[tuple[Tensor, ...], Tensor]  # the terms and the loss, and the gradient of the loss
 
 
 def compute(case: Case, device: str = "cpu", **options: Any) -> Result:
     embeddings = case.embeddings().to(device).requires_grad_()
     labels = case.labels.to(device)
-    return result_of(simo_terms(embeddings, labels, **case.options, **options), embeddings)
+    return result_of(terms_and_loss(embeddings, labels, **case.options, **options), embeddings)
 
 
-def result_of(terms: SimOTerms, embeddings: Tensor) -> Result:
-    weighted = sum(weight * term for weight, term in zip(WEIGHTS, terms, strict=True))
-    (gradient,) = torch.autograd.grad(weighted, embeddings)
-    return tuple(term.detach().cpu() for term in terms), gradient.cpu()
+def terms_and_loss(embeddings: Tensor, labels: Tensor, **options: Any) -> tuple[Tensor, ...]:
+    loss = simo_loss(embeddings, labels, **options, weights=WEIGHTS)
+    return *simo_terms(embeddings, labels, **options), loss
+
+
+def plain_terms_and_loss(embeddings: Tensor, labels: Tensor, **options: Any) -> tuple[Tensor, ...]:
+    terms = plain_terms(embeddings, labels, **options)
+    weighted = [weight * term for weight, term in zip(WEIGHTS, terms, strict=True)]
+    return *terms, torch.stack(weighted).sum()
+
+
+def result_of(values: tuple[Tensor, ...], embeddings: Tensor) -> Result:
+    (gradient,) = torch.autograd.grad(values[-1], embeddings)
+    return tuple(value.detach().cpu() for value in values), gradient.cpu()
 
 
 def assert_equal(result: Result, expected: Result, dtype: torch.dtype) -> None:
-    terms, gradient = result
-    assert {term.dtype for term in terms} == {torch.float32}
+    values, gradient = result
+    assert {value.dtype for value in values} == {torch.float32}
     assert gradient.dtype == dtype
-    for term, expected_term in zip(terms, expected[0], strict=True):
-        assert_near(term, expected_term, 1e-5)
+    for value, expected_value in zip(values, expected[0], strict=True):
+        assert_near(value, expected_value, 1e-5)
     assert_near(gradient, expected[1], 2e-5 if dtype == torch.float32 else 2**-8)
 
 
@@ -107,13 +117,13 @@ def interpret(_: int, file: str) -> None:
         results[name] = compute(case, backend="triton")
     for name in WITHOUT_GRADIENT:
         case = CASES[name]
-        terms = simo_terms(case.embeddings(), case.labels, **case.options, backend="triton")
-        results[name, "terms"] = tuple(terms)
-    compiled = torch.compile(simo_terms, fullgraph=True, backend="aot_eager", dynamic=False)
+        values = terms_and_loss(case.embeddings(), case.labels, **case.options, backend="triton")
+        results[name, "values"] = values
+    compiled = torch.compile(terms_and_loss, fullgraph=True, backend="aot_eager", dynamic=False)
     for name, case in COMPILED.items():
         embeddings = case.embeddings().requires_grad_()
-        terms = compiled(embeddings, case.labels, **case.options, backend="triton")
-        results[name] = result_of(terms, embeddings)
+        values = compiled(embeddings, case.labels, **case.options, backend="triton")
+        results[name] = result_of(values, embeddings)
     torch.save(results, file)
 
 
@@ -131,7 +141,7 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_interpreted_kernel_equals_the_reference(name: str, interpreted: dict) -> None:
     case = CASES[name]
     exact = case.embeddings().double().requires_grad_()
-    expected = result_of(plain_terms(exact, case.labels, **case.options), exact)
+    expected = result_of(plain_terms_and_loss(exact, case.labels, **case.options), exact)
     assert_equal(interpreted[name], expected, case.dtype)
 
 
@@ -143,8 +153,8 @@ def test_the_interpreted_kernel_equals_the_torch_backend(name: str, interpreted:
 
 @pytest.mark.parametrize("name", WITHOUT_GRADIENT)
 def test_the_value_without_a_gradient_is_the_same(name: str, interpreted: dict) -> None:
-    terms, _ = interpreted[name]
-    assert interpreted[name, "terms"] == terms
+    values, _ = interpreted[name]
+    assert interpreted[name, "values"] == values
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -184,7 +194,7 @@ def test_the_kernel_compiles_for_a_gpu_without_one(norms: str) -> None:
 def test_the_kernel_on_a_gpu_equals_float64(name: str) -> None:
     case = (CASES | LARGE)[name]
     exact = case.embeddings().double().requires_grad_()
-    expected = result_of(simo_terms(exact, case.labels, **case.options), exact)
+    expected = result_of(terms_and_loss(exact, case.labels, **case.options), exact)
     assert_equal(compute(case, "cuda", backend="triton"), expected, case.dtype)
 
 

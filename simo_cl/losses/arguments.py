@@ -1,0 +1,105 @@
+"""What the loss can be given; everything else is refused with a message that names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from simo_cl.losses.backends import check_backend, check_embeddings
+from simo_cl.losses.distributed import gather_rows
+from simo_cl.losses.layout import can_be_read
+
+FORMS = ("pairwise", "batch")
+REDUCTIONS = ("mean", "sum")
+
+
+class Settings(NamedTuple):
+    """The settings of a loss; `simo_cl.losses.simo_loss` explains them."""
+
+    form: str
+    epsilon: float
+    leaning: float
+    normalize: bool
+    normalize_means: bool
+    reduction: str
+    samples_per_class: int | None
+    distributed: bool
+    backend: str
+
+
+def check_settings(settings: Settings) -> None:
+    if settings.form not in FORMS:
+        raise ValueError(f"form must be one of {FORMS}, got {settings.form!r}")
+    if settings.reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {settings.reduction!r}")
+    if not (math.isfinite(settings.epsilon) and settings.epsilon > 0):
+        raise ValueError(f"epsilon must be a positive number, got {settings.epsilon!r}")
+    if not 0 <= settings.leaning <= 1:
+        raise ValueError(f"leaning must be a number from 0 to 1, got {settings.leaning!r}")
+    check_backend(settings.backend, settings.form)
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    if len(weights) != 3 or not all(math.isfinite(w) and w >= 0 for w in weights):
+        raise ValueError(
+            "weights must be three numbers that are not negative, of the terms similar, means and "
+            f"dissimilar, got {weights!r}"
+        )
+
+
+def check_tensors(embeddings: Tensor, labels: Tensor, backend: str) -> None:
+    if embeddings.ndim != 2:
+        raise ValueError(
+            f"embeddings must have the shape (N, d), got {tuple(embeddings.shape)}; "
+            "pool or flatten them first"
+        )
+    if not embeddings.is_floating_point():
+        raise TypeError(f"embeddings must be of a floating point type, got {embeddings.dtype}")
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"labels must have the shape ({embeddings.shape[0]},), one class for each row of "
+            f"embeddings, got {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels must be class numbers of an integer type, got {labels.dtype}")
+    if labels.device != embeddings.device:
+        raise ValueError(
+            f"labels must be on the device of embeddings, {embeddings.device}, "
+            f"got {labels.device}; move them there once, when the batch is loaded"
+        )
+    check_embeddings(backend, embeddings)
+
+
+def check_not_empty(embeddings: Tensor) -> None:
+    if embeddings.shape[0] == 0 or embeddings.shape[1] == 0:
+        raise ValueError(
+            f"embeddings must hold at least one row and one column, got {tuple(embeddings.shape)}"
+        )
+
+
+def check_finite(
+    embeddings: Tensor, results: Sequence[Tensor], shares: list[int] | None = None
+) -> None:
+    """Refuse NaN and infinite embeddings where looking at a value does not wait for a device.
+
+    Args:
+        results: the scalars computed from the embeddings.
+        shares: if given, `embeddings` are those of one rank, and all ranks refuse them alike.
+    """
+    if torch.compiler.is_compiling():
+        return
+    if (can_be_read(embeddings) or torch.is_anomaly_enabled()) and not math.isfinite(
+        sum(result.item() for result in results)
+    ):
+        if shares is not None:
+            embeddings = gather_rows(embeddings, shares)
+        bad = (~embeddings.isfinite().all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(
+                f"embeddings must be finite, got NaN or infinite values in {len(bad)} of "
+                f"{len(embeddings)} rows, the first in row {bad[0]}"
+            )
