@@ -169,6 +169,15 @@ class TestCollate:
         assert labels.tolist() == [s[1] for s in expected]
         assert tasks.tolist() == [0, 7, 0, 0, 0, 7, 0]
 
+    def test_rows_of_two_groups_or_two_stores_mix(self, digits: DataSet) -> None:
+        first, second = dataset_of(digits, group="eval"), dataset_of(digits, [4] * 20)
+        looks = {image.numpy().tobytes() for image in collate([first[0], *second])[0][1:]}
+        assert len(looks) > 5
+        other = ResidentDataset(image_store(digits, "test"), range(3), "eval")
+        images, labels, _ = collate([first[1], other[2], first[2]])
+        assert torch.equal(images, torch.stack([first[1][0], other[2][0], first[2][0]]))
+        assert labels.tolist() == [first[1][1], other[2][1], first[2][1]]
+
     def test_ordinary_samples_alone_make_a_batch(self) -> None:
         """As a batch of a data set that only in other places has rows."""
         images, labels, tasks = collate([(torch.full((1, 8, 8), 2.0), 5, 0)] * 3)
@@ -379,6 +388,7 @@ class TestMixedWithStockData:
         joined = dataset.eval().concat(others)
         assert {row.group for row in joined} == {"eval"}
         assert {row.group for row in dataset.concat(others.eval())} == {"train"}
+        assert {row.group for row in dataset.eval().subset([]).concat(others)} == {"eval"}
 
     def test_data_of_two_stores(self, digits: DataSet) -> None:
         first, second = dataset_of(digits), plain(digits)
