@@ -12,16 +12,12 @@ ratio of times per pair. Writes loss.json, loss.md and loss.svg.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import platform
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +25,7 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler announces every 
 
 import torch
 import torch.nn.functional as F
+from _common import COLOURS, about, environment, markdown, synchronize, write
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -47,7 +44,6 @@ SIZES = {
 SIMO, PRODUCTS = "SimO pairwise", "bare matrix products"
 LINEAR = (SIMO, "SimO batch", PRODUCTS)  # everything else holds N x N matrices
 SQUARES = 8  # alive at once in a loss over all pairs, about
-COLOURS = ["#0072b2", "#56b4e9", "#999999", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#000000"]
 
 
 def main() -> None:
@@ -59,12 +55,9 @@ def main() -> None:
             new = measure(n, d, options)
             print(f"\nN = {n}, d = {d}\n{table(new)}", flush=True)
             rows += new
-    report = {"environment": environment(), "growth": growth(rows), "rows": rows}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "loss.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (options.out / "loss.md").write_text(page(report), encoding="utf-8")
-    draw(rows, options.out / "loss.svg")
-    print(f"\nwritten to {options.out}")
+    about_it = environment("loss.py", "pytorch-metric-learning", "avalanche-lib")
+    report = {"environment": about_it, "growth": growth(rows), "rows": rows}
+    write(options.out, "loss", report, page(report), lambda plt: draw(plt, rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -182,8 +175,7 @@ def one_step(loss: Callable[[Tensor, Tensor], Any], x: Tensor, y: Tensor) -> Cal
         value = loss(x, y)
         if value is not None:
             value.backward()
-        if x.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(x.device)
 
     return step
 
@@ -260,71 +252,47 @@ def growth(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return fits
 
 
-def environment() -> dict[str, Any]:
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        )
-        if Path("/proc/cpuinfo").exists()
-        else iter([platform.processor()]),
-        platform.processor(),
-    )
-    packages = ("torch", "pytorch-metric-learning", "avalanche-lib")
-    return {
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "command": " ".join(["python", "benchmarks/speed/loss.py", *sys.argv[1:]]),
-    }
-
-
 # --- what comes out -----------------------------------------------------------------------------
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| | ms | times SimO | pairs | times SimO per pair | peak MB | times SimO's memory |",
-        "|---|---|---|---|---|---|---|",
+    header = ["", "ms", "times SimO", "pairs", "times SimO per pair", "peak MB"]
+    return markdown([*header, "times SimO's memory"], map(cells, rows))
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    if "skipped" in row:
+        return [row["contestant"], row["skipped"], "", f"{row['pairs']:,}", "", "", ""]
+    return [
+        row["contestant"],
+        f"{row['ms']:.3g}",
+        f"{row['times_simo']:.2f}",
+        f"{row['pairs']:,}",
+        f"{row['per_pair']:.2f}",
+        f"{row['peak_mb']:.3g}",
+        f"{row['memory_times_simo']:.1f}",
     ]
-    for row in rows:
-        if "skipped" in row:
-            lines.append(f"| {row['contestant']} | {row['skipped']} | | {row['pairs']:,} | | | |")
-            continue
-        lines.append(
-            f"| {row['contestant']} | {row['ms']:.3g} | {row['times_simo']:.2f} | {row['pairs']:,} "
-            f"| {row['per_pair']:.2f} | {row['peak_mb']:.3g} | {row['memory_times_simo']:.1f} |"
-        )
-    return "\n".join(lines)
 
 
 def page(report: dict[str, Any]) -> str:
-    about = ", ".join(f"{key} {value}" for key, value in report["environment"].items() if value)
-    parts = ["# Speed of the loss, forward and backward", about, "![](loss.svg)"]
+    parts = ["# Speed of the loss, forward and backward", about(report["environment"])]
+    parts.append("![](loss.svg)")
     sizes = sorted({(row["d"], row["n"]) for row in report["rows"]}, reverse=True)
     for d, n in sizes:
         rows = [row for row in report["rows"] if (row["d"], row["n"]) == (d, n)]
         shape = f"{rows[0]['classes']} classes of {rows[0]['samples']}"
         parts += [f"## N = {n:,} ({shape}), d = {d}", table(rows)]
     if report["growth"]:
-        fits = ["| | d | time ~ N^ | pairs ~ N^ |", "|---|---|---|---|"]
-        for fit in report["growth"]:
-            fits.append(
-                f"| {fit['contestant']} | {fit['d']} | {fit['time']:.2f} | {fit['pairs']:.2f} |"
-            )
-        parts += ["## Growth from N = 1,024 on", "\n".join(fits)]
+        fits = [
+            [fit["contestant"], str(fit["d"]), f"{fit['time']:.2f}", f"{fit['pairs']:.2f}"]
+            for fit in report["growth"]
+        ]
+        fitted = markdown(["", "d", "time ~ N^", "pairs ~ N^"], fits)
+        parts += ["## Growth from N = 1,024 on", fitted]
     return "\n\n".join(parts) + "\n"
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
+def draw(plt: Any, rows: list[dict[str, Any]]) -> Any:
     widest = max(row["d"] for row in rows)
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     names = dict.fromkeys(row["contestant"] for row in rows)
@@ -337,7 +305,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel=f"N (d = {widest})", ylabel=label)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""What the speed benchmarks share: taking turns, the machine, tables and files."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+COLOURS = ["#0072b2", "#56b4e9", "#999999", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#000000"]
+
+
+def synchronize(device: torch.device | str) -> None:
+    """Waits for what a GPU still has to do."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+
+
+def environment(script: str, *packages: str) -> dict[str, Any]:
+    """The machine, the versions and the command."""
+    return {
+        "cpu": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", *packages)},
+        "command": " ".join(["python", f"benchmarks/speed/{script}", *sys.argv[1:]]),
+    }
+
+
+def about(environment: dict[str, Any]) -> str:
+    """The environment as one line."""
+    return ", ".join(f"{key} {value}" for key, value in environment.items() if value)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
+
+
+def write(
+    out: Path, name: str, report: dict[str, Any], page: str, draw: Callable[[Any], Any]
+) -> None:
+    """Writes ``<name>.json``, ``.md`` and ``.svg``; ``draw(pyplot)`` gives the figure."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.fonttype"] = "none"  # text, not outlines: a tenth of the size
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (out / f"{name}.md").write_text(page, encoding="utf-8")
+    draw(plt).savefig(out / f"{name}.svg", metadata={"Date": None})
+    print(f"\nwritten to {out}")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,128 @@
+"""What the stream benchmark shows: tables and a figure."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from _common import COLOURS, about, markdown
+
+Row = dict[str, Any]
+_COLUMNS = 3
+
+
+def page(report: dict[str, Any], headings: dict[str, str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        report: as streams.json has it.
+        headings: of the sections.
+    """
+    parts = ["# Speed of streams and replay", about(report["environment"]), "![](streams.svg)"]
+    section = ""
+    for rows in comparisons(report["rows"]):
+        if rows[0]["section"] != section:
+            section = rows[0]["section"]
+            parts.append(f"## {headings[section]}")
+        parts += [f"### {title(rows[0])}", comparison_table(rows)]
+    for name, table in (("course", course_table), ("evaluation", evaluation_table)):
+        if name in report:
+            parts += [f"## {headings[name]}", table(report[name])]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparisons(rows: list[Row]) -> list[list[Row]]:
+    """The rows of each comparison."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["section"], title(row)), []).append(row)
+    return list(groups.values())
+
+
+def title(row: Row) -> str:
+    return f"{row['network']}, {row['precision']}, {row['augment'] or 'no augmentation'}"
+
+
+def comparison_table(rows: list[Row]) -> str:
+    return markdown(
+        ["", "ms an iteration", "iterations a second", "times stock", "of the bare loop"],
+        [
+            [
+                row["contestant"],
+                f"{row['ms']:.3g}",
+                f"{1e3 / row['ms']:.3g}",
+                f"{row['times_stock']:.2f}" if "times_stock" in row else "",
+                f"{row['of_bare']:.0%}" if "of_bare" in row else "",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def course_table(course: dict[str, Any]) -> str:
+    """The first and the last fifth of the stream."""
+    rows = []
+    for name, ms in course["ms"].items():
+        fifth = max(1, len(ms) // 5)
+        first, last = statistics.median(ms[:fifth]), statistics.median(ms[-fifth:])
+        rows.append([name, f"{first:.3g}", f"{last:.3g}", f"{last / first:.2f}"])
+    return markdown(["", "ms, first fifth", "ms, last fifth", "last over first"], rows)
+
+
+def evaluation_table(evaluation: dict[str, Any]) -> str:
+    """Seconds of a whole run, and their share of its training."""
+    seconds = evaluation["seconds"]
+    training = seconds["training"]
+    return markdown(
+        [evaluation["suite"], "seconds", "of the training time"],
+        [[name, f"{value:.3g}", f"{value / training:.1%}"] for name, value in seconds.items()],
+    )
+
+
+def draw(plt: Any, report: dict[str, Any]) -> Any:
+    """A panel of bars for each comparison, and one of lines for the course of a stream."""
+    groups = comparisons(report["rows"])
+    count = len(groups) + ("course" in report)
+    lines = max(1, -(-count // _COLUMNS))
+    figure, axes = plt.subplots(
+        lines, _COLUMNS, figsize=(15, 2.4 * lines), layout="constrained", squeeze=False
+    )
+    for panel in axes.flat[count:]:
+        panel.set_axis_off()
+    for panel, rows in zip(axes.flat, groups, strict=False):
+        _bars(panel, rows)
+    if "course" in report:
+        _course(axes.flat[count - 1], report["course"])
+    return figure
+
+
+def _bars(panel: Any, rows: list[Row]) -> None:
+    names = [row["contestant"] for row in rows]
+    colours = [_colour(name) for name in names]
+    bars = panel.barh(names, [row["ms"] for row in rows], color=colours)
+    panel.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+    panel.invert_yaxis()
+    panel.set_title(f"{rows[0]['section']}: {title(rows[0])}", fontsize=8)
+    panel.set_xlabel("ms an iteration", fontsize=8)
+    panel.margins(x=0.15)
+    panel.tick_params(labelsize=7)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _course(panel: Any, course: dict[str, Any]) -> None:
+    for colour, (name, ms) in zip(COLOURS, course["ms"].items(), strict=False):
+        batches = [course["window"] * (k + 1) for k in range(len(ms))]
+        panel.plot(batches, ms, color=colour, linewidth=1, label=name)
+    panel.set_yscale("log")
+    panel.set_xlabel("batches", fontsize=8)
+    panel.set_ylabel("ms an iteration", fontsize=8)
+    panel.set_title("course of the stream, empty network", fontsize=8)
+    panel.legend(frameon=False, fontsize=7)
+    panel.tick_params(labelsize=7)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _colour(name: str) -> str:
+    if "bare" in name:
+        return COLOURS[2]
+    return COLOURS[0] if "our" in name else COLOURS[3]
