@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from simo_cl.models import Classifier, EmbeddingModel
     from simo_cl.streams import load_data, register_data_source
     from simo_cl.streams.class_incremental import class_incremental
-    from simo_cl.tracking.mlflow_logger import MLflowLogger
     from simo_cl.streams.resident import ResidentDataset, resident_dataset
+    from simo_cl.tracking.mlflow_logger import MLflowLogger
     from simo_cl.training import (
         BalancedReplayPlugin,
         ClassBalancedMemory,

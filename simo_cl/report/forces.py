@@ -5,7 +5,8 @@ loss ``l = mean over i < j of y d_ij / (eps + o_ij) + (1 - y) o_ij / (eps + d_ij
 
     dl/de_i = 2 / (n (n - 1)) * sum over j of  2 a_ij (e_i - e_j) + 2 b_ij (e_i . e_j) e_j
 
-with ``a = y / (eps + o) - (1 - y) o / (eps + d)^2`` and ``b = (1 - y) / (eps + d) - y d / (eps + o)^2``.
+with ``a = y / (eps + o) - (1 - y) o / (eps + d)^2`` and
+``b = (1 - y) / (eps + d) - y d / (eps + o)^2``.
 Scaling to unit norm, ``e_i = x_i / |x_i|``, keeps of it the part orthogonal to e_i, over ``|x_i|``.
 """
 
