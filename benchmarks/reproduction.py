@@ -6,8 +6,8 @@ The scripts are those of Avalanche's baselines, https://github.com/ContinualAI/c
 the targets are of that project's `strategies/target_results.csv`. The strategies are Avalanche's
 own, unchanged but for one thing: SCR computes its class means where they are read, after the last
 batch, not after each. Class order, held-out share, normalisation and augmentation are the script's.
-Finished runs are kept in `runs.csv` and not
-repeated.
+The encoder computes in bfloat16 where the scripts use float32, which halves the time on a CPU.
+Finished runs are kept in `runs.csv` and not repeated.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from simo_cl.harness.environment import describe_environment
-from simo_cl.models import Classifier, build_encoder
+from simo_cl.models import Classifier, Encoder, build_encoder
 from simo_cl.streams import DataSet, load_data
 from simo_cl.streams.batch_augmentation import BatchTransform
 from simo_cl.streams.class_incremental import ClassIncremental, class_incremental
 
 BATCH = 10
+PRECISION = "bfloat16"
 PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 # What Avalanche's SplitCIFAR10 normalizes by, unless its user says otherwise.
 AVALANCHE = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-COPY_COSTS = 0.03
+# How far below its target a result may lie; a JPEG copy of the data alone costs up to 0.03.
 ALLOWED = 0.04
 
 Build = Callable[[dict[str, Any]], Any]
@@ -101,7 +102,7 @@ def er_ace(common: dict[str, Any]) -> ER_ACE:
 
 
 def scr(common: dict[str, Any]) -> SCR:
-    encoder = build_encoder("slim_resnet18")
+    encoder = slim_resnet18()
     width = encoder.num_features
     projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 128))
     model = SCRModel(feature_extractor=encoder, projection=projection)
@@ -134,7 +135,11 @@ class SecondView:
 
 
 def classifier() -> Classifier:
-    return Classifier(build_encoder("slim_resnet18"), 10)
+    return Classifier(slim_resnet18(), 10)
+
+
+def slim_resnet18() -> Encoder:
+    return build_encoder("slim_resnet18", precision=PRECISION)
 
 
 NATURAL = {"seed": None, "validation": 0.05}
@@ -250,7 +255,7 @@ def main(
             if len(runs) and ((runs["strategy"] == name) & (runs["seed"] == seed)).any():
                 continue
             run = {"strategy": name, "seed": seed, **execute(RECIPES[name], data, seed)}
-            run |= {"data": data.note, **environment}
+            run |= {"precision": PRECISION, "data": data.note, **environment}
             # Read again: another process may have finished a run meanwhile.
             runs = pd.read_csv(path) if path.exists() else pd.DataFrame()
             runs = pd.concat([runs, pd.DataFrame([run])]).sort_values(["strategy", "seed"])
