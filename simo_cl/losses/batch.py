@@ -16,7 +16,14 @@ NUMBERS_IN_A_BLOCK = 2**25
 
 
 def fraction_sum(
-    points: Tensor, keys: Tensor | None, mixed: bool, y: float, epsilon: float, *, mean: bool
+    points: Tensor,
+    keys: Tensor | None,
+    mixed: bool,
+    y: float,
+    epsilon: float,
+    *,
+    mean: bool,
+    bounded: bool,
 ) -> Tensor:
     """Sum over groups of ``y * D/(eps + O) + (1 - y) * O/(eps + D)``; 0 for groups of one or none.
 
@@ -27,24 +34,32 @@ def fraction_sum(
 
     with m the group's mean and G = E E^T. The smaller of the two Gram matrices is used: G for
     n <= d, where only G can tell an orthogonal group from rounding; E^T E for n > d, where no
-    group is orthogonal and nothing cancels. Time O(N d min(n, d)), memory O(N d) and one block.
-    A second derivative is refused.
+    group is orthogonal. There the difference cancels only if few rows outweigh all others, so it is
+    taken in float64 unless the norms are bounded. Time O(N d min(n, d)), memory O(N d) and one
+    block. A second derivative is refused.
 
     Args:
         points: (groups, n, d), float32 or float64.
         keys: (groups, n) or None; a negative key marks padding, whose row is zero.
-        mixed: `points` (1, n, d) holds several groups, told apart by their keys; then time and
-            memory are O(n^2).
+        mixed: `points` (1, n, d) holds several groups, told apart by their keys from 0 to n - 1;
+            then time and memory are O(n^2).
+        bounded: no norm is above 1.
     """
     if mixed and keys is not None:
         return _fraction_sum_by_key(points[0], keys[0], y, epsilon, mean)
-    return _FractionSum.apply(points, keys, y, epsilon, mean)
+    return _FractionSum.apply(points, keys, y, epsilon, mean, bounded)
 
 
 class _FractionSum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, points: Tensor, keys: Tensor | None, y: float, epsilon: float, mean: bool
+        ctx: Any,
+        points: Tensor,
+        keys: Tensor | None,
+        y: float,
+        epsilon: float,
+        mean: bool,
+        bounded: bool,
     ) -> Tensor:
         total = points.new_zeros(())
         gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
@@ -57,7 +72,7 @@ class _FractionSum(torch.autograd.Function):
             pairs = (size * (size - 1) / 2).clamp_min(1) if mean else torch.ones_like(size)
             away = (e - e.sum(1, keepdim=True) / size.clamp_min(1)) * exists
             d = size * away.square().sum((1, 2), keepdim=True) / pairs
-            o, o_gradient = _squared_products(e)
+            o, o_gradient = _squared_products(e, accurate_type(e, bounded))
             o = o / pairs
             value, by_d, by_o = fraction(d, o, y, epsilon)
             total += value.sum()
@@ -68,9 +83,9 @@ class _FractionSum(torch.autograd.Function):
 
     @staticmethod
     @first_order_only
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None, None
+        return grad * gradient, None, None, None, None, None
 
 
 def fraction(
@@ -82,17 +97,24 @@ def fraction(
     return value, y * p - (1 - y) * o * q * q, (1 - y) * q - y * d * p * p
 
 
-def _squared_products(e: Tensor) -> tuple[Tensor, Tensor]:
+def accurate_type(e: Tensor, bounded: bool) -> torch.dtype:
+    """The type in which |E^T E|^2 - sum |e_i|^4 is taken."""
+    return e.dtype if bounded else torch.float64
+
+
+def _squared_products(e: Tensor, accurate: torch.dtype) -> tuple[Tensor, Tensor]:
     """Sum of o_ij over the pairs of each group, (groups, 1, 1), and its gradient by the rows."""
     n, d = e.shape[1:]
     if n <= d:
         gram = torch.bmm(e, e.transpose(1, 2))
         gram.diagonal(dim1=1, dim2=2).zero_()
         return gram.square().sum((1, 2), keepdim=True) / 2, 2 * torch.bmm(gram, e)
+    given, e = e.dtype, e.to(accurate)
     gram = torch.bmm(e.transpose(1, 2), e)
     square = e.square().sum(2, keepdim=True)
     total = gram.square().sum((1, 2), keepdim=True) - square.square().sum(1, keepdim=True)
-    return total.clamp_min(0) / 2, 2 * (torch.bmm(e, gram) - square * e)
+    gradient = torch.bmm(e, gram).addcmul_(square, e, value=-1).mul_(2)
+    return total.clamp_min(0).to(given) / 2, gradient.to(given)
 
 
 def _blocks(points: Tensor) -> Iterator[slice]:
@@ -112,14 +134,13 @@ def _fraction_sum_by_key(e: Tensor, key: Tensor, y: float, epsilon: float, mean:
     """From all pairs: a row carries its group's numbers and counts one over the group's size."""
     together = key[:, None] == key[None, :]
     size = together.sum(1)
-    together = together.fill_diagonal_(False).to(e.dtype)
-    square, gram = e.square().sum(1), e @ e.T
+    pairs = (size * (size - 1) / 2).clamp_min(1) if mean else torch.ones_like(size)
 
-    def over_pairs(x: Tensor) -> Tensor:
-        of_row = (x * together).sum(1)
-        total = (together @ of_row + of_row) / 2
-        return total / (size * (size - 1) / 2).clamp_min(1) if mean else total
+    def over_group(of_row: Tensor) -> Tensor:
+        return torch.zeros_like(of_row).index_add(0, key, of_row)[key]
 
-    d = over_pairs((square[:, None] + square[None, :] - 2 * gram).clamp_min(0))
-    o = over_pairs(gram.square())
+    away = e - over_group(e) / size[:, None]
+    d = over_group(away.square().sum(1)) * size / pairs
+    products = (e @ e.T).square() * together.fill_diagonal_(False)
+    o = over_group(products.sum(1)) / (2 * pairs)
     return ((y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)) / size).sum()

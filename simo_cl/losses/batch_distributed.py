@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from simo_cl.losses.arguments import Settings
-from simo_cl.losses.batch import fraction, fraction_sum, groups_at_once
+from simo_cl.losses.batch import accurate_type, fraction, fraction_sum, groups_at_once
 from simo_cl.losses.distributed import gather_rows, sum_over_ranks
 from simo_cl.losses.first_order import first_order_only
 from simo_cl.losses.layout import blocks_of_rows, class_counts
@@ -72,20 +72,21 @@ def plan_exchange(
     d: int,
     dtype: torch.dtype,
     samples_per_class: int | None = None,
+    normalize: bool = True,
 ) -> Exchange | None:
     """The exchange by statistics, or None where gathering all embeddings moves no more bytes.
 
     From each of W ranks a ring all-reduce of S numbers sends 2 (W - 1)/W S of them, and a ring
     all-gather of at most m rows a rank (W - 1) m d. So statistics are exchanged where
 
-        2 S s + W m_rest d s < W m d b
+        2 (S s + T t) + W m_rest d s < W m d b
 
-        S = (C + K') d + (C' + K') (d (d + 1)/2 + 2)
+        S = (C + K') d,  T = (C' + K') (d (d + 1)/2 + 2)
 
     with C classes, C' of them large; K' large groups among the k-th samples; m and m_rest the
     largest share of a rank of all rows and of those in a group that is not large; b the bytes of a
-    number of `dtype`, and s those of the type it is computed in. All this is known to every rank,
-    so all take the same way.
+    number of `dtype`, s those of the type it is computed in, and t = s for unit rows, 8 for any.
+    All this is known to every rank, so all take the same way.
 
     Args:
         labels: (N,) of all ranks, by rank and position, on the host.
@@ -93,6 +94,7 @@ def plan_exchange(
         d: the number of columns of the embeddings.
         dtype: of the embeddings.
         samples_per_class: checked against the labels.
+        normalize: whether rows are scaled to unit norm.
     """
     ordered, order = torch.sort(labels, stable=True)
     counts = class_counts(ordered, samples_per_class)
@@ -106,9 +108,11 @@ def plan_exchange(
     rest = similar.is_small | dissimilar.is_small
     rest_shares = [int(part.sum()) for part in rest.split(shares)]
     large = similar.large + dissimilar.large
-    sums = (len(counts) + dissimilar.large) * d + large * (d * (d + 1) // 2 + 2)
-    computed = torch.promote_types(dtype, torch.float32)
-    by_statistics = (2 * sums + len(shares) * max(rest_shares) * d) * computed.itemsize
+    sums = (len(counts) + dissimilar.large) * d
+    statistics = large * (d * (d + 1) // 2 + 2)
+    s = torch.promote_types(dtype, torch.float32).itemsize
+    t = s if normalize else torch.float64.itemsize
+    by_statistics = 2 * (sums * s + statistics * t) + len(shares) * max(rest_shares) * d * s
     by_gathering = len(shares) * max(shares) * d * dtype.itemsize
     if by_statistics >= by_gathering:
         return None
@@ -158,18 +162,20 @@ def statistics_terms(
         torch.cat([e.new_ones(similar.large), e.new_full((dissimilar.large,), leaning)]),
         epsilon,
         mean,
+        settings.normalize,
     )
     totals = [fractions[: similar.large].sum(), fractions[similar.large :].sum()]
     if any(exchange.rest_shares):
         rows = gather_rows(_rows(e, exchange.rest[own].nonzero()[:, 0]), exchange.rest_shares)
         for i, (term, y) in enumerate(((similar, 1.0), (dissimilar, leaning))):
             group = torch.where(term.is_small, term.group, -1)[exchange.rest]
-            totals[i] = totals[i] + _small(rows, group, y, epsilon, mean)
+            totals[i] = totals[i] + _small(rows, group, y, epsilon, mean, settings.normalize)
     means = sums[:classes] / similar.sizes.to(e)[:, None]
     means = unit_rows(means) if settings.normalize_means else means
+    bounded = settings.normalize or settings.normalize_means
     return (
         totals[0] / max(similar.with_pair, 1),
-        fraction_sum(means[None], None, False, leaning, epsilon, mean=mean),
+        fraction_sum(means[None], None, False, leaning, epsilon, mean=mean, bounded=bounded),
         totals[1] / max(dissimilar.with_pair, 1),
     )
 
@@ -192,18 +198,20 @@ class _Fractions(torch.autograd.Function):
         y: Tensor,
         epsilon: float,
         mean: bool,
+        bounded: bool,
     ) -> Tensor:
         n, columns = e.shape
+        accurate = accurate_type(e, bounded)
         padded = _with_zero_row(e)
         blocks = list(_blocks(membership, columns, e.device))
 
         def points_and_away(rows: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-            points = _rows(padded, rows)
+            points = _rows(padded, rows).to(accurate)
             away = points - _rows(means, groups)[:, None]
             return points, away.masked_fill_((rows == n)[..., None], 0)
 
         i, j = torch.triu_indices(columns, columns, device=e.device)
-        statistics = e.new_zeros(len(means), 2 + len(i))
+        statistics = torch.zeros(len(means), 2 + len(i), dtype=accurate, device=e.device)
         for _, rows, groups in blocks:
             points, away = points_and_away(rows, groups)
             statistics[groups, 0] = away.square().sum((1, 2))
@@ -211,7 +219,7 @@ class _Fractions(torch.autograd.Function):
             statistics[groups, 2:] = torch.bmm(points.transpose(1, 2), points)[:, i, j]
 
         statistics = sum_over_ranks(statistics)
-        gram = e.new_empty(len(means), columns, columns)
+        gram = statistics.new_empty(len(means), columns, columns)
         gram[:, i, j] = gram[:, j, i] = statistics[:, 2:]
         pairs = size * (size - 1) / 2 if mean else torch.ones_like(size)
         d = size * statistics[:, 0] / pairs
@@ -226,9 +234,9 @@ class _Fractions(torch.autograd.Function):
             products.addcmul_(points.square().sum(2, keepdim=True), points, value=-1)
             away.mul_(by_away[groups, None, None])
             away.addcmul_(products, by_product[groups, None, None])
-            gradient[term].index_copy_(0, rows.flatten(), away.flatten(0, 1))
+            gradient[term].index_copy_(0, rows.flatten(), away.flatten(0, 1).to(e))
         ctx.save_for_backward(gradient, membership.to(e.device))
-        return value
+        return value.to(e)
 
     @staticmethod
     @first_order_only
@@ -237,7 +245,7 @@ class _Fractions(torch.autograd.Function):
         grad = torch.cat([grad * dist.get_world_size(), grad.new_zeros(1)])  # -1 is the zero
         terms = zip(gradient[:, :-1], grad[membership], strict=True)
         total = sum(of_term * weight[:, None] for of_term, weight in terms)
-        return total, None, None, None, None, None, None
+        return total, None, None, None, None, None, None, None
 
 
 def _blocks(
@@ -251,13 +259,15 @@ def _blocks(
                 yield term, part[0].to(device), part[1].to(device)
 
 
-def _small(e: Tensor, group: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:
+def _small(e: Tensor, group: Tensor, y: float, epsilon: float, mean: bool, bounded: bool) -> Tensor:
     """Sum of the fractions of groups whose rows are all in `e`."""
     padded = _with_zero_row(e)
     total = e.new_zeros(())
     for rows, _ in blocks_of_rows(group):
         keys = torch.where(rows < len(e), 0, -1 - torch.arange(rows.shape[1])).to(e.device)
-        total = total + fraction_sum(_rows(padded, rows), keys, False, y, epsilon, mean=mean)
+        total = total + fraction_sum(
+            _rows(padded, rows), keys, False, y, epsilon, mean=mean, bounded=bounded
+        )
     return total
 
 

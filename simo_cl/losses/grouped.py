@@ -60,7 +60,12 @@ def _pairwise_term(groups: Groups, y: float, norms: Norms, settings: Settings) -
 def _batch_term(groups: Groups, y: float, norms: Norms, settings: Settings) -> Tensor:
     """Mean over the groups that have a pair of the fraction of each."""
     mean = settings.reduction == "mean"
-    total = _sum([fraction_sum(*block, y, settings.epsilon, mean=mean) for block in groups.blocks])
+    total = _sum(
+        [
+            fraction_sum(*block, y, settings.epsilon, mean=mean, bounded=norms != "any")
+            for block in groups.blocks
+        ]
+    )
     return total / _at_least_one(groups.number)
 
 

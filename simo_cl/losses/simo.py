@@ -231,8 +231,8 @@ def _terms(embeddings: Tensor, labels: Tensor, settings: Settings) -> SimOTerms:
     if s.distributed:
         labels, shares = gather_labels(embeddings, labels)
         if s.form == "batch":
-            d = embeddings.shape[1]
-            exchange = plan_exchange(labels, shares, d, embeddings.dtype, s.samples_per_class)
+            d, dtype = embeddings.shape[1], embeddings.dtype
+            exchange = plan_exchange(labels, shares, d, dtype, s.samples_per_class, s.normalize)
             if exchange is not None:
                 with _full_precision(embeddings.device):
                     terms = SimOTerms(*statistics_terms(embeddings, exchange, s))

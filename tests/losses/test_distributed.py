@@ -46,8 +46,10 @@ BATCHES = {
     "ragged by class": batch(RAGGED, shuffled=False),
     "one class": batch([50]),
     "few large": batch(FEW_LARGE),
+    "an outlier": batch(SQUARE),
     "one row": batch([1]),
 }
+BATCHES["an outlier"][0][7] *= 1e4
 
 
 class Case(NamedTuple):
@@ -94,6 +96,7 @@ BY_STATISTICS = [
     Case("square", (100, 250, 0, 50), {"form": "batch"}, torch.float32),
     Case("ragged", (426, 0), {"form": "batch"}, torch.float32),
     Case("square", (10, 390), {"form": "batch"}, torch.float16),
+    Case("an outlier", (100, 250, 0, 50), {"form": "batch", "normalize": False}, torch.float32),
 ]
 
 
@@ -324,6 +327,14 @@ def test_statistics_are_less_from_so_many_classes(
     for classes, by_statistics in ((largest_gathered, False), (largest_gathered + 1, True)):
         labels = torch.arange(classes).repeat(classes)
         exchange = plan_exchange(labels, [len(labels)], d, dtype)
+        assert (exchange is not None) == by_statistics
+
+
+def test_statistics_of_any_norm_take_eight_bytes_a_number() -> None:
+    """C classes of C samples in float32: less than the rows from 4d + 8 + 16/d classes on."""
+    for classes, by_statistics in ((73, False), (74, True)):
+        labels = torch.arange(classes).repeat(classes)
+        exchange = plan_exchange(labels, [len(labels)], 16, torch.float32, normalize=False)
         assert (exchange is not None) == by_statistics
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from importlib.util import find_spec
 from itertools import combinations
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_simo import plain_terms
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -330,6 +332,63 @@ def test_a_tiny_float16_row_has_a_finite_gradient() -> None:
 
 
 @pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("outlier", [1, 1e2, 1e3, 1e4])
+@pytest.mark.parametrize("labels_are_read", [True, False])
+def test_a_row_of_a_far_larger_norm(
+    form: str,
+    reduction: str,
+    outlier: float,
+    labels_are_read: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In groups of 20 rows in 3 dimensions, where the batch form takes E^T E."""
+    if not labels_are_read:
+        monkeypatch.setattr("simo_cl.losses.layout.can_be_read", lambda x: False)
+    given, labels = random_embeddings(400, d=3, dtype=torch.float32), torch.arange(400) % 20
+    given[7] *= outlier
+    exact = given.double().requires_grad_()
+    options = {"form": form, "normalize": False, "leaning": 0.2, "reduction": reduction}
+    terms = simo_terms(given.requires_grad_(), labels, **options)
+    for term, expected in zip(terms, plain_terms(exact, labels, **options), strict=True):
+        assert term.item() == pytest.approx(expected.item(), rel=1e-6)
+        (gradient,) = torch.autograd.grad(term, given, retain_graph=True)
+        (exact_gradient,) = torch.autograd.grad(expected, exact, retain_graph=True)
+        error = (gradient.double() - exact_gradient).norm(dim=1)
+        of_row = exact_gradient.norm(dim=1)
+        assert error.max() <= 5e-6 * of_row.max()
+        assert (error / of_row).max() <= 2e-3
+
+
+@pytest.mark.parametrize("outlier", [1, 10_000])
+def test_the_batch_form_against_rational_numbers(outlier: int) -> None:
+    rows = [[3, -1], [2, 5], [-4, 1], [1, 1], [outlier * 2, outlier * 3]]
+    exact = [[Fraction(v, 8) for v in row] for row in rows]
+    d = sum(distance(a, b) for a, b in combinations(exact, 2))
+    o = sum(dot(a, b) ** 2 for a, b in combinations(exact, 2))
+    embeddings = torch.tensor([[float(v) for v in row] for row in exact])
+    similar = simo_terms(
+        embeddings, torch.zeros(5).long(), form="batch", normalize=False, epsilon=0.5
+    ).similar
+    expected = float((d / 10) / (Fraction(1, 2) + o / 10))
+    assert similar.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("labels_are_read", [True, False])
+def test_a_spread_far_from_the_origin(
+    labels_are_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch form's distances are not differences of large numbers."""
+    if not labels_are_read:
+        monkeypatch.setattr("simo_cl.losses.layout.can_be_read", lambda x: False)
+    given, labels = random_embeddings(60, d=3, dtype=torch.float32) + 1000, torch.arange(60) % 6
+    options = {"form": "batch", "normalize": False}
+    similar = simo_terms(given, labels, **options).similar
+    expected = simo_terms(given.double(), labels, **options).similar
+    assert similar.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
 def test_autocast_changes_nothing(form: str) -> None:
     embeddings = random_embeddings(12, dtype=torch.float32)
     expected = simo_loss(embeddings, torch.tensor(BALANCED), form=form)
@@ -393,7 +452,8 @@ def test_no_gradient_leaves_the_device() -> None:
             (_UnitRows, (x, order)),
             (_PairSum, (points, keys, 0.1, 0.1, "unit")),
             (_PairSum, (points, None, 0.1, 0.1, "any")),
-            (_FractionSum, (points, keys, 0.1, 0.1, True)),
+            (_FractionSum, (points, keys, 0.1, 0.1, True, True)),
+            (_FractionSum, (torch.empty(3, 20, 4, device="cuda"), None, 0.1, 0.1, True, False)),
         ]:
             context = Context()
             out = function.forward(context, *arguments)
