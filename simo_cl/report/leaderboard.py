@@ -6,8 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from simo_cl.report.cells import spread_note
 from simo_cl.report.load import Suite
-from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, Spread, Verdict, seed_spread
+from simo_cl.report.statistics import (
+    ALPHA,
+    PRIMARY_METRIC,
+    Comparison,
+    Spread,
+    Verdict,
+    seed_spread,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Leaderboard:
     control_accuracy: float | None
     has_intervals: bool
     seeds_differ: bool
+    note: str
 
     def place(self, accuracy: float) -> float:
         """Where an accuracy is drawn, in percent of the range."""
@@ -77,6 +86,7 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
         control_accuracy=control.accuracy.mean if control and control.accuracy else None,
         has_intervals=any(c.low is not None for c in comparisons),
         seeds_differ=len({standing.seeds for standing in standings}) > 1,
+        note=_note(suite, comparisons),
     )
 
 
@@ -119,6 +129,15 @@ def _groups(suite: Suite, standings: Sequence[Standing]) -> Iterable[Group]:
         if verdict == "above":
             yield Group("The control", "named in advance in the suite", controls)
     yield bound
+
+
+def _note(suite: Suite, comparisons: Sequence[Comparison]) -> str:
+    parts = [spread_note(suite)]
+    if any(c.low is not None for c in comparisons):
+        parts.append("differences with 95 % paired t intervals, p after Holm")
+    if any(c.verdict == "above" for c in comparisons):
+        parts.append(f"bold: above {suite.control} (p < {ALPHA:.2g})")
+    return "; ".join(parts)
 
 
 def _reach(comparisons: Sequence[Comparison]) -> float:

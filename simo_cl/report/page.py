@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -13,24 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from simo_cl.report import explain
-from simo_cl.report.figures import SPACES, Figure, Panel, panel_svg, suite_figures, write_figures
-from simo_cl.report.findings import checks, headline
+from simo_cl.report.cells import PageTable
+from simo_cl.report.checks import checks
+from simo_cl.report.drawing import NEGATIVE, POSITIVE
+from simo_cl.report.figures import Figure, Panel, panel_svg, suite_figures, write_figures
+from simo_cl.report.findings import headline, summary
 from simo_cl.report.leaderboard import make_leaderboard
 from simo_cl.report.load import Suite, load_suite
-from simo_cl.report.page_tables import (
-    PageTable,
-    continual_table,
-    cost_table,
-    everything_table,
-    geometry_table,
-    optimum_table,
-    present,
-    readouts_table,
-    seeds_table,
-    settings_table,
-)
+from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
 from simo_cl.report.palette import css_variable_of, css_variables, looks
-from simo_cl.report.settings import compare_environments, compare_settings, lookup
+from simo_cl.report.sections import make_sections
+from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_seconds, show_signed, write_tables
@@ -43,16 +35,6 @@ class ReportPaths:
     page: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class SpaceView:
-    """Everything the page shows of one space of representations."""
-
-    key: str
-    name: str
-    figures: tuple[Figure, ...]
-    table: PageTable | None
 
 
 def write_report(suite_folder: Path) -> ReportPaths:
@@ -88,31 +70,29 @@ def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequen
         "three": lambda value: f"{value:.3f}",
         "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     }
-    by_name = {figure.name: figure for figure in figures}
     drawn_as = looks(suite)
     return templates.get_template("report.html.j2").render(
         suite=suite,
         facts=_facts(suite),
         headline=headline(suite, comparisons),
+        summary=summary(suite, comparisons),
         checks=checks(suite),
         board=make_leaderboard(suite, comparisons),
         glyphs={label: Markup(glyph(look)) for label, look in drawn_as.items()},
-        figures=by_name,
-        spaces=_spaces(suite, by_name),
-        continual=continual_table(suite),
-        readouts=readouts_table(suite),
-        cost=cost_table(suite),
-        optimum=optimum_table(suite),
+        result_figures=[figure for figure in figures if figure.section == "result"],
+        sections=make_sections(suite, comparisons, figures),
         everything=everything_table(suite),
         seeds=seeds_table(suite),
         settings=compare_settings(suite),
         settings_tables=_settings_tables(suite),
         environment=compare_environments(suite),
         explanations=_explanations(),
+        lacking=[run for run in suite.finished_runs if run.problem],
         when=_when(suite),
         panel_svg=lambda figure, panel: Markup(panel_svg(figure, panel)),
-        matrix_data=_matrix_data,
+        matrix_of=_matrix_of,
         css_variable_of=css_variable_of,
+        shades=_shades(),
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
     )
@@ -121,32 +101,24 @@ def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequen
 def _facts(suite: Suite) -> list[str]:
     """The line under the title: what was run on what."""
     facts = [suite.data] if suite.data else []
-    config = suite.finished_runs[0].config if suite.finished_runs else {}
     if suite.num_experiences:
         classes = len(suite.class_names)
         of = f", {classes} classes" if classes else ""
         facts.append(f"{suite.num_experiences} experiences{of}")
-    encoder = lookup(config, "model.encoder")
-    if encoder:
-        facts.append(f"{encoder}, width {lookup(config, 'model.width')}")
-    memory = lookup(config, "memory.size")
-    sizes = {lookup(run.config, "memory.size") for run in suite.finished_runs}
-    if memory and len(sizes) == 1:
-        facts.append(f"memory {memory}")
+    shared = compare_settings(suite).common
+    if "model.encoder" in shared and "model.width" in shared:
+        facts.append(f"{shared['model.encoder']}, width {shared['model.width']}")
+    if "memory.size" in shared:
+        facts.append(f"memory {shared['memory.size']}")
     seeds = ", ".join(map(str, suite.seeds))
     facts.append(f"seed {seeds}" if len(suite.seeds) == 1 else f"seeds {seeds}")
     return facts
 
 
-def _spaces(suite: Suite, by_name: dict[str, Figure]) -> list[SpaceView]:
-    views = []
-    for key, name in SPACES.items():
-        names = (f"geometry_{key}", f"class_mean_cosines_{key}", f"simo_similarity_{key}")
-        figures = tuple(by_name[figure] for figure in names if figure in by_name)
-        table = geometry_table(suite, key, name)
-        if figures or table is not None:
-            views.append(SpaceView(key, name, figures, table))
-    return views
+def _shades() -> str:
+    """The colours of heat maps for the style sheet, the same on a light and a dark page."""
+    channels = {"--positive": POSITIVE, "--negative": NEGATIVE}
+    return " ".join(f"{name}: {' '.join(map(str, rgb))};" for name, rgb in channels.items())
 
 
 def _settings_tables(suite: Suite) -> list[PageTable]:
@@ -184,13 +156,8 @@ def _when(suite: Suite) -> str:
     return f"{first} to {last} UTC; {show_seconds(total)} of runs"
 
 
-def _matrix_data(panel: Panel) -> str | None:
-    """What the tooltips of a heat map need, as JSON for an attribute."""
+def _matrix_of(panel: Panel) -> dict[str, Any] | None:
+    """What the tooltips of a heat map need; None for other panels."""
     if panel.matrix is None:
         return None
-    content: dict[str, Any] = {
-        "rows": panel.rows,
-        "columns": panel.columns,
-        "values": panel.matrix,
-    }
-    return json.dumps(content, separators=(",", ":"))
+    return {"rows": panel.rows, "columns": panel.columns, "values": panel.matrix}

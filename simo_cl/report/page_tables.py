@@ -1,56 +1,27 @@
-"""The tables of the page, as rows of cells that carry a text to read and a value to sort by."""
+"""Which tables the page has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from simo_cl.report import explain
+from simo_cl.report.cells import (
+    Cell,
+    Column,
+    PageTable,
+    Row,
+    difference_cell,
+    metric_cell,
+    number_cell,
+    spread_note,
+)
 from simo_cl.report.explain import Explanation
 from simo_cl.report.load import Suite
 from simo_cl.report.optimum import best_cosine
+from simo_cl.report.origin import origins
 from simo_cl.report.settings import Difference, lookup
-from simo_cl.report.statistics import seed_spread
+from simo_cl.report.statistics import Comparison
 from simo_cl.report.tables import metric_names, show_seconds
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading, what it means, and which way is better."""
-
-    heading: str
-    meaning: str = ""
-    arrow: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a cell shows, what it sorts by and copies as, and its deviation over seeds."""
-
-    text: str = ""
-    value: float | str | None = None
-    deviation: float | None = None
-    minor: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A strategy's row if `label` is set; `head` is its first cell."""
-
-    head: str
-    cells: tuple[Cell, ...]
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table with the heading of its first column."""
-
-    key: str
-    caption: str
-    first: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
 
 
 def continual_table(suite: Suite) -> PageTable | None:
@@ -69,6 +40,35 @@ def geometry_table(suite: Suite, space: str, name: str) -> PageTable | None:
     return _metric_table(suite, f"geometry_{space}", f"Geometry: {name}", metrics)
 
 
+def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable | None:
+    """What every difference from the control is made of."""
+    found = origins(suite, comparisons)
+    if not found:
+        return None
+    rows = tuple(
+        Row(
+            origin.total.label,
+            tuple(map(difference_cell, (origin.total, origin.learnt, origin.kept))),
+            origin.total.label,
+        )
+        for origin in found
+    )
+    columns = (
+        Column("average accuracy"),
+        Column("learnt", "Accuracy on each experience right after training on it."),
+        Column("kept", "What becomes of it by the end, averaged over all experiences."),
+    )
+    interval = any(origin.total.low is not None for origin in found)
+    return PageTable(
+        "origin",
+        f"Where the differences from {suite.control} come from",
+        "strategy",
+        columns,
+        rows,
+        "Mean over shared seeds" + (", 95 % paired interval" if interval else ": one"),
+    )
+
+
 def cost_table(suite: Suite) -> PageTable | None:
     """Steps, images and time."""
     return _metric_table(suite, "cost", "What a run costs", explain.COST)
@@ -85,7 +85,7 @@ def optimum_table(suite: Suite) -> PageTable | None:
         leaning = leaning if isinstance(leaning, (int, float)) else 0.0
         target = best_cosine(float(epsilon), float(leaning))
         measured = [
-            _metric_cell(suite, label, f"embedding/orthogonality/{name}")
+            metric_cell(suite, label, f"embedding/orthogonality/{name}")
             for name in ("mean_abs_cos", "coherence")
         ]
         settings = [Cell(f"{value:.4g}", float(value)) for value in (epsilon, leaning)]
@@ -110,11 +110,13 @@ def everything_table(suite: Suite) -> PageTable | None:
     if not names:
         return None
     rows = tuple(
-        Row(name, tuple(_metric_cell(suite, label, name) for label in suite.finished_labels))
+        Row(name, tuple(metric_cell(suite, label, name) for label in suite.finished_labels))
         for name in names
     )
     columns = tuple(Column(label) for label in suite.finished_labels)
-    return PageTable("everything", "Every final metric", "metric", columns, rows)
+    return PageTable(
+        "everything", "Every final metric", "metric", columns, rows, spread_note(suite)
+    )
 
 
 def seeds_table(suite: Suite) -> PageTable | None:
@@ -126,7 +128,7 @@ def seeds_table(suite: Suite) -> PageTable | None:
     rows = []
     for run in suite.runs:
         cells = [Cell(str(run.seed), run.seed), Cell(run.state, run.state)]
-        cells += [_number_cell(run.final.get(name)) for name in names]
+        cells += [number_cell(run.final.get(name)) for name in names]
         seconds = run.seconds if run.state == "finished" else None
         cells.append(Cell() if seconds is None else Cell(show_seconds(seconds), seconds))
         rows.append(Row(run.label, tuple(cells), run.label))
@@ -147,18 +149,12 @@ def settings_table(
     return PageTable(key, caption, "strategy", columns, tuple(rows))
 
 
-def show_number(value: float) -> str:
-    """Three decimals below ten, fewer above, with a true minus."""
-    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
-
-
 def _metric_table(
     suite: Suite, key: str, caption: str, metrics: Mapping[str, Explanation]
 ) -> PageTable | None:
     """A row a strategy, a column a metric that at least one strategy has."""
     cells = {
-        label: {name: _metric_cell(suite, label, name) for name in metrics}
+        label: {name: metric_cell(suite, label, name) for name in metrics}
         for label in suite.finished_labels
     }
     shown = [name for name in metrics if any(row[name].text for row in cells.values())]
@@ -168,31 +164,13 @@ def _metric_table(
         if any(row[name].text for name in shown)
     )
     columns = tuple(_column(metrics[name]) for name in shown)
-    return PageTable(key, caption, "strategy", columns, rows) if shown else None
+    if not shown:
+        return None
+    return PageTable(key, caption, "strategy", columns, rows, spread_note(suite))
 
 
 def _column(explanation: Explanation) -> Column:
     return Column(explanation.heading, explanation.meaning, explanation.arrow)
-
-
-def _metric_cell(suite: Suite, label: str, name: str) -> Cell:
-    over_seeds = seed_spread(suite, label, name)
-    if over_seeds is None:
-        return Cell()
-    counted = name in ("cost/steps", "cost/images")
-    show = show_seconds if name.endswith("_seconds") else _show_count if counted else show_number
-    minor = "" if over_seeds.std is None else f"± {show(over_seeds.std)}"
-    if counted and over_seeds.std == 0:
-        minor = ""
-    return Cell(show(over_seeds.mean), over_seeds.mean, over_seeds.std, minor)
-
-
-def _show_count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _number_cell(value: float | None) -> Cell:
-    return Cell() if value is None else Cell(show_number(value), value)
 
 
 def _sortable(text: str) -> float | str:

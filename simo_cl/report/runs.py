@@ -119,7 +119,7 @@ def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
         return Run(**planned_as, state="missing", problem=problem)
     try:
         status = _read_status(folder)
-        recorded = {key: status.get(key) for key in ("started", "ended")}
+        recorded: dict[str, Any] = {key: status.get(key) for key in ("started", "ended")}
         recorded["environment"] = status.get("environment") or {}
         if status["state"] == "finished":
             return _read_finished(Run(**planned_as, **recorded, state="finished"))

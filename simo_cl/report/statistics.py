@@ -18,6 +18,7 @@ from simo_cl.report.load import Suite
 
 PRIMARY_METRIC = "average_accuracy"
 CONFIDENCE = 0.95
+ALPHA = 0.05
 
 Verdict = Literal["above", "below", "not told apart", "untested"]
 
@@ -39,7 +40,7 @@ class Comparison:
         difference: mean over seeds of the row's value minus the control's.
         low, high: the 95 % paired t interval of the difference, for this comparison alone.
         p: two-sided paired t test; `p_holm`: adjusted over all comparisons with the control.
-        verdict: "above" or "below" if `p_holm` < 0.05, "not told apart" otherwise, and
+        verdict: "above" or "below" if `p_holm` < `ALPHA`, "not told apart" otherwise, and
             "untested" where no test is defined; `reason` then says why.
     """
 
@@ -109,8 +110,25 @@ def compare_with_control(suite: Suite, metric: str = PRIMARY_METRIC) -> list[Com
         control = suite.counterpart(label, suite.control)
         if control is None or control == label or suite.is_joint(label) or suite.is_joint(control):
             continue
-        compared.append(_compare(suite, label, control, metric))
+        compared.append(compare(suite, label, control, metric))
     return _with_holm(compared)
+
+
+def compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
+    """One row against another on their shared finished seeds; `p_holm` is left to the caller."""
+    ours, theirs = suite.values(label, metric), suite.values(control, metric)
+    seeds = tuple(sorted(ours.keys() & theirs.keys()))
+    if not seeds:
+        return Comparison(label, control, seeds, reason=f"no seed in common with {control}")
+    differences = [ours[seed] - theirs[seed] for seed in seeds]
+    comparison = Comparison(label, control, seeds, difference=float(np.mean(differences)))
+    if len(seeds) == 1:
+        return replace(comparison, reason="one seed")
+    try:
+        low, high, p = paired_t(differences)
+    except ValueError as error:
+        return replace(comparison, reason=str(error))
+    return replace(comparison, low=low, high=high, p=p)
 
 
 def paired_t(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, ...]:
@@ -144,22 +162,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
-    ours, theirs = suite.values(label, metric), suite.values(control, metric)
-    seeds = tuple(sorted(ours.keys() & theirs.keys()))
-    if not seeds:
-        return Comparison(label, control, seeds, reason=f"no seed in common with {control}")
-    differences = [ours[seed] - theirs[seed] for seed in seeds]
-    comparison = Comparison(label, control, seeds, difference=float(np.mean(differences)))
-    if len(seeds) == 1:
-        return replace(comparison, reason="one seed")
-    try:
-        low, high, p = paired_t(differences)
-    except ValueError as error:
-        return replace(comparison, reason=str(error))
-    return replace(comparison, low=low, high=high, p=p)
-
-
 def _with_holm(compared: Sequence[Comparison]) -> list[Comparison]:
     tested = [(index, c.p) for index, c in enumerate(compared) if c.p is not None]
     adjusted = dict(zip((index for index, _ in tested), holm([p for _, p in tested]), strict=True))
@@ -169,7 +171,7 @@ def _with_holm(compared: Sequence[Comparison]) -> list[Comparison]:
             judged.append(comparison)
             continue
         verdict: Verdict = "not told apart"
-        if adjusted[index] < 1 - CONFIDENCE:
+        if adjusted[index] < ALPHA:
             verdict = "above" if comparison.difference > 0 else "below"
         judged.append(replace(comparison, p_holm=adjusted[index], verdict=verdict))
     return judged

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from simo_cl.report.findings import checks, headline
+from simo_cl.report.findings import headline, summary
 from simo_cl.report.load import load_suite
 from simo_cl.report.statistics import compare_with_control
 
@@ -14,15 +12,9 @@ def headline_of(folder):
     return headline(suite, compare_with_control(suite))
 
 
-def checks_of(folder):
-    return {check.title: check for check in checks(load_suite(folder))}
-
-
-def edit_final_metrics(folder, strategy, **changes) -> None:
-    for path in (folder / "runs" / strategy).glob("*/metrics.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        rows[-1]["metrics"] |= changes
-        path.write_text("\n".join(json.dumps(row) for row in rows))
+def summary_of(folder):
+    suite = load_suite(folder)
+    return summary(suite, compare_with_control(suite))
 
 
 def test_the_headline_names_who_ends_above_the_control_and_by_how_much(make_suite):
@@ -64,48 +56,53 @@ def test_the_headline_without_a_control(make_suite, options, reason):
     assert reason in headline_of(make_suite(**options)).basis
 
 
-def test_sound_runs_pass_every_check_but_the_copy_of_the_data(make_suite):
-    found = checks_of(make_suite(seeds=range(5)))
-    assert {check.title for check in found.values() if check.state != "good"} == {
-        "CIFAR-10, JPEG copy"
-    }
-    assert "Equal budgets" in found
-    assert "Joint training bounds the stream from above" in found
-    assert "0.20" in found["Fine-tuning bounds it from below"].detail
+def test_an_interval_that_the_corrected_test_does_not_bear_out_is_explained(make_suite):
+    folder = make_suite(strategies=("finetune", "er", "icarl", "supcon", "triplet", "simo"))
+    suite = load_suite(folder)
+    comparisons = compare_with_control(suite)
+    loose = [c for c in comparisons if c.verdict == "not told apart" and c.low * c.high > 0]
+    assert loose, "the synthetic suite should have such a row"
+    assert "An interval stands for its comparison alone" in headline(suite, comparisons).basis
 
 
-def test_what_a_reviewer_would_object_to_is_said(make_suite):
+def test_the_summary_says_what_is_missing_before_anything_else(make_suite):
     folder = make_suite(
-        strategies=("joint", "finetune", "er", "simo"),
-        failed=[("simo", 1)],
-        missing=[("er", 2)],
+        strategies=("er", "simo"), seeds=range(5), failed=[("er", 1)], missing=[("simo", 2)]
     )
-    edit_final_metrics(folder, "joint", average_accuracy=0.2)
-    edit_final_metrics(folder, "finetune", average_accuracy=0.9)
-    edit_final_metrics(
-        folder, "simo", **{"embedding/collapse/effective_rank": 1.1, "cost/images": 1e6}
+    assert summary_of(folder)[0] == (
+        "2 of 10 planned runs are in no number or figure below: er seed 1 (failed) and simo "
+        "seed 2 (not run)."
     )
-    found = checks_of(folder)
-    assert found["10 of 12 planned runs finished"].detail == "1 failed, 1 not run."
-    assert found["simo beats joint training"].state == "bad"
-    assert any(title.endswith("does not beat fine-tuning") for title in found)
-    assert found["Collapsed loss space"].detail == "simo (effective rank 1.1)."
-    assert "1,000,000 (simo)" in found["Unequal budgets"].detail
-    assert found["2 to 3 seeds a strategy"].state == "caution"
 
 
-def test_a_grid_is_not_a_difference_in_protocol(make_suite):
-    found = checks_of(
-        make_suite(
-            strategies=("er", "simo"), variants=("memory.size=200", "memory.size=500"), seeds=(0,)
-        )
-    )
-    assert found["One protocol"].state == "good"
-    assert found["One seed"].state == "bad"
+def test_the_summary_groups_by_verdict_and_orders_nothing_within(make_suite):
+    folder = make_suite(strategies=("finetune", "er", "er_balanced", "triplet"))
+    suite = load_suite(folder)
+    verdicts = {c.label: c.verdict for c in compare_with_control(suite)}
+    assert verdicts == {"finetune": "below", "er_balanced": "not told apart", "triplet": "below"}
+    groups = summary_of(folder)[0]
+    assert groups.startswith("Below er: finetune (−0.2")
+    assert " and triplet (−0.0" in groups
+    assert groups.endswith("; not told apart from er: er_balanced.")
 
 
-def test_the_validation_split_is_named(make_suite):
-    folder = make_suite(strategies=("er",), seeds=(0,))
-    path = folder / "runs/er/seed0-1a2b3c4d/config.yaml"
-    path.write_text(path.read_text().replace("evaluate_on: test", "evaluate_on: validation"))
-    assert "Scored on the validation split" in checks_of(folder)
+def test_the_summary_explains_a_difference_by_its_parts(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=range(5))
+    (why,) = (text for text in summary_of(folder) if "from learning" in text)
+    assert why.startswith("simo's +0.02")
+    assert "from what is kept of it" in why
+
+
+def test_the_summary_gives_the_room_that_joint_training_leaves(make_suite):
+    folder = make_suite(strategies=("joint", "er"), seeds=range(3))
+    (room,) = (text for text in summary_of(folder) if text.startswith("joint"))
+    assert "above er (95 % paired interval)" in room
+
+
+def test_the_summary_of_one_seed_orders_nothing(make_suite):
+    assert summary_of(make_suite(seeds=(0,))) == []
+
+
+def test_the_summary_without_a_control_still_reads_the_features(make_suite):
+    (features,) = summary_of(make_suite(strategies=("er", "simo"), control=None, seeds=range(4)))
+    assert features.startswith("On the final features of 2 of the 2 rows")

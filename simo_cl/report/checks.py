@@ -1,0 +1,181 @@
+"""Whether the comparison can be trusted: what a reviewer would ask of the runs first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from simo_cl.report.load import Suite, variant_settings
+from simo_cl.report.runs import RunState
+from simo_cl.report.settings import compare_environments, compare_settings, lookup
+from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
+from simo_cl.report.wording import count, listed, sentence
+
+SEEDS_FOR_A_TABLE = 5
+# Below these a loss space has collapsed to a point or a line; real class geometry is far away.
+COLLAPSED_RANK, COLLAPSED_COSINE = 1.5, 0.95
+STATES: dict[RunState, str] = {
+    "failed": "failed",
+    "missing": "not run",
+    "running": "unfinished",
+    "broken": "unreadable",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason to trust the comparison, or not to."""
+
+    state: Literal["good", "caution", "bad"]
+    title: str
+    detail: str = ""
+
+
+def checks(suite: Suite) -> list[Check]:
+    """Everything about the runs that a reviewer would ask first."""
+    if not suite.finished_runs:
+        return [_runs(suite)]
+    found = [_seeds(suite), _runs(suite), *_data(suite), *_budget(suite), _settings(suite)]
+    return [*found, _machines(suite), *_bounds(suite), *_collapse(suite)]
+
+
+def _seeds(suite: Suite) -> Check:
+    finished = {label: len(suite.finished(label)) for label in suite.finished_labels}
+    low, high = min(finished.values()), max(finished.values())
+    seeds = count(low, "seed") if low == high else f"{low} to {high} seeds"
+    if high == 1:
+        return Check("bad", "One seed", "No deviation, no interval, no test.")
+    if low >= SEEDS_FOR_A_TABLE:
+        return Check("good", f"{seeds} a strategy", "Paired by seed.")
+    fewer = [label for label, seeds in finished.items() if seeds < SEEDS_FOR_A_TABLE]
+    who = "" if len(fewer) == len(finished) else f": {listed(fewer, at_most=4)}"
+    return Check(
+        "caution",
+        f"{seeds} a strategy",
+        f"Fewer than the {SEEDS_FOR_A_TABLE} that a reference table asks for{who}.",
+    )
+
+
+def _runs(suite: Suite) -> Check:
+    total, finished = len(suite.runs), len(suite.finished_runs)
+    if total == finished:
+        return Check("good", f"All {count(total, 'planned run')} finished")
+    left = [run.state for run in suite.unfinished_runs]
+    details = [", ".join(f"{left.count(s)} {name}" for s, name in STATES.items() if s in left)]
+    absent = [label for label in suite.labels if label not in suite.finished_labels]
+    if absent and finished:
+        details.append(f"nothing of {listed(absent, at_most=4)}")
+    failed = dict.fromkeys(run.label for run in suite.unfinished_runs if run.state == "failed")
+    survived = [label for label in failed if label in suite.finished_labels]
+    if survived:
+        details.append(f"the means of {listed(survived, at_most=4)} are of the runs that survived")
+    state: Literal["caution", "bad"] = "bad" if finished == 0 else "caution"
+    title = f"{finished} of {total} planned runs finished"
+    return Check(state, title, " ".join(map(sentence, details)))
+
+
+def _data(suite: Suite) -> Iterator[Check]:
+    if "jpeg" in suite.data.lower():
+        yield Check(
+            "caution",
+            suite.data,
+            "Images went through lossy compression: compare within this page, not with numbers "
+            "published on the original.",
+        )
+    parts = {lookup(run.config, "stream.evaluate_on") for run in suite.finished_runs}
+    if "validation" in parts:
+        yield Check("caution", "Scored on the validation split", "Not on the test set.")
+
+
+def _budget(suite: Suite) -> Iterator[Check]:
+    apart, equal = [], []
+    for what in ("steps", "images"):
+        spent = _means(suite, f"cost/{what}")
+        if len(spent) < 2:
+            return
+        least, most = min(spent, key=spent.__getitem__), max(spent, key=spent.__getitem__)
+        if spent[most] > 1.01 * spent[least]:
+            apart.append(
+                f"{what} from {spent[least]:,.0f} ({least}) to {spent[most]:,.0f} ({most})"
+            )
+        equal.append(f"{spent[most]:,.0f} {what}")
+    if apart:
+        yield Check("caution", "Unequal budgets", sentence("; ".join(apart)))
+    else:
+        yield Check("good", "Equal budgets", f"{' and '.join(equal)} a run.")
+
+
+def _settings(suite: Suite) -> Check:
+    crossed = {key for run in suite.runs for key in variant_settings(run.variant)}
+    differing = [d.key for d in compare_settings(suite).differing if d.key not in crossed]
+    if not differing:
+        beside = " and the grid's" if crossed else ""
+        return Check(
+            "good", "One protocol", f"All share every setting but the strategies' own{beside}."
+        )
+    title = f"{count(len(differing), 'shared setting')} differ"
+    return Check("caution", title, f"{listed(differing, at_most=4)}.")
+
+
+def _machines(suite: Suite) -> Check:
+    differing = [difference.key for difference in compare_environments(suite).differing]
+    if differing:
+        return Check(
+            "caution",
+            "Runs from different environments",
+            f"{listed(differing)} differ: do not compare their times.",
+        )
+    return Check("good", "One environment", "Same versions and hardware for all runs.")
+
+
+def _bounds(suite: Suite) -> Iterator[Check]:
+    """Fine-tuning and joint training bracket a sound comparison."""
+    means = _means(suite, PRIMARY_METRIC)
+    joint = [label for label in means if suite.strategy_of(label) == "joint"]
+    finetune = [label for label in means if suite.strategy_of(label) == "finetune"]
+    others = [label for label in means if label not in finetune and not suite.is_joint(label)]
+    if not others:
+        return
+    if joint:
+        upper, best = min(joint, key=means.__getitem__), max(others, key=means.__getitem__)
+        numbers = f"{upper} {means[upper]:.3f}, highest mean on the stream {means[best]:.3f}"
+        if means[upper] > means[best]:
+            yield Check("good", "Joint training bounds the stream from above", f"{numbers}.")
+        else:
+            title = f"{best} has a higher mean than joint training"
+            yield Check("bad", title, f"{numbers}: undertrained?")
+    if finetune:
+        lower, worst = max(finetune, key=means.__getitem__), min(others, key=means.__getitem__)
+        numbers = f"{lower} {means[lower]:.3f}, next mean {means[worst]:.3f}"
+        if suite.num_experiences:
+            numbers += f"; knowing only the last experience gives {1 / suite.num_experiences:.2f}"
+        if means[lower] < means[worst]:
+            yield Check("good", "Fine-tuning bounds it from below", f"{numbers}.")
+        else:
+            yield Check("bad", f"{worst} has no higher mean than fine-tuning", f"{numbers}.")
+
+
+def _collapse(suite: Suite) -> Iterator[Check]:
+    ranks = _means(suite, "embedding/collapse/effective_rank")
+    cosines = _means(suite, "embedding/orthogonality/mean_abs_cos")
+    collapsed = [
+        f"{label} (effective rank {rank:.1f})"
+        for label, rank in ranks.items()
+        if rank < COLLAPSED_RANK or cosines.get(label, 0.0) > COLLAPSED_COSINE
+    ]
+    if collapsed:
+        yield Check("bad", "Collapsed loss space", f"{listed(collapsed)}.")
+    elif ranks:
+        lowest = min(ranks, key=ranks.__getitem__)
+        yield Check(
+            "good",
+            "No loss space has collapsed",
+            f"Lowest effective rank {ranks[lowest]:.1f} ({lowest}).",
+        )
+
+
+def _means(suite: Suite, metric: str) -> dict[str, float]:
+    """The mean over seeds of every row that has the metric."""
+    spreads = {label: seed_spread(suite, label, metric) for label in suite.finished_labels}
+    return {label: found.mean for label, found in spreads.items() if found is not None}

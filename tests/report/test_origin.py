@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from simo_cl.report.load import load_suite
+from simo_cl.report.origin import origins
+from simo_cl.report.statistics import compare_with_control
+
+
+def origins_of(folder):
+    suite = load_suite(folder)
+    return origins(suite, compare_with_control(suite))
+
+
+def test_what_was_learnt_and_what_was_kept_add_up_to_the_difference(make_suite):
+    found = origins_of(make_suite(strategies=("finetune", "er", "icarl", "simo")))
+    assert [origin.total.label for origin in found] == ["finetune", "icarl", "simo"]
+    for origin in found:
+        parts = origin.learnt.difference + origin.kept.difference
+        assert parts == pytest.approx(origin.total.difference, abs=1e-9)
+        assert origin.kept.low < origin.kept.difference < origin.kept.high
+
+
+def test_finetuning_loses_by_what_it_keeps(make_suite):
+    (origin,) = origins_of(make_suite(strategies=("finetune", "er")))
+    assert origin.learnt.difference > 0 > origin.kept.difference
+    assert origin.kept.verdict == "below"
+
+
+def test_a_stream_of_one_experience_has_nothing_to_keep(make_suite):
+    assert origins_of(make_suite(strategies=("er", "simo"), experiences=1)) == []

@@ -1,0 +1,295 @@
+"""The page as a reader uses it, in headless Chromium and from a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from simo_cl.report import write_report
+
+pytestmark = pytest.mark.browser
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def report(write_suite_at, tmp_path_factory) -> Path:
+    folder = write_suite_at(
+        tmp_path_factory.mktemp("results") / "split_synthetic",
+        strategies=("joint", "finetune", "er", "simo"),
+        failed=[("er", 1)],
+        missing=[("simo", 2)],
+        experiences=3,
+        classes=6,
+        sample=6,
+    )
+    return write_report(folder).page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, report):
+    """Open the report; at the end no page has asked for anything or complained."""
+    contexts, pages = [], []
+
+    def open_at(width: int = 1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("console", lambda message: page.problems.append(message.text))
+        page.on("request", lambda request: page.problems.append(request.url))
+        page.goto(report.as_uri())
+        page.problems.remove(report.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_at
+    problems = [
+        problem
+        for page in pages
+        for problem in page.problems
+        if not problem.startswith(("data:", "blob:"))
+    ]
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def shown(page, selector: str) -> int:
+    return page.locator(selector).filter(visible=True).count()
+
+
+def copied(page, table: str, how: str) -> str:
+    page.locator(f"#table-{table} button[data-copy={how}]").click()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def saved(page, figure: str, how: str) -> Path:
+    with page.expect_download() as download:
+        page.locator(f"#figure-{figure} button[data-save={how}]").click()
+    path = Path(download.value.path())
+    return path.rename(path.with_name(download.value.suggested_filename))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_loads_quietly_and_fits(open_page, width):
+    page = open_page(width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown(page, "figure") > 10
+
+
+def test_without_scripts_everything_is_there_and_nothing_pretends_to_work(open_page):
+    page = open_page(java_script_enabled=False)
+    assert shown(page, "figure:not(details *)") == page.locator("figure:not(details *)").count()
+    assert shown(page, "button") == 0
+    assert shown(page, "input") == 0
+
+
+def test_tables_sort(open_page):
+    page = open_page()
+    rows = page.locator("#table-continual tbody tr th")
+    planned = rows.all_inner_texts()
+    heading = page.locator("#table-continual thead th", has_text="forgetting")
+    heading.click()
+    assert rows.all_inner_texts()[0] == "finetune"
+    assert rows.all_inner_texts()[-1] == "joint"
+    heading.focus()
+    page.keyboard.press("Enter")
+    assert rows.all_inner_texts()[-2:] == ["finetune", "joint"]
+    heading.click()
+    assert rows.all_inner_texts() == planned
+
+
+def test_a_table_is_copied_as_csv_in_full_precision(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    table = list(csv.DictReader(io.StringIO(copied(page, "continual", "csv"))))
+    assert [row["strategy"] for row in table] == ["joint", "finetune", "er", "simo"]
+    assert len(table[0]["average accuracy"]) > 8
+    assert float(table[2]["average accuracy std"]) > 0
+    board = list(csv.DictReader(io.StringIO(copied(page, "result", "csv"))))
+    finetune = next(row for row in board if row["strategy"] == "finetune")
+    assert (
+        float(finetune["minus er low"])
+        < float(finetune["minus er"])
+        < float(finetune["minus er high"])
+    )
+
+
+def test_a_table_is_copied_as_latex(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    lines = [line.strip() for line in copied(page, "continual", "latex").splitlines()]
+    head = next(line for line in lines if line.startswith("strategy & "))
+    columns = head.count(" & ") + 1
+    assert r"forgetting $\downarrow$" in head
+    assert rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}" in lines
+    assert {r"\toprule", r"\midrule", r"\bottomrule"} <= set(lines)
+    er = next(line for line in lines if line.startswith("er & "))
+    assert er.endswith(r" \\")
+    assert er.count(" & ") + 1 == columns
+    assert re.match(r"er & \$0\.\d{3} \\pm 0\.\d{3}\$ & ", er)
+    assert not any("bf" in line for line in lines)
+
+
+def test_latex_keeps_the_groups_and_escapes_names(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    board = copied(page, "result", "latex")
+    assert r"{l}{\emph{Below er which does not mean equal}}" not in board
+    assert r"{l}{\emph{Below er}} \\" in board
+    assert re.search(r"& \$-0\.\d{3}\\ \[-0\.\d{3}, -0\.\d{3}\]\$ &", board)
+    assert r"95 \% paired" in board
+    page.locator("summary", has_text="Every final metric").click()
+    assert r"average\_anytime\_accuracy & " in copied(page, "everything", "latex")
+
+
+def test_a_figure_is_saved_as_svg_in_the_colours_of_paper(open_page):
+    page = open_page(color_scheme="dark")
+    text = saved(page, "accuracy_matrices", "svg").read_text(encoding="utf-8")
+    assert "var(" not in text
+    assert "#1b222c" in text  # ink on paper
+    root = ET.fromstring(text)
+    assert root.findtext(f"{SVG}title") == "Accuracy matrices"
+    panels = root.findall(f"{SVG}svg")
+    assert len(panels) == 4
+    assert all(panel.find(f".//{SVG}image") is not None for panel in panels)
+    referred = set(re.findall(r"url\(#([^)]+)\)", text))
+    assert referred <= {element.get("id") for element in root.iter()}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_figure_is_saved_as_png_at_twice_its_size_on_white(open_page, scheme):
+    page = open_page(color_scheme=scheme)
+    svg = ET.fromstring(saved(page, "accuracy", "svg").read_text(encoding="utf-8"))
+    with Image.open(saved(page, "accuracy", "png")) as image:
+        assert image.width == pytest.approx(2 * float(svg.get("width")), abs=2)
+        pixels = image.convert("RGB")
+        assert pixels.getpixel((1, 1)) == (255, 255, 255)
+        colours = {colour for _, colour in pixels.getcolors(1 << 20)}
+    assert (40, 82, 174) in colours  # the line of simo on paper
+
+
+def test_every_figure_can_be_saved(open_page):
+    page = open_page()
+    page.locator("summary", has_text="The result as figures").click()
+    for figure in page.locator("figure").filter(visible=True).all():
+        name = figure.get_attribute("id").removeprefix("figure-")
+        root = ET.fromstring(saved(page, name, "svg").read_text(encoding="utf-8"))
+        assert root.findall(f"{SVG}svg"), name
+        with Image.open(saved(page, name, "png")) as image:
+            assert len(image.convert("RGB").getcolors(1 << 24)) > 5, name
+
+
+def test_a_strategy_left_out_leaves_every_figure_table_and_file(open_page):
+    page = open_page()
+    everywhere = "[data-series=er]:not(.whole *)"
+    before = shown(page, everywhere)
+    page.locator("button[data-choose=er]").click()
+    assert before > 10
+    assert shown(page, everywhere) == 0
+    assert shown(page, "#table-result [data-series=er]") == 1
+    assert shown(page, "#figure-accuracy_matrices .panel") == 3
+    root = ET.fromstring(saved(page, "accuracy_matrices", "svg").read_text(encoding="utf-8"))
+    assert len(root.findall(f"{SVG}svg")) == 3
+    page.locator("#choose-all").click()
+    assert shown(page, everywhere) == before
+
+
+def test_a_strategy_under_the_pointer_stands_out(open_page):
+    page = open_page()
+    page.locator("button[data-choose=simo]").hover()
+    line = page.locator("#figure-accuracy [data-series={}] >> nth=0".format("er"))
+    assert "dim" in line.get_attribute("class")
+    page.mouse.move(0, 0)
+    assert "dim" not in line.get_attribute("class")
+
+
+def test_a_slider_steps_through_the_experiences(open_page):
+    page = open_page()
+    slider = page.locator("#figure-movement input[data-step]")
+    panel = "#figure-movement .panel[data-series=er]"
+    at = f"[...document.querySelectorAll('{panel}:not([hidden])')].map((p) => p.dataset.step)"
+    assert page.evaluate(at) == ["2"]
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(at) == ["1"]
+    assert page.locator("#figure-movement output").inner_text() == "2"
+    assert saved(page, "movement", "svg").name == "movement-after-2.svg"
+    page.locator("#figure-movement .steps button").click()
+    assert page.evaluate(at) == ["0", "1", "2"]
+
+
+def test_a_heat_map_tells_its_cell(open_page):
+    page = open_page()
+    panel = page.locator("#figure-accuracy_matrices .panel[data-series=er]")
+    panel.scroll_into_view_if_needed()
+    box = panel.locator("image").bounding_box()
+    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.9 * box["height"])
+    tip = page.locator("#tip").inner_text()
+    assert tip.startswith("er\nafter experience 3, on experience 1: 0.")
+
+
+def test_values_are_reached_by_keyboard(open_page):
+    page = open_page()
+    page.locator("#figure-accuracy .panels").focus()
+    tips = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        tips.append(page.locator("#tip").inner_text())
+    assert tips[0] == tips[2] != tips[1]
+    assert all(re.search(r": 0\.\d{3} ± ", tip) for tip in tips)
+    page.locator("#table-continual thead th", has_text="forgetting").focus()
+    assert "Mean over earlier experiences" in page.locator("#tip").inner_text()
+
+
+def test_the_page_follows_a_dark_preference(open_page):
+    light, dark = open_page(), open_page(color_scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    line = "getComputedStyle(document.querySelector('[data-series=simo] path')).stroke"
+    assert light.evaluate(background) != dark.evaluate(background)
+    assert light.evaluate(line) != dark.evaluate(line)
+
+
+def test_paper_is_light_and_has_no_controls(open_page):
+    page = open_page(color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert shown(page, "button") == 0
+    assert shown(page, ".bar") == 0
+
+
+def test_one_space_is_shown_at_a_time(open_page):
+    page = open_page()
+    spaces = "[...document.querySelectorAll('#geometry .space:not([hidden])')]"
+    assert page.evaluate(f"{spaces}.map((s) => s.dataset.spaceOf)") == ["embedding"]
+    page.locator("#geometry button[data-space=features]").click()
+    assert page.evaluate(f"{spaces}.map((s) => s.dataset.spaceOf)") == ["features"]
