@@ -22,7 +22,7 @@ ACCURACY_IMAGE = "accuracy_matrix"
 # MLflow's own section of the metrics without a slash.
 _HEADLINE = "Model metrics"
 _OVERVIEW = "Strategies compared"
-_MATRICES = "Accuracy on each experience after training on each"
+_MATRICES = "Accuracy matrices"
 _DIFFERENCES = "Differences"
 _FIRST_SECTIONS = (
     _OVERVIEW,

@@ -27,7 +27,7 @@ def test_an_overview_comes_first() -> None:
     state = state_of(comparison_view(METRICS))
     assert [section["name"] for section in state["compareRunSections"]] == [
         "Strategies compared",
-        "Accuracy on each experience after training on each",
+        "Accuracy matrices",
         "Model metrics",
         "Differences",
         "features/orthogonality",
