@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -16,6 +18,7 @@ import typer
 # The heavy libraries are imported inside the commands, so that --help answers at once.
 if TYPE_CHECKING:
     import torch
+    from rich.console import Console
 
     from simo_cl.harness.plan import Run
     from simo_cl.harness.settings import Suite
@@ -77,7 +80,7 @@ def run(
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
     console = _console()
-    with _plain_errors():
+    with _plain_errors(), _interruptible(console):
         _load_plugins(plugins)
         content, planned, chosen = _plan(suite, overrides, strategies, seeds, strategies_dir)
         from simo_cl.harness.execute_suite import (
@@ -89,6 +92,7 @@ def run(
         from simo_cl.harness.preview import preview_table
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.run_folder import RunFolder
+        from simo_cl.harness.suite_lock import suite_lock
 
         chosen_device = _device(device)
         folder = results / content.name
@@ -96,41 +100,34 @@ def run(
         if dry_run:
             console.print(preview_table(chosen, folder, data, chosen_device))
             return
-        kept = [
-            r for r in planned if r in chosen or RunFolder(folder / r.folder).state != "missing"
-        ]
-        write_plan(folder, content, kept, command=_command(), data=data)
-        with SuiteProgress(console) as progress, _interruptible(console):
-            mlflow_view = MLflowView(folder, tracking_uri, progress.warn)
-            outcome = execute_runs(
-                chosen,
-                folder,
-                data=data,
-                device=chosen_device,
-                progress=progress,
-                jobs=jobs,
-                plugins=plugins,
-                after_each=mlflow_view.update,
-            )
-        _report(folder)
-        mlflow_view.update()
+        with suite_lock(folder / "suite.lock", _command(), partial(_tell, console)):
+            kept = [
+                r for r in planned if r in chosen or RunFolder(folder / r.folder).state != "missing"
+            ]
+            write_plan(folder, content, kept, command=_command(), data=data)
+            with SuiteProgress(console) as progress:
+                mlflow_view = MLflowView(folder, tracking_uri, progress.warn)
+                outcome = execute_runs(
+                    chosen,
+                    folder,
+                    data=data,
+                    device=chosen_device,
+                    progress=progress,
+                    jobs=jobs,
+                    plugins=plugins,
+                    after_each=mlflow_view.update,
+                )
+            _report(folder)
+            mlflow_view.update()
     if mlflow_view.problem is not None:
-        console.print(
+        _tell(
+            console,
             f"MLflow is not up to date: {mlflow_view.problem} The same command brings it up to "
             "date once the server answers.",
             style="red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
         )
     for name, reason in outcome.failed.items():
-        console.print(
-            f"Failed: {name}: {reason}",
-            style="red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        _tell(console, f"Failed: {name}: {reason}", style="red")
     if outcome.failed or mlflow_view.problem is not None:
         raise typer.Exit(1)
 
@@ -172,7 +169,7 @@ def tune(
 ) -> None:
     """Choose a strategy's settings on a tenth of the training images held out."""
     console = _console()
-    with _plain_errors():
+    with _plain_errors(), _interruptible(console):
         _load_plugins(plugins)
         from simo_cl.harness.strategy_files import load_strategy, strategies_folder
         from simo_cl.harness.suite_file import read_suite
@@ -183,7 +180,7 @@ def tune(
         from simo_cl.harness.tune import run_trials, trials_table, write_trials
 
         folder = results / suite_file.suite.name / "tuning"
-        with SuiteProgress(console) as progress, _interruptible(console):
+        with SuiteProgress(console) as progress:
             tried = run_trials(
                 suite_file,
                 file,
@@ -192,6 +189,7 @@ def tune(
                 device=_device(device),
                 data_root=data_root,
                 progress=progress,
+                command=_command(),
             )
         path = folder / f"{strategy}.json"
         write_trials(path, tried)
@@ -381,10 +379,15 @@ def _command() -> str:
     return shlex.join(["simo-cl", *sys.argv[1:]])
 
 
-def _console():  # type: ignore[no-untyped-def]
+def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "110")))
+
+
+def _tell(console: Console, message: str, style: str | None = None) -> None:
+    """Prints text as it is: paths and messages may have what rich reads as markup."""
+    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -417,11 +420,25 @@ def _fail(message: str) -> NoReturn:
 
 
 @contextmanager
-def _interruptible(console) -> Iterator[None]:  # type: ignore[no-untyped-def]
+def _interruptible(console: Console) -> Iterator[None]:
+    """Ends a command that is asked to stop with how to go on, and the status that shells expect."""
+    asked = signal.SIGINT
+
+    def stop(number: int, _: object) -> NoReturn:
+        nonlocal asked
+        asked = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    # What a machine sends before it is taken away.
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except KeyboardInterrupt:
-        console.print(
-            "\nInterrupted. What is finished is kept; the same command goes on from there."
+        _tell(
+            console,
+            "\nInterrupted. What is finished is kept; the same command goes on from there:\n  "
+            + _command(),
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + asked) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -66,7 +66,7 @@ class SuiteProgress:
     def begin(self, unfinished: Sequence[Run], skipped: Sequence[Run]) -> None:
         if skipped:
             total = len(skipped) + len(unfinished)
-            self._print(f"{len(skipped)} of {total} runs are finished already.")
+            self.tell(f"{len(skipped)} of {total} runs are finished already.")
         self._total = len(unfinished)
         self._suite = self._bars.add_task("all runs", total=self._total)
 
@@ -75,7 +75,7 @@ class SuiteProgress:
         bar = self._bars.add_task(run.name, total=None)
         self._running[run.name] = _Running(self._begun, time.monotonic(), bar)
         if not self._console.is_terminal:
-            self._print(f"[{self._begun}/{self._total}] {run.name} ...")
+            self.tell(f"[{self._begun}/{self._total}] {run.name} ...")
 
     def step(self, run: Run, taken: int, total: int) -> None:
         self._bars.update(self._running[run.name].bar, completed=taken, total=total)
@@ -87,16 +87,17 @@ class SuiteProgress:
     def run_failed(self, run: Run, reason: str) -> None:
         self._end(run, f"FAILED: {reason}")
 
+    def tell(self, message: str) -> None:
+        """Prints a message as it is."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
     def warn(self, message: str) -> None:
-        self._print(f"Warning: {message}")
+        self.tell(f"Warning: {message}")
 
     def _end(self, run: Run, outcome: str) -> None:
         running = self._running.pop(run.name)
         seconds = time.monotonic() - running.started
-        self._print(f"[{running.number}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)")
+        self.tell(f"[{running.number}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)")
         self._bars.remove_task(running.bar)
         if self._suite is not None:
             self._bars.advance(self._suite)
-
-    def _print(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)

@@ -21,6 +21,7 @@ from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.harness.suite_file import SuiteError, SuiteFile
+from simo_cl.harness.suite_lock import suite_lock
 
 TUNING_SEED = 1_000_000
 """A seed that no table reports."""
@@ -70,6 +71,7 @@ def run_trials(
     device: torch.device,
     data_root: Path | None,
     progress: SuiteProgress,
+    command: str = "",
 ) -> Trials:
     """Tries different points of the strategy's search space, drawn uniformly.
 
@@ -84,6 +86,7 @@ def run_trials(
         folder: for the trials' run folders.
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
+        command: of this process, for another that would tune the same strategy and waits.
 
     Raises:
         SuiteError: fewer points than trials, a suite that reports the tuning seed, or one that
@@ -105,7 +108,8 @@ def run_trials(
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
     runs = {index: _run(suite_file, file, points[index]) for index in sorted(chosen)}
     data = checked_data(list(runs.values()), data_root)
-    execute_runs(list(runs.values()), folder, data=data, device=device, progress=progress)
+    with suite_lock(folder / f"{file.name}.lock", command, progress.tell):
+        execute_runs(list(runs.values()), folder, data=data, device=device, progress=progress)
     tried = [Trial(points[index], _score(run, folder)) for index, run in runs.items()]
     budget = next(iter(runs.values())).settings.model_dump(mode="json", exclude={"settings"})
     tried.sort(key=lambda t: -math.inf if math.isnan(t.average_accuracy) else t.average_accuracy)
@@ -128,7 +132,9 @@ def write_trials(path: Path, trials: Trials) -> None:
         ],
         "run": trials.budget,
     }
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def trials_table(trials: Trials) -> Table:

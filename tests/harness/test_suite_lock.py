@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from simo_cl.harness.suite_lock import suite_lock
+
+HOLDER = """\
+import sys, time
+from pathlib import Path
+from simo_cl.harness.suite_lock import suite_lock
+with suite_lock(Path(sys.argv[1]), "simo-cl run theirs.yaml", print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process_with(path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_second_waits_and_says_for_whom(tmp_path: Path) -> None:
+    path = tmp_path / "suite" / "suite.lock"
+    told: list[str] = []
+    with another_process_with(path) as holder:
+        waits = threading.Event()
+
+        def tell(text: str) -> None:
+            told.append(text)
+            waits.set()
+
+        def leave() -> None:
+            assert waits.wait(30)
+            assert holder.stdin is not None
+            holder.stdin.close()
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        with suite_lock(path, "simo-cl run mine.yaml", tell):
+            assert holder.wait(30) == 0
+        thread.join()
+
+    (text,) = told
+    assert f"{tmp_path / 'suite'} is in use by `simo-cl run theirs.yaml`" in text
+    assert f"(process {holder.pid} on {os.uname().nodename}, since 20" in text
+    assert [file.name for file in path.parent.iterdir()] == ["suite.lock"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_who_is_killed_holds_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "suite.lock"
+    with another_process_with(path) as holder:
+        holder.send_signal(number)
+        assert holder.wait(30) == -number
+    told: list[str] = []
+
+    with suite_lock(path, "mine", told.append):
+        pass
+
+    assert told == []
+
+
+def test_an_unknown_holder_is_waited_for_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "suite.lock"
+    told: list[str] = []
+    with another_process_with(path) as holder:
+        path.with_name("suite.lock.json").write_text('{"command": "cut sh')
+
+        def tell(text: str) -> None:
+            told.append(text)
+            holder.kill()
+
+        with suite_lock(path, "mine", tell):
+            pass
+
+    assert len(told) == 1
+    assert "is in use by another command" in told[0]
+
+
+def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "suite.lock"
+    with pytest.raises(ZeroDivisionError), suite_lock(path, "mine", print):
+        raise ZeroDivisionError
+
+    with suite_lock(path, "mine", lambda text: pytest.fail(text)):
+        pass
