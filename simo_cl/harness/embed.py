@@ -46,6 +46,12 @@ class EvaluationRecorder(SupervisedPlugin):
         super().__init__()
         self._hooks = {space: FeatureHook(layer) for space, layer in layers.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing is kept from one evaluation to the next."""
+
     def before_eval(self, strategy: Any, **kwargs: Any) -> None:
         self._spaces: dict[str, list[Tensor]] = {space: [] for space in self._hooks}
         self._labels: list[Tensor] = []

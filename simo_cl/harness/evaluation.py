@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -33,6 +34,16 @@ from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_
 
 Metrics = dict[str, float]
 
+_REMEMBERED = (
+    "_accuracies",
+    "_confusions",
+    "_matrices",
+    "_directions_when_learnt",
+    "_knn_initial",
+    "_knn_of_all",
+    "seconds",
+)
+
 
 class Evaluation:
     """Evaluates a strategy after each experience.
@@ -58,6 +69,7 @@ class Evaluation:
         layers: name of a space to the name of the submodule that gives it, in the order of
             application.
         sample: of test and training images, as last evaluated.
+        seconds: that all evaluations took.
 
     Raises:
         ValueError: the model has no submodule of the name that the strategy's file gives.
@@ -94,6 +106,7 @@ class Evaluation:
         self._classes = [
             sorted({int(y) for y in experience.dataset.targets}) for experience in self._stream
         ]
+        self.seconds = 0.0
         self._accuracies: dict[str, list[list[float]]] = defaultdict(list)
         self._confusions: list[NDArray[np.int64]] = []
         self._matrices: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
@@ -105,6 +118,7 @@ class Evaluation:
 
     def before_training(self) -> None:
         """Measures the untrained encoder's k-NN, to which forward transfer is relative."""
+        started = time.perf_counter()
         reference = self._oracle_sample()
         strategy = self._strategy
         for experience in self._stream:
@@ -117,9 +131,11 @@ class Evaluation:
             )
             predictions = knn(*_points(reference), recorded.spaces["features"])
             self._knn_initial.append(_accuracy(predictions, recorded.labels))
+        self.seconds += time.perf_counter() - started
 
     def after_experience(self, experience: Any) -> Metrics:
         """Evaluates, after training on ``experience``; metrics as docs/metrics.md names them."""
+        started = time.perf_counter()
         self._strategy.eval(self._stream)
         recorded, predictions = self._recorder.take()
         seen = sorted(experience.classes_seen_so_far)
@@ -142,7 +158,28 @@ class Evaluation:
         for space, points in sample.spaces.items():
             metrics |= self._geometry(space, points, sample.labels)
             metrics |= self._geometry(f"{space}_centred", centred(points), sample.labels)
+        self.seconds += time.perf_counter() - started
         return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later evaluations and the run's arrays need of the ones before."""
+        return {
+            **{name: getattr(self, name) for name in _REMEMBERED},
+            "sample": {part: vars(embedded) for part, embedded in self.sample.items()},
+            "snapshots": self.snapshots.arrays(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over a state, whose arrays may be tensors."""
+        self._accuracies.update(state["_accuracies"])
+        self._confusions = [np.asarray(matrix) for matrix in state["_confusions"]]
+        for name, matrices in state["_matrices"].items():
+            self._matrices[name] = [np.asarray(matrix) for matrix in matrices]
+        self._directions_when_learnt = state["_directions_when_learnt"]
+        self._knn_initial, self._knn_of_all = state["_knn_initial"], state["_knn_of_all"]
+        self.seconds = state["seconds"]
+        self.sample = {part: Embedded(**embedded) for part, embedded in state["sample"].items()}
+        self.snapshots.load_arrays(state["snapshots"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The matrices so far, by their names in ``arrays.npz``."""

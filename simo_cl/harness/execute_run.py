@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
-import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettin
 from simo_cl.harness.setup import Setup
 from simo_cl.streams import DataSet
 from simo_cl.streams.class_incremental import class_incremental
+from simo_cl.training.avalanche_state import NotResumableError
+from simo_cl.training.generators import seed_global_generators
 from simo_cl.training.online_replay import OnlineReplayPlugin
 
 Progress = Callable[[int, int], None]
@@ -31,20 +32,24 @@ def execute_run(
 ) -> None:
     """Trains on each experience in turn and writes what is measured after each.
 
+    A run that was interrupted goes on from its last checkpoint.
+
     Raises:
+        DataError: the run began on other data.
         Exception: whatever the run failed with; the folder holds what was measured before.
     """
     from simo_cl.harness.evaluation import Evaluation
+    from simo_cl.harness.resume import Resumption
 
     settings, file = run.settings, run.strategy_file
     torch.set_num_threads(settings.training.threads)
-    folder.start(run, describe_environment(device, settings.training.threads))
+    environment = describe_environment(device, settings.training.threads)
     benchmark = make_benchmark(
         data, settings.stream, settings.training, settings.seed, file.joint, device
     )
     steps = _steps(benchmark, settings, file.joint)
     setup = Setup(settings, data, device, steps, lambda taken: progress(taken, sum(steps)))
-    _seed_everything(settings.seed, 0)
+    seed_global_generators(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.places))
     budget = _budget(strategy, file.name)
     evaluation = Evaluation(
@@ -56,44 +61,71 @@ def execute_run(
         settings.stream.evaluate_on,
     )
     strategy.model.to(device)
-    folder.log(f"{run.label}, seed {settings.seed}, {steps} steps on {device}")
-    clock = _Stopwatch()
-    with clock:
+    resumption = Resumption(run, data, folder, strategy, budget, evaluation)
+    saved = resumption.load()
+    if saved is None:
+        first, first_part = 0, 0
+        folder.start(run, environment)
+        folder.log(f"{run.label}, seed {settings.seed}, {steps} steps on {device}")
         evaluation.before_training()
+    else:
+        try:
+            first, first_part = resumption.restore(saved, benchmark.train_stream[0].dataset)
+        except NotResumableError as error:
+            warnings.warn(f"the run begins anew: {error}", stacklevel=2)
+            resumption.forget()
+            execute_run(run, data, folder, device, progress)
+            return
+        _note_change(folder.environment, environment)
+        folder.start(run, environment, saved["lines"])
+        folder.log(f"goes on in experience {first}, after {budget.steps_taken} steps")
     for index, experience in enumerate(benchmark.train_stream):
-        _seed_everything(settings.seed, index)
-        _train(strategy, experience, settings)
-        with clock:
-            metrics = evaluation.after_experience(experience)
+        if index < first:
+            continue
+        seed_global_generators(settings.seed, index + 1)
+        for number, part in enumerate(_parts(strategy, experience, settings)):
+            if index > first or number >= first_part:
+                resumption.between(index, number)
+                strategy.train(part, eval_streams=[], drop_last=settings.stream.protocol == "batch")
+        metrics = evaluation.after_experience(experience)
         metrics |= {
             "train/loss": budget.mean_loss,
             "cost/steps": float(budget.steps_taken),
             "cost/images": float(_images_forwarded(strategy.model)),
             "cost/train_seconds": budget.seconds,
-            "cost/evaluate_seconds": clock.seconds,
+            "cost/evaluate_seconds": evaluation.seconds,
         }
-        folder.write_arrays("arrays", evaluation.arrays())
         folder.add_metrics(index, metrics)
         folder.log(f"experience {index}: average accuracy {metrics['average_accuracy']:.4f}")
+        folder.write_arrays("arrays", evaluation.arrays())
+    resumption.between(len(benchmark.train_stream))
+    folder.write_arrays("arrays", evaluation.arrays())
     folder.write_arrays("embeddings", _sampled_embeddings(evaluation.sample))
     folder.write_arrays("snapshots", evaluation.snapshots.arrays())
     export_model(strategy.model, evaluation.layers, data, folder)
-    export_model(strategy.model, evaluation.layers, data, folder)
     folder.finish()
+    resumption.forget()
 
 
-def _train(strategy: Any, experience: Any, settings: RunSettings) -> None:
-    """Trains on an experience; online, on one small experience a batch where the strategy's memory
-    changes between experiences alone."""
+def _parts(strategy: Any, experience: Any, settings: RunSettings) -> Iterable[Any]:
+    """The experience; online, one small experience a batch where the strategy's memory changes
+    between experiences alone."""
     stream = settings.stream
-    if stream.protocol == "batch":
-        strategy.train(experience, eval_streams=[], drop_last=True)
-        return
-    parts = [experience]
-    if not any(isinstance(plugin, OnlineReplayPlugin) for plugin in strategy.plugins):
-        parts = split_online_stream(parts, stream.batch_size, seed=settings.seed)
-    for part in parts:
-        strategy.train(part, eval_streams=[])
+    ours = any(isinstance(plugin, OnlineReplayPlugin) for plugin in strategy.plugins)
+    if stream.protocol == "batch" or ours:
+        return [experience]
+    return split_online_stream([experience], stream.batch_size, seed=settings.seed)
+
+
+def _note_change(before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    if changed:
+        what = ", ".join(f"{name} from {before[name]} to {now[name]}" for name in changed)
+        warnings.warn(
+            f"the run goes on where something has changed ({what}); its results may differ from "
+            "those of an undisturbed run",
+            stacklevel=2,
+        )
 
 
 def make_benchmark(
@@ -154,15 +186,6 @@ def _images_forwarded(model: torch.nn.Module) -> int:
     return sum(m.images_forwarded for m in model.modules() if isinstance(m, Encoder))
 
 
-def _seed_everything(seed: int, experience: int) -> None:
-    """Avalanche draws from the global generators: each experience begins at a known place."""
-    sequence = np.random.SeedSequence([seed, experience])
-    torch_seed, numpy_seed, python_seed = (int(word) for word in sequence.generate_state(3))
-    torch.manual_seed(torch_seed)
-    np.random.seed(numpy_seed)  # noqa: NPY002
-    random.seed(python_seed)
-
-
 def _sampled_embeddings(sample: dict[str, Any]) -> dict[str, np.ndarray]:
     arrays = {}
     for part, embedded in sample.items():
@@ -170,13 +193,3 @@ def _sampled_embeddings(sample: dict[str, Any]) -> dict[str, np.ndarray]:
         for space, points in embedded.spaces.items():
             arrays[f"{part}_{space}"] = points.numpy().astype(np.float16)
     return arrays
-
-
-class _Stopwatch:
-    seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        self.seconds += time.perf_counter() - self._started

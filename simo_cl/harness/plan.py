@@ -34,12 +34,14 @@ class Run:
         variant: the grid point, as ``memory.size=200``.
         strategy_file: that builds the strategy.
         places: where the settings were given, for messages.
+        checkpoint_minutes: between two checkpoints within an experience.
     """
 
     settings: RunSettings
     variant: str
     strategy_file: StrategyFile
     places: Places = field(compare=False, repr=False)
+    checkpoint_minutes: float = field(default=10.0, compare=False)
 
     @property
     def label(self) -> str:
@@ -153,7 +155,7 @@ def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, pla
             f"{' and '.join(file.protocols)} protocol alone, and stream.protocol is {protocol}"
         )
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
-    return Run(resolved, variant, file, places)
+    return Run(resolved, variant, file, places, suite.checkpoint_minutes)
 
 
 def _in_a_name(value: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +24,57 @@ class RunFolder:
 
     Args:
         path: of the folder.
+
+    Attributes:
+        lines: of ``metrics.jsonl``, as this object has written them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lines: list[str] = []
 
     @property
     def state(self) -> str:
         """``"missing"``, ``"running"`` (perhaps interrupted), ``"finished"`` or ``"failed"``."""
         return str(self._status().get("state", "missing"))
 
+    @property
+    def environment(self) -> dict[str, Any]:
+        """In which the run was executed last."""
+        return dict(self._status().get("environment", {}))
+
     def last_metrics(self) -> dict[str, float]:
         """What was measured after the last experience."""
         lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return dict(json.loads(lines[-1])["metrics"])
 
-    def start(self, run: Run, environment: dict[str, Any]) -> None:
-        """Begins anew; what an earlier attempt left is replaced."""
+    def start(self, run: Run, environment: dict[str, Any], lines: Sequence[str] = ()) -> None:
+        """Begins anew, or goes on after the experiences whose metrics are given.
+
+        What else an earlier attempt left is replaced.
+
+        Args:
+            run: that the folder is of.
+            environment: in which it runs now.
+            lines: of ``metrics.jsonl``, without line ends.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        for pattern in ("metrics.jsonl", "*.npz", "*.pt2"):
+        for pattern in ("*.npz", "*.pt2"):
             for old in self.path.glob(pattern):
                 old.unlink()
+        started = self._status().get("started") if lines else None
         config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-        self._write_status("running", environment=environment, started=time.time())
+        self.lines = list(lines)
+        self._write("metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        self._write_status("running", environment=environment, started=started or time.time())
 
     def add_metrics(self, experience: int, metrics: dict[str, float]) -> None:
         """Appends what was measured after an experience (0-based)."""
-        line = {"experience": experience, "time": time.time(), "metrics": metrics}
+        content = {"experience": experience, "time": time.time(), "metrics": metrics}
+        self.lines.append(json.dumps(content))
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(self.lines[-1] + "\n")
             file.flush()
             os.fsync(file.fileno())
 

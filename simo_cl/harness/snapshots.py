@@ -41,3 +41,10 @@ class Snapshots:
         """``labels`` (N,) and, by space, (experiences trained, N, d)."""
         spaces = {space: np.stack(points) for space, points in self._spaces.items()}
         return {"labels": self._labels, **spaces}
+
+    def load_arrays(self, arrays: dict[str, Any]) -> None:
+        """Takes over what :meth:`arrays` gave."""
+        spaces = {name: np.asarray(array) for name, array in arrays.items()}
+        self._labels = spaces.pop("labels")
+        for space, points in spaces.items():
+            self._spaces[space] = list(points)

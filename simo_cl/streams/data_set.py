@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,16 @@ class DataSet:
     def size(self) -> int:
         """Height and width of an image in pixels."""
         return self.train.images.shape[-1]
+
+    @cached_property
+    def digest(self) -> str:
+        """A fingerprint of all images, labels and class names."""
+        parts = (self.train, self.test)
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for tensor in (t for part in parts for t in (part.images, part.labels)):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.benchmarks.utils import concat_datasets
 from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
@@ -48,6 +49,10 @@ class BalancedReplayPlugin(SupervisedPlugin):
         self.views = views
         self.storage_policy = ClassBalancedBuffer(max_size=memory_size, adaptive_size=True)
         self._generator = np.random.default_rng(seed)
+        # For the workers that a loader may have: without one of its own, each pass would draw a
+        # seed for them from the global generator.
+        self._workers_generator = torch.Generator().manual_seed(seed)
+        self._batches: ClassBalancedBatches | None = None
 
     @property
     def memory_size(self) -> int:
@@ -63,7 +68,7 @@ class BalancedReplayPlugin(SupervisedPlugin):
         current, memory = strategy.adapted_dataset, self.memory_dataset
         new_labels, old_labels = _labels(current), _labels(memory)
         self._check_memory_size({*new_labels, *old_labels})
-        batches = ClassBalancedBatches(
+        self._batches = ClassBalancedBatches(
             new_labels,
             old_labels,
             batch_size=self.batch_size,
@@ -74,7 +79,8 @@ class BalancedReplayPlugin(SupervisedPlugin):
         dataset = concat_datasets([current, memory]) if len(memory) else current
         strategy.dataloader = DataLoader(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=self._batches,
+            generator=self._workers_generator,
             num_workers=num_workers,
             collate_fn=getattr(dataset, "collate_fn", None),
             pin_memory=strategy.device.type == "cuda",
@@ -82,6 +88,19 @@ class BalancedReplayPlugin(SupervisedPlugin):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self.storage_policy.post_adapt(strategy, strategy.experience)
+        self._batches = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generator and, within an experience, the place in its batches; not the memory, which
+        is Avalanche's."""
+        batches = None if self._batches is None else self._batches.state_dict()
+        return {"generator": self._generator.bit_generator.state, "batches": batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Within an experience, to be called once training on it has begun."""
+        self._generator.bit_generator.state = state["generator"]
+        if state["batches"] is not None and self._batches is not None:
+            self._batches.load_state_dict(state["batches"])
 
     def _check_memory_size(self, classes_seen: set[int]) -> None:
         if self.memory_size < len(classes_seen):

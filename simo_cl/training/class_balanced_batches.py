@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -63,15 +64,38 @@ class ClassBalancedBatches(Sampler[list[int]]):
             offset = len(new_labels)
             self._parts.append(_Part(old_labels, offset, old_samples, at_least, generator))
         self._length = max(1, len(new_labels) // new_samples)
+        self._first = 0
+        self._dealt = 0
 
     def __len__(self) -> int:
         """Batches that show as many samples as the current experience has."""
         return self._length
 
     def __iter__(self) -> Iterator[list[int]]:
-        for _ in range(self._length):
+        first, self._first = self._first, 0
+        for number in range(first, self._length):
             samples = [index for part in self._parts for index in part.draw()]
+            self._dealt = number + 1
             yield samples * self._views
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in a pass and the decks, as they are between two batches."""
+        return {
+            "dealt": self._dealt % self._length,
+            "decks": [deck.state_dict() for deck in self._decks()],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The next pass is what is left of the one that was saved.
+
+        The generator's state is the caller's to bring back.
+        """
+        self._first = self._dealt = state["dealt"]
+        for deck, saved in zip(self._decks(), state["decks"], strict=True):
+            deck.load_state_dict(saved)
+
+    def _decks(self) -> list[_Deck]:
+        return [deck for part in self._parts for deck in part.decks()]
 
 
 class _Part:
@@ -93,6 +117,9 @@ class _Part:
         self._decks = {
             c: _Deck(np.flatnonzero(label_array == c) + offset, generator) for c in classes
         }
+
+    def decks(self) -> list[_Deck]:
+        return [self._class_deck, *self._decks.values()]
 
     def draw(self) -> list[int]:
         classes = self._class_deck.deal(self._num_classes)
@@ -116,6 +143,12 @@ class _Deck:
         self._generator = generator
         self._order = generator.permutation(cards)
         self._next = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self._order, "next": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._order, self._next = np.asarray(state["order"]), state["next"]
 
     def deal(self, count: int) -> np.ndarray:
         hand = self._cards[:0]

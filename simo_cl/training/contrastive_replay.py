@@ -99,6 +99,16 @@ class ContrastiveReplay(SupervisedTemplate):
             return self.contrastive_loss(self.mb_output, self.mb_y)
         return F.cross_entropy(self.mb_output, self.mb_y)
 
+    def state_dict(self) -> dict[str, Any]:
+        """That of a loss that learns; model, optimizer and plugins have their own."""
+        loss = self.contrastive_loss
+        return {"loss": loss.state_dict() if isinstance(loss, nn.Module) else {}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if isinstance(self.contrastive_loss, nn.Module):
+            self.contrastive_loss.load_state_dict(state["loss"])
+        self._means_are_stale = True
+
     def update_class_means(self) -> None:
         """Computes the class means from the memory, if they are out of date."""
         if not self._means_are_stale:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.training.plugins import SupervisedPlugin
+from numpy.typing import NDArray
 from torch import Tensor
 
 from simo_cl.streams.resident import ResidentDataset
@@ -70,6 +71,8 @@ class OnlineReplayPlugin(SupervisedPlugin):
         self.views = views
         self.new_samples = 0
         self._generator = np.random.default_rng(seed)
+        self._order: NDArray[np.int64] | None = None
+        self._steps_of_pass = 0
         self._data: ResidentDataset | None = None
         self._new: ResidentDataset | None = None
 
@@ -88,6 +91,7 @@ class OnlineReplayPlugin(SupervisedPlugin):
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self._check(strategy.adapted_dataset)
         self._data = strategy.adapted_dataset
+        self._order = None
         strategy.dataloader = _Epoch(self, self._data)
 
     def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
@@ -96,19 +100,47 @@ class OnlineReplayPlugin(SupervisedPlugin):
             self._new = None
 
     def batches(self, data: ResidentDataset) -> Iterator[list[Tensor]]:
-        """One pass over the data, in random order: images, labels and task labels."""
+        """One pass over the data, in random order: images, labels and task labels.
+
+        After :meth:`load_state_dict` it is what is left of the pass that was interrupted.
+        """
         tasks = torch.zeros(0, dtype=torch.int64)
-        order = self._generator.permutation(len(data))
-        for start in range(0, len(data), self.batch_size):
-            new = data.subset(order[start : start + self.batch_size])
+        if self._order is None:
+            self._order = self._generator.permutation(len(data))
+            self._steps_of_pass = 0
+        for step in range(self._steps_of_pass, self.steps_in(data)):
+            batch, update = divmod(step, self.updates)
+            start = batch * self.batch_size
+            new = data.subset(self._order[start : start + self.batch_size])
             self.new_samples = len(new)
-            for update in range(1, self.updates + 1):
-                rows = np.concatenate([new.rows, self.memory.sample(self.memory_batch_size)])
-                images, labels = data.store.batch(np.tile(rows, self.views), data.group)
-                if len(tasks) != len(labels):
-                    tasks = torch.zeros_like(labels)
-                self._new = new if update == self.updates else None
-                yield [images, labels, tasks]
+            rows = np.concatenate([new.rows, self.memory.sample(self.memory_batch_size)])
+            images, labels = data.store.batch(np.tile(rows, self.views), data.group)
+            if len(tasks) != len(labels):
+                tasks = torch.zeros_like(labels)
+            self._new = new if update == self.updates - 1 else None
+            self._steps_of_pass = step + 1
+            if self._steps_of_pass == self.steps_in(data):
+                self._order = None
+            yield [images, labels, tasks]
+
+    def steps_in(self, data: ResidentDataset) -> int:
+        """Steps in a pass over the data."""
+        return math.ceil(len(data) / self.batch_size) * self.updates
+
+    def state_dict(self) -> dict[str, Any]:
+        """The memory, the generator, and the place in a pass, as it is between two steps."""
+        return {
+            "memory": self.memory.state_dict(),
+            "generator": self._generator.bit_generator.state,
+            "order": self._order,
+            "steps_of_pass": self._steps_of_pass,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.memory.load_state_dict(state["memory"])
+        self._generator.bit_generator.state = state["generator"]
+        self._order = None if state["order"] is None else np.asarray(state["order"])
+        self._steps_of_pass = state["steps_of_pass"]
 
     def _check(self, data: Any) -> None:
         if not isinstance(data, ResidentDataset):
@@ -142,7 +174,7 @@ class _Epoch:
         self._data = data
 
     def __len__(self) -> int:
-        return math.ceil(len(self._data) / self._replay.batch_size) * self._replay.updates
+        return self._replay.steps_in(self._data)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         return self._replay.batches(self._data)

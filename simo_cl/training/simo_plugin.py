@@ -44,6 +44,16 @@ class SimOPlugin(SupervisedPlugin):
         self.head = head
         self._hook = FeatureHook(layer)
 
+    def state_dict(self) -> dict[str, Any]:
+        """That of the head, and of a loss that learns."""
+        head = {} if self.head is None else self.head.state_dict()
+        return {"head": head, "loss": self.loss.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loss.load_state_dict(state["loss"])
+        if self.head is not None:
+            self.head.load_state_dict(state["head"])
+
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         if self.head is None:
             return

@@ -17,6 +17,16 @@ ENDLESS_EPOCHS = 10**9
 
 _WARM_UP = 0.1
 _STEPS_BETWEEN_CHECKS = 25
+_REMEMBERED = (
+    "steps_taken",
+    "mean_loss",
+    "_experience",
+    "_parts_left",
+    "_steps_of_part",
+    "_step",
+    "_step_at_epoch",
+    "_learning_rates",
+)
 
 
 class DivergedError(RuntimeError):
@@ -82,7 +92,7 @@ class StepBudget(SupervisedPlugin):
         self._step_at_epoch = 0
         self._loss_sum: torch.Tensor | float = 0.0
         self._learning_rates: list[float] = []
-        self._started = 0.0
+        self._started: float | None = None
 
     def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
         self._started = time.perf_counter()
@@ -142,7 +152,8 @@ class StepBudget(SupervisedPlugin):
             self.on_step(self.steps_taken)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        self.seconds += time.perf_counter() - self._started
+        self.seconds += self._running_seconds()
+        self._started = None
         self._parts_left -= 1
         wanted = self._current_steps - self._parts_left * self._steps_of_part
         if self._step < wanted:
@@ -154,9 +165,35 @@ class StepBudget(SupervisedPlugin):
             self.mean_loss = float(self._loss_sum) / self._step
             self._experience += 1
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far training has come, and the seconds it took."""
+        return {
+            **{name: getattr(self, name) for name in _REMEMBERED},
+            "seconds": self.seconds + self._running_seconds(),
+            "loss_sum": self._loss_sum,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Within an experience, to be called once training on it has begun."""
+        for name in _REMEMBERED:
+            setattr(self, name, state[name])
+        self._loss_sum = state["loss_sum"]
+        self.seconds = state["seconds"]
+        if self._started is not None:
+            self._started = time.perf_counter()
+
+    @property
+    def within_undivided_experience(self) -> bool:
+        """Whether training on an experience that does not come in parts has steps left."""
+        undivided = self._parts_left == 1 and self._steps_of_part == self._current_steps
+        return undivided and self._step < self._current_steps
+
     @property
     def _current_steps(self) -> int:
         return self.steps[self._experience]
+
+    def _running_seconds(self) -> float:
+        return 0.0 if self._started is None else time.perf_counter() - self._started
 
     def _check(self, strategy: Any) -> None:
         if not math.isfinite(float(self._loss_sum)):
