@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from simo_cl.harness.execute_run import Progress, execute_run
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.streams import DataError, DataSet
+
+_SECONDS_BETWEEN_STEPS = 0.2
 
 
 def attempt(
@@ -49,6 +52,20 @@ def attempt(
         log = run_folder.path / "log.txt"
         return f"{type(error).__name__}: {error} (traceback in {log})"
     return None
+
+
+def seldom(step: Progress) -> Progress:
+    """Passes on a few calls a second, for a listener in another process."""
+    passed = 0.0
+
+    def pass_on(taken: int, total: int) -> None:
+        nonlocal passed
+        now = time.monotonic()
+        if now - passed > _SECONDS_BETWEEN_STEPS:
+            passed = now
+            step(taken, total)
+
+    return pass_on
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError, nearest
-from simo_cl.harness.workers import Listener, execute_in_workers
+from simo_cl.harness.workers import execute_in_workers
 from simo_cl.models import build_encoder, encoder_names
 from simo_cl.streams import (
     DataSet,
@@ -87,7 +87,8 @@ def execute_runs(
             data=data,
             device=device,
             plugins=plugins,
-            listener=Listener(progress.run_begins, progress.step, progress.warn, ends),
+            progress=progress,
+            ends=ends,
         )
         return outcome
     for run in unfinished:

@@ -11,6 +11,7 @@ import torch
 from rich.table import Table
 
 from simo_cl.harness.plan import Run
+from simo_cl.harness.progress import duration
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
@@ -56,10 +57,9 @@ def preview_table(runs: Sequence[Run], folder: Path, data: DataSet, device: torc
         if state != "finished":
             seconds_left += seconds
             disk_left += disk
-        table.add_row(run.name, state, f"{images:,}", _duration(seconds), f"{disk / 1e6:.1f} MB")
+        table.add_row(run.name, state, f"{images:,}", duration(seconds), f"{disk / 1e6:.1f} MB")
     table.caption = (
-        f"left to do: at least {_duration(seconds_left)} on {device}, "
-        f"about {disk_left / 1e6:.0f} MB"
+        f"left to do: at least {duration(seconds_left)} on {device}, about {disk_left / 1e6:.0f} MB"
     )
     return table
 
@@ -101,9 +101,3 @@ def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:
     matrices = 9 * settings.stream.experiences * data.num_classes**2 * 4
     weights = sum(4 * parameter.numel() for parameter in encoder.parameters())
     return samples * dimensions * 2 + matrices + 2 * weights
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

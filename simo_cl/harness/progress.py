@@ -1,58 +1,48 @@
-"""Tell the user how a suite is getting on: live on a terminal, plain lines elsewhere."""
+"""Tell the user how a suite is getting on: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from simo_cl.harness.plan import Run
 
-
-class _Running(NamedTuple):
-    number: int
-    started: float
-    bar: TaskID
+_SECONDS_BETWEEN_LINES = 60.0
+_RUNS_IN_A_LINE = 4
+_LINES_AROUND_THE_TABLE = 6
+_WIDTH_OF_A_BAR = 24
 
 
 class SuiteProgress:
     """A context in which a suite runs.
 
     Args:
-        console: to print to; a bar for the suite and one for each current run if it is a terminal.
+        console: to print to. A terminal shows a table of all runs or, where they are more than
+            its lines, of those that are running; all others get a line for each event, and one a
+            minute in between.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._suite: TaskID | None = None
-        self._total = 0
-        self._running: dict[str, _Running] = {}
+        self._runs: dict[str, _Watched] = {}
         self._begun = 0
+        self._started = self._said = time.monotonic()
+        self._live = Live(
+            console=console, get_renderable=self._table, refresh_per_second=4, transient=True
+        )
 
     def __enter__(self) -> SuiteProgress:
-        self._bars.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
@@ -61,31 +51,44 @@ class SuiteProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        self._live.stop()
 
     def begin(self, unfinished: Sequence[Run], skipped: Sequence[Run]) -> None:
         if skipped:
             total = len(skipped) + len(unfinished)
             self.tell(f"{len(skipped)} of {total} runs are finished already.")
-        self._total = len(unfinished)
-        self._suite = self._bars.add_task("all runs", total=self._total)
+        self._runs = {run.name: _Watched(run) for run in unfinished}
+        self._started = self._said = time.monotonic()
 
-    def run_begins(self, run: Run) -> None:
-        self._begun += 1
-        bar = self._bars.add_task(run.name, total=None)
-        self._running[run.name] = _Running(self._begun, time.monotonic(), bar)
+    def run_begins(self, run: Run, node: str = "") -> None:
+        """A run begins, on that node of a cluster."""
+        watched = self._runs[run.name]
+        if not watched.number:
+            self._begun += 1
+            watched.number = self._begun
+        watched.begin(node)
         if not self._console.is_terminal:
-            self.tell(f"[{self._begun}/{self._total}] {run.name} ...")
+            place = f" on {node}" if node else ""
+            self.tell(f"[{watched.number}/{len(self._runs)}] {run.name}{place} ...")
 
     def step(self, run: Run, taken: int, total: int) -> None:
-        self._bars.update(self._running[run.name].bar, completed=taken, total=total)
+        self._runs[run.name].step(taken, total)
+        now = time.monotonic()
+        if now - self._said > _SECONDS_BETWEEN_LINES and not self._console.is_terminal:
+            self._said = now
+            self.tell(self._line())
+
+    def run_restarts(self, run: Run, reason: str) -> None:
+        """A run has ended without a result, and will begin again."""
+        self._runs[run.name].state = "waiting"
+        self.warn(f"{run.name}: {reason}")
 
     def run_ends(self, run: Run, metrics: dict[str, float]) -> None:
         accuracy = metrics["average_accuracy"]
-        self._end(run, f"average accuracy {accuracy:.4f}")
+        self._end(run, "finished", f"average accuracy {accuracy:.4f}")
 
     def run_failed(self, run: Run, reason: str) -> None:
-        self._end(run, f"FAILED: {reason}")
+        self._end(run, "failed", f"FAILED: {reason}")
 
     def tell(self, message: str) -> None:
         """Prints a message as it is."""
@@ -94,10 +97,136 @@ class SuiteProgress:
     def warn(self, message: str) -> None:
         self.tell(f"Warning: {message}")
 
-    def _end(self, run: Run, outcome: str) -> None:
-        running = self._running.pop(run.name)
-        seconds = time.monotonic() - running.started
-        self.tell(f"[{running.number}/{self._total}] {run.name}: {outcome} ({seconds:.0f} s)")
-        self._bars.remove_task(running.bar)
-        if self._suite is not None:
-            self._bars.advance(self._suite)
+    def _end(self, run: Run, state: str, outcome: str) -> None:
+        watched = self._runs[run.name]
+        watched.end(state, outcome)
+        place = f"[{watched.number}/{len(self._runs)}]"
+        self.tell(f"{place} {run.name}: {outcome} ({watched.seconds:.0f} s)")
+
+    def _with(self, state: str) -> list[_Watched]:
+        return [watched for watched in self._runs.values() if watched.state == state]
+
+    def _table(self) -> RenderableType:
+        if not self._runs:
+            return Text()
+        shown = list(self._runs.values())
+        room = max(1, self._console.height - _LINES_AROUND_THE_TABLE)
+        if len(shown) > room:
+            shown = self._with("running")[:room]
+        table = Table(box=None, pad_edge=False)
+        table.add_column("run", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column("progress", no_wrap=True, width=_WIDTH_OF_A_BAR)
+        for column in ("steps", "time", "left"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for watched in shown:
+            table.add_row(*watched.cells())
+        return Group(table, Text(self._summary()))
+
+    def _line(self) -> str:
+        """The summary, with some of the runs that are going on."""
+        running = self._with("running")
+        shares = [f"{w.run.name}: {w.share:.0%}" for w in running[:_RUNS_IN_A_LINE]]
+        if len(running) > _RUNS_IN_A_LINE:
+            shares.append("...")
+        return f"{self._summary()} ({'; '.join(shares)})"
+
+    def _summary(self) -> str:
+        counts = Counter(watched.state for watched in self._runs.values())
+        states = ("finished", "failed", "running", "waiting")
+        counted = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
+        text = f"{len(self._runs)} runs: {counted}; {duration(time.monotonic() - self._started)}"
+        left = self._seconds_left()
+        return text if left is None else f"{text}, about {duration(left)} left"
+
+    def _seconds_left(self) -> float | None:
+        """As many at once as now; those that wait take as long as others of their strategy, or of
+        any where there is none."""
+        by_label: dict[str, list[float]] = {}
+        for watched in self._runs.values():
+            if (seconds := watched.seconds_in_all()) is not None:
+                by_label.setdefault(watched.run.label, []).append(seconds)
+        known = [seconds for each in by_label.values() for seconds in each]
+        if not known:
+            return None
+        running = [watched.seconds_left() or 0.0 for watched in self._with("running")]
+        expected = [by_label.get(watched.run.label, known) for watched in self._with("waiting")]
+        work = sum(running) + sum(sum(each) / len(each) for each in expected)
+        return max([work / max(1, len(running)), *running])
+
+
+def duration(seconds: float) -> str:
+    """As ``3 min 05 s`` or ``2 h 10 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+@dataclass
+class _Watched:
+    """What is known of a run.
+
+    Attributes:
+        number: the place in which it began.
+        seconds: that it took, once it has ended.
+    """
+
+    run: Run
+    state: str = "waiting"
+    number: int = 0
+    seconds: float = 0.0
+    outcome: str = ""
+    node: str = ""
+    taken: int = 0
+    total: int = 0
+
+    def begin(self, node: str) -> None:
+        self._began, self.node = time.monotonic(), node
+        self.taken = self.total = 0
+        self.state = "running"
+
+    def step(self, taken: int, total: int) -> None:
+        if self.total == 0:
+            # One that goes on from a checkpoint has not taken all its steps in this time.
+            self._first, self._first_at = taken, time.monotonic()
+        self.taken, self.total = taken, total
+
+    def end(self, state: str, outcome: str) -> None:
+        self.state, self.outcome = state, outcome
+        self.seconds = time.monotonic() - self._began
+
+    @property
+    def share(self) -> float:
+        return self.taken / self.total if self.total else 0.0
+
+    def seconds_left(self) -> float | None:
+        """Of a run that is going on, once two steps were told."""
+        if self.state != "running" or not self.total:
+            return None
+        told = self.taken - self._first
+        seconds = time.monotonic() - self._first_at
+        return seconds * (self.total - self.taken) / told if told > 0 else None
+
+    def seconds_in_all(self) -> float | None:
+        if self.state == "finished":
+            return self.seconds
+        left = self.seconds_left()
+        return None if left is None else time.monotonic() - self._began + left
+
+    def cells(self) -> tuple[RenderableType, ...]:
+        name, state = Text(self.run.name), self.state
+        if self.state == "waiting":
+            return name, state
+        if self.state != "running":
+            return name, state, Text(self.outcome.partition("\n")[0]), "", duration(self.seconds)
+        bar = ProgressBar(total=self.total or None, completed=self.taken)
+        steps = f"{self.taken}/{self.total}" if self.total else ""
+        left = self.seconds_left()
+        return (
+            name,
+            f"{self.state} on {self.node}" if self.node else self.state,
+            bar,
+            steps,
+            duration(time.monotonic() - self._began),
+            "" if left is None else duration(left),
+        )

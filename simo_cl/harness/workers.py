@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import tempfile
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.multiprocessing import get_context
 
-from simo_cl.harness.attempt import attempt
+from simo_cl.harness.attempt import attempt, seldom
 from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.streams import DataSet, Images
 
-_SECONDS_BETWEEN_STEPS = 0.2
 _SECONDS_TO_LEAVE = 10.0
-
-
-@dataclass(frozen=True)
-class Listener:
-    """What is told of runs, in this process.
-
-    Attributes:
-        begins: a run.
-        step: a run, steps taken, steps in all.
-        warn: a message.
-        ends: a run, and why it failed if it did.
-    """
-
-    begins: Callable[[Run], None]
-    step: Callable[[Run, int, int], None]
-    warn: Callable[[str], None]
-    ends: Callable[[Run, str | None], None]
 
 
 def execute_in_workers(
@@ -53,7 +37,8 @@ def execute_in_workers(
     data: DataSet,
     device: torch.device,
     plugins: Path | None,
-    listener: Listener,
+    progress: SuiteProgress,
+    ends: Callable[[Run, str | None], None],
 ) -> None:
     """Executes runs in so many processes, each one run after the other.
 
@@ -66,7 +51,8 @@ def execute_in_workers(
         data: that the runs train on; the processes read it from one temporary file.
         device: to train on; "cuda" without a number is every GPU in turn.
         plugins: a file that each process imports.
-        listener: told what happens.
+        progress: told what happens but for ends.
+        ends: told of a run's end, and why it failed if it did.
     """
     waiting = deque(runs)
     devices = devices_for(min(jobs, len(runs)), device)
@@ -78,10 +64,10 @@ def execute_in_workers(
                     if worker.run is None and waiting:
                         run = waiting.popleft()
                         worker.begin(run)
-                        listener.begins(run)
+                        progress.run_begins(run)
                 busy = {worker.connection: worker for worker in workers if worker.run}
                 for connection in wait(list(busy)):
-                    busy[connection].listen(folder, listener)  # type: ignore[index]
+                    busy[connection].listen(folder, progress, ends)  # type: ignore[index]
         finally:
             for worker in workers:
                 worker.leave()
@@ -111,15 +97,29 @@ class _Worker:
         self._process: BaseProcess = context.Process(
             target=_work, args=(far_end, path, shown, *rest), daemon=True
         )
-        self._process.start()
+        # An interrupt goes to all processes of a terminal; this one ends the others, which inherit
+        # that they do not hear it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # Only the process holds it now, so that its death shows as the end of the connection.
         far_end.close()
 
     def begin(self, run: Run) -> None:
         self.run = run
-        self.connection.send(pickle.dumps(run))
+        job = pickle.dumps(run)
+        try:
+            self.connection.send(job)
+        except OSError:
+            # It died while it had nothing to do: no fault of this run.
+            self._start()
+            self.connection.send(job)
 
-    def listen(self, folder: Path, listener: Listener) -> None:
+    def listen(
+        self, folder: Path, progress: SuiteProgress, ends: Callable[[Run, str | None], None]
+    ) -> None:
         """Passes on one message."""
         assert self.run is not None
         try:
@@ -127,12 +127,12 @@ class _Worker:
         except (EOFError, ConnectionError):
             kind, content = "ended", [self._died(folder)]
         if kind == "step":
-            listener.step(self.run, *content)
+            progress.step(self.run, *content)
         elif kind == "warning":
-            listener.warn(*content)
+            progress.warn(*content)
         else:
             run, self.run = self.run, None
-            listener.ends(run, *content)
+            ends(run, *content)
 
     def _died(self, folder: Path) -> str:
         assert self.run is not None
@@ -161,19 +161,19 @@ def _work(
     device: torch.device,
     plugins: Path | None,
 ) -> None:
-    # An interrupt goes to all processes of a terminal; the one that began this one ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_one_that_began_this, daemon=True).start()
     if plugins is not None:
         load_plugins(plugins)
     data = _read(path, *shown)
-    said = 0.0
 
-    def step(taken: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > _SECONDS_BETWEEN_STEPS:
-            said = time.monotonic()
-            connection.send(("step", taken, total))
+    def say(kind: str, *content: object) -> None:
+        try:
+            connection.send((kind, *content))
+        except OSError:
+            # Nobody listens any more, which is no failure of the run.
+            os._exit(1)
 
+    step, warn = seldom(partial(say, "step")), partial(say, "warning")
     while True:
         try:
             job = connection.recv()
@@ -184,10 +184,16 @@ def _work(
         except Exception as error:
             reason: str | None = str(error)
         else:
-            reason = attempt(
-                run, folder, data, device, step, lambda text: connection.send(("warning", text))
-            )
-        connection.send(("ended", reason))
+            reason = attempt(run, folder, data, device, step, warn)
+        say("ended", reason)
+
+
+def _end_with_the_one_that_began_this() -> None:
+    """The same command given again may be at this run's folder before this run is over."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager

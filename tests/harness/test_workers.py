@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.harness.workers import devices_for
+from simo_cl.harness.workers import devices_for, execute_in_workers
 
 MINE = """\
 import os
@@ -83,6 +84,54 @@ def test_runs_give_the_same_numbers_at_any_time_in_any_process(
         first = results(tmp_path / "forth", run)
         assert first == results(tmp_path / "back", run)
         assert first == results(tmp_path / "here", run)
+
+
+def test_a_process_gives_a_run_the_same_numbers_first_and_last(tmp_path: Path) -> None:
+    er, simo = planned(tmp_path, "strategies: {er: , simo: }\n")
+    ended: list[tuple[str, str | None, list[dict[str, float]]]] = []
+    with SuiteProgress(Console(quiet=True)) as progress:
+        progress.begin([er, simo], [])
+        execute_in_workers(
+            [er, simo, er],
+            1,
+            tmp_path,
+            data=checked_data([er, simo], None),
+            device=torch.device("cpu"),
+            plugins=None,
+            progress=progress,
+            ends=lambda run, reason: ended.append((run.name, reason, results(tmp_path, run))),
+        )
+
+    first, between, last = ended
+    assert first == last
+    assert [first[:2], between[:2]] == [("er, seed 0", None), ("simo, seed 0", None)]
+    assert len(first[2]) == 2
+
+
+def test_a_process_that_dies_with_nothing_to_do_is_replaced(tmp_path: Path) -> None:
+    first, second = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
+    ended: list[tuple[str, str | None]] = []
+
+    def ends(run: Run, reason: str | None) -> None:
+        ended.append((run.name, reason))
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    with SuiteProgress(Console(quiet=True)) as progress:
+        progress.begin([first, second], [])
+        execute_in_workers(
+            [first, second],
+            1,
+            tmp_path,
+            data=checked_data([first, second], None),
+            device=torch.device("cpu"),
+            plugins=None,
+            progress=progress,
+            ends=ends,
+        )
+
+    assert ended == [("er, seed 0", None), ("er, seed 1", None)]
 
 
 def test_a_run_that_fails_or_dies_leaves_the_others_alone(tmp_path: Path, strategies: Path) -> None:
