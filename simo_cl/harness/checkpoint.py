@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,10 @@ def _read(path: Path) -> dict[str, Any]:
     body = memoryview(content)[start:]
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DamagedError("its content is not what was written")
-    state = dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+    try:
+        state = dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        raise DamagedError("it holds more than tensors and primitives") from error
     if state.pop("format") != FORMAT:
         raise DamagedError("another version of simo-cl wrote it")
     return state

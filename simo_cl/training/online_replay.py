@@ -105,13 +105,14 @@ class OnlineReplayPlugin(SupervisedPlugin):
         After :meth:`load_state_dict` it is what is left of the pass that was interrupted.
         """
         tasks = torch.zeros(0, dtype=torch.int64)
-        if self._order is None:
-            self._order = self._generator.permutation(len(data))
+        order = self._order
+        if order is None:
+            order = self._order = self._generator.permutation(len(data))
             self._steps_of_pass = 0
         for step in range(self._steps_of_pass, self.steps_in(data)):
             batch, update = divmod(step, self.updates)
             start = batch * self.batch_size
-            new = data.subset(self._order[start : start + self.batch_size])
+            new = data.subset(order[start : start + self.batch_size])
             self.new_samples = len(new)
             rows = np.concatenate([new.rows, self.memory.sample(self.memory_batch_size)])
             images, labels = data.store.batch(np.tile(rows, self.views), data.group)

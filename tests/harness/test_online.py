@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import SHIPPED, STRATEGIES, write_suite
+from tiny import ONLINE, SHIPPED, STRATEGIES, write_suite
 
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.suite_file import SuiteError, read_suite
 
-ONLINE = """\
-data: {name: digits}
-stream: {protocol: online, experiences: 2, batch_size: 20, replay_batch_size: 12}
-model: {encoder: small_cnn, width: 4}
-training: {optimizer: sgd, momentum: 0, threads: 1}
-memory: {size: 40}
-evaluation: {samples_per_class: 4}
-"""
 STRATEGIES_FOR_IT = [name for name in SHIPPED if name != "icarl"]
 ALL = "strategies: {" + ", ".join(f"{name}: " for name in STRATEGIES_FOR_IT) + "}\n"
 ER = "strategies: {er: }\n"

@@ -25,6 +25,16 @@ evaluation: {samples_per_class: 4}
 """
 
 
+ONLINE = """\
+data: {name: digits}
+stream: {protocol: online, experiences: 2, batch_size: 20, replay_batch_size: 12}
+model: {encoder: small_cnn, width: 4}
+training: {optimizer: sgd, momentum: 0, threads: 1}
+memory: {size: 40}
+evaluation: {samples_per_class: 4}
+"""
+
+
 def write_suite(folder: Path, text: str, name: str = "tiny.yaml") -> Path:
     """A suite file with that text, in a folder made for it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,8 +44,12 @@ def write_suite(folder: Path, text: str, name: str = "tiny.yaml") -> Path:
 
 
 def planned(
-    folder: Path, more: str, overrides: tuple[str, ...] = (), strategies: Path = STRATEGIES
+    folder: Path,
+    more: str,
+    overrides: tuple[str, ...] = (),
+    strategies: Path = STRATEGIES,
+    settings: str = SETTINGS,
 ) -> list[Run]:
     """The runs of the tiny suite with more text at its end."""
-    file = read_suite(write_suite(folder, SETTINGS + more), overrides)
+    file = read_suite(write_suite(folder, settings + more), overrides)
     return plan_runs(file.suite, strategies, file.places)
