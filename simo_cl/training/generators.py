@@ -20,17 +20,13 @@ def seed_global_generators(*entropy: int) -> None:
 
 def global_generators(device: torch.device) -> dict[str, Any]:
     """Where the global generators of torch (also on a CUDA device), numpy and Python are."""
-    state = np.random.get_state(legacy=False)  # noqa: NPY002
+    numpy_state = np.random.get_state(legacy=True)  # noqa: NPY002
+    assert isinstance(numpy_state, tuple)
+    name, key, *rest = numpy_state
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "numpy": {
-            **state,
-            "state": {
-                **state["state"],
-                "key": torch.from_numpy(state["state"]["key"].astype(np.int64)),
-            },
-        },
+        "numpy": [name, torch.from_numpy(key.astype(np.int64)), *rest],
         "python": random.getstate(),
     }
 
@@ -40,7 +36,6 @@ def set_global_generators(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)
-    numpy_state = state["numpy"]
-    key = numpy_state["state"]["key"].numpy().astype(np.uint32)
-    np.random.set_state({**numpy_state, "state": {**numpy_state["state"], "key": key}})  # noqa: NPY002
+    name, key, *rest = state["numpy"]
+    np.random.set_state((name, key.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     random.setstate(state["python"])
