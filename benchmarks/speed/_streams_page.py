@@ -18,7 +18,13 @@ def page(report: dict[str, Any], headings: dict[str, str]) -> str:
         report: as streams.json has it.
         headings: of the sections.
     """
-    parts = ["# Speed of streams and replay", about(report["environment"]), "![](streams.svg)"]
+    commands = dict.fromkeys(report["commands"].values())
+    parts = [
+        "# Speed of streams and replay",
+        about(report["environment"]),
+        *(f"`{command}`" for command in commands),
+        "![](streams.svg)",
+    ]
     section = ""
     for rows in comparisons(report["rows"]):
         if rows[0]["section"] != section:

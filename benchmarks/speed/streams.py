@@ -6,13 +6,15 @@
 The contestants of a comparison run in one process and in turn, a number of iterations each; the
 first turn warms up and the median of the others counts. Batches and augmentations of a comparison
 are the same, and so are networks, but that stock Avalanche is also run with its own slim ResNet-18,
-which is float32 and not channels-last. Evaluators have neither metrics nor loggers. Writes
-streams.json, streams.md and streams.svg.
+which is float32. Evaluators have neither metrics nor loggers. Writes streams.json, streams.md and
+streams.svg after every comparison, and keeps there what an earlier call on this machine, with these
+versions and data, has measured and this one does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 import warnings
@@ -123,25 +125,46 @@ def main() -> None:
     data = random_data(150 if options.quick else 5000)
     if options.data_root is not None:
         data = load_data("cifar10", options.data_root)
-    report: dict[str, Any] = {
-        "environment": environment("streams.py", "avalanche-lib") | {"data": data.note},
-        "rows": [],
-    }
+    report = begun(options.out, data)
+    command = report["environment"].pop("command")
     for name in options.only:
         print(f"\n{HEADINGS[name]}", flush=True)
         if name == "course":
             report["course"] = course(data, options)
+            keep(report, name, command, options.out)
             print(course_table(report["course"]), flush=True)
         elif name == "evaluation":
             report["evaluation"] = evaluation(data, options)
+            keep(report, name, command, options.out)
             print(evaluation_table(report["evaluation"]), flush=True)
         else:
             for scene, contestants in COMPARISONS[name](data, options):
                 rows = take_turns(contestants, options)
                 rows = [{"section": name, **described(scene), **row} for row in rows]
-                print(f"\n{title(rows[0])}\n{comparison_table(rows)}", flush=True)
-                report["rows"] += rows
-    write(options.out, "streams", report, page(report, HEADINGS), lambda plt: draw(plt, report))
+                this = title(rows[0])
+                others = [r for r in report["rows"] if r["section"] != name or title(r) != this]
+                report["rows"] = others + rows
+                keep(report, f"{name}: {this}", command, options.out)
+                print(f"\n{this}\n{comparison_table(rows)}", flush=True)
+
+
+def begun(out: Path, data: DataSet) -> dict[str, Any]:
+    """What an earlier call has measured under the same conditions; else an empty report."""
+    here = environment("streams.py", "avalanche-lib") | {"data": data.note}
+    path = out / "streams.json"
+    if path.exists():
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["environment"].items() <= here.items():
+            return report | {"environment": here}
+        print(f"{path} is of another machine, versions or data, and is replaced")
+    return {"environment": here, "commands": {}, "rows": []}
+
+
+def keep(report: dict[str, Any], part: str, command: str, out: Path) -> None:
+    """Writes the report with a part that is new in it."""
+    report["commands"][part] = command
+    report["rows"].sort(key=lambda row: list(HEADINGS).index(row["section"]))
+    write(out, "streams", report, page(report, HEADINGS), lambda plt: draw(plt, report))
 
 
 def arguments() -> argparse.Namespace:
