@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simo_cl.report.load import Suite
-from simo_cl.report.statistics import Comparison, seed_spread
+from simo_cl.report.statistics import Comparison, Spread, seed_spread
 from simo_cl.report.tables import show_seconds, show_signed
 
 
@@ -81,9 +81,23 @@ def difference_cell(comparison: Comparison) -> Cell:
     return Cell(show_signed(value), value, low=low, high=high, minor=minor)
 
 
-def number_cell(value: float | None) -> Cell:
-    """One number, or an empty cell."""
-    return Cell() if value is None else Cell(show_number(value), value)
+def spread_cell(over_seeds: Spread | None) -> Cell:
+    """Mean and deviation of a number, or an empty cell."""
+    if over_seeds is None:
+        return Cell()
+    minor = "" if over_seeds.std is None else f"± {show_number(over_seeds.std)}"
+    return Cell(show_number(over_seeds.mean), over_seeds.mean, over_seeds.std, minor=minor)
+
+
+def number_cell(value: float | None, style: str = "") -> Cell:
+    """One number, or an empty cell.
+
+    Args:
+        style: a format such as "{:.4g}" instead of `show_number`.
+    """
+    if value is None:
+        return Cell()
+    return Cell(style.format(value) if style else show_number(value), value)
 
 
 def show_number(value: float) -> str:

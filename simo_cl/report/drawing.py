@@ -19,7 +19,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from simo_cl.report.palette import INK, MUTED, RULE, SURFACE, Look
-from simo_cl.report.statistics import Spread
+from simo_cl.report.statistics import Spread, half_width
 
 # Typed loosely: matplotlib spells out every key and the type of its value.
 STYLE: Any = {
@@ -61,6 +61,8 @@ POSITIVE, NEGATIVE = (40, 82, 174), (204, 131, 23)
 # Text on a strong cell stays white on both pages; pure white would follow the page's surface.
 ON_STRONG = "#fffffe"
 MARK_PREFIX = "mark:"
+# With two seeds the t interval is nine deviations to a side, and a band would be all there is.
+SEEDS_FOR_A_BAND = 3
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def draw_curves(
     y_range: tuple[float | None, float | None] = (None, None),
     name_lines: bool = False,
 ) -> None:
-    """Lines over the experiences trained, with a band of one deviation where there are seeds.
+    """Lines over the experiences trained, with bands as in `draw_band`.
 
     Joint rows stand in a column of their own at the right: they have no experiences.
     """
@@ -96,7 +98,7 @@ def draw_curves(
         xs = [experiences + 1.0] if curve.joint else [x + 1.0 for x, _ in curve.points]
         means = np.array([over_seeds.mean for _, over_seeds in curve.points])
         if not curve.joint:
-            _draw_band(ax, curve, look, xs, means)
+            draw_band(ax, xs, [over_seeds for _, over_seeds in curve.points], look, curve.label)
             (line,) = ax.plot(xs, means, color=look.colour, linestyle=look.dashes)
             line.set_gid(mark(curve.label))
         for x, (_, over_seeds) in zip(xs, curve.points, strict=True):
@@ -109,6 +111,31 @@ def draw_curves(
     ax.set_ylim(*y_range)
     if name_lines:
         name_points(ax, ends, looks)
+
+
+def draw_band(
+    ax: Axes,
+    xs: Sequence[float],
+    spreads: Sequence[Spread],
+    look: Look,
+    label: str = "",
+    factor: float = 1.0,
+) -> None:
+    """The 95 % t interval of each mean over seeds, where all have `SEEDS_FOR_A_BAND`.
+
+    Args:
+        label: of the row that the band belongs to, if it is one's.
+        factor: what the values are multiplied by.
+    """
+    widths = [half_width(s) for s in spreads if s.count >= SEEDS_FOR_A_BAND]
+    if len(widths) < len(spreads):
+        return
+    means, reach = factor * np.array([s.mean for s in spreads]), factor * np.array(widths, float)
+    band = ax.fill_between(
+        xs, means - reach, means + reach, color=look.colour, alpha=0.13, linewidth=0
+    )
+    if label:
+        band.set_gid(mark(label))
 
 
 def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -> None:
@@ -129,9 +156,17 @@ def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -
 
 
 def name_points(
-    ax: Axes, points: Sequence[tuple[str, float, float]], looks: Mapping[str, Look]
+    ax: Axes,
+    points: Sequence[tuple[str, float, float]],
+    looks: Mapping[str, Look],
+    *,
+    marked: bool = True,
 ) -> None:
-    """Names beside the axes at the right, moved apart, each tied to its (label, x, y) point."""
+    """Names beside the axes at the right, moved apart, each tied to its (label, x, y) point.
+
+    Args:
+        marked: the names are labels of rows, so that they follow the reader's choice of rows.
+    """
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
     distance = 10.5 * (high - low) / height
@@ -157,6 +192,8 @@ def name_points(
                 "relpos": (0, 0.5),
             },
         )
+        if not marked:
+            continue
         tie.set_gid(mark(label))
         if tie.arrow_patch is not None:
             tie.arrow_patch.set_gid(mark(label))
@@ -267,15 +304,6 @@ def show_value(over_seeds: Spread) -> str:
     if over_seeds.std is None:
         return f"{number} (1 seed)"
     return f"{number} ± {over_seeds.std:.3f} ({over_seeds.count} seeds)"
-
-
-def _draw_band(ax: Axes, curve: Curve, look: Look, xs: Sequence[float], means: np.ndarray) -> None:
-    deviations = [over_seeds.std for _, over_seeds in curve.points]
-    if any(std is None for std in deviations):
-        return
-    std = np.array(deviations, dtype=float)
-    band = ax.fill_between(xs, means - std, means + std, color=look.colour, alpha=0.13, linewidth=0)
-    band.set_gid(mark(curve.label))
 
 
 def _experience_axis(ax: Axes, experiences: int, has_joint: bool) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from simo_cl.confined import refuse_links
 from simo_cl.metrics.continual import intransigence
 from simo_cl.report.runs import Run, read_run
 
@@ -40,6 +41,11 @@ class Suite:
     def finished_labels(self) -> tuple[str, ...]:
         """The rows with at least one finished run."""
         return tuple(label for label in self.labels if self.finished(label))
+
+    @cached_property
+    def streamed_labels(self) -> tuple[str, ...]:
+        """Of those, the rows that learn the stream: joint rows bound them, and are not compared."""
+        return tuple(label for label in self.finished_labels if not self.is_joint(label))
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -119,8 +125,10 @@ def load_suite(suite_folder: Path) -> Suite:
 
     Raises:
         ReportError: there is no plan, or it cannot be read.
+        OutsideError: something in the folder leads out of it.
     """
     folder = Path(suite_folder)
+    refuse_links(folder)
     plan = _read_plan(folder)
     experiences = plan.get("experiences")
     suite = Suite(

@@ -1,8 +1,12 @@
-"""The cosine that the SimO loss itself asks of two dissimilar unit vectors."""
+"""The cosine that the SimO loss itself asks of two dissimilar unit vectors, and that measured."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from simo_cl.report.load import Suite
+from simo_cl.report.settings import lookup
+from simo_cl.report.statistics import Spread, spread
 
 
 def best_cosine(epsilon: float, leaning: float) -> float:
@@ -23,3 +27,27 @@ def best_cosine(epsilon: float, leaning: float) -> float:
     d, o = 2 - 2 * c, c**2
     term = leaning * d / (epsilon + o) + (1 - leaning) * o / (epsilon + d)
     return float(c[np.argmin(term)])
+
+
+def optimum_of(suite: Suite, label: str) -> float | None:
+    """`best_cosine` for the settings of a row; None for a row without an epsilon."""
+    config = suite.finished(label)[0].config
+    epsilon, leaning = (lookup(config, f"settings.{key}") for key in ("epsilon", "leaning"))
+    if not isinstance(epsilon, (int, float)):
+        return None
+    return best_cosine(float(epsilon), float(leaning) if isinstance(leaning, (int, float)) else 0.0)
+
+
+def class_cosine(suite: Suite, label: str) -> Spread | None:
+    """The mean cosine of two class means in the loss space after the last experience, over seeds.
+
+    With its sign: 0 also where angles above and below a right one cancel. None unless every
+    finished seed has it.
+    """
+    matrices = [run.array("class_mean_cos/embedding") for run in suite.finished(label)]
+    means = [
+        float(np.nanmean(matrix[-1][np.triu_indices(matrix.shape[1], 1)]))
+        for matrix in matrices
+        if matrix is not None
+    ]
+    return spread(means) if len(means) == len(matrices) else None

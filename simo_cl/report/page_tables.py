@@ -13,11 +13,12 @@ from simo_cl.report.cells import (
     difference_cell,
     metric_cell,
     number_cell,
+    spread_cell,
     spread_note,
 )
 from simo_cl.report.explain import Explanation
 from simo_cl.report.load import Suite
-from simo_cl.report.optimum import best_cosine
+from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.origin import origins
 from simo_cl.report.settings import Difference, lookup
 from simo_cl.report.statistics import Comparison
@@ -78,29 +79,37 @@ def optimum_table(suite: Suite) -> PageTable | None:
     """For each SimO row: the cosine its loss asks of two classes, beside what was measured."""
     rows = []
     for label in suite.finished_labels:
-        config = suite.finished(label)[0].config
-        epsilon, leaning = (lookup(config, f"settings.{key}") for key in ("epsilon", "leaning"))
-        if not isinstance(epsilon, (int, float)):
+        target = optimum_of(suite, label)
+        if target is None:
             continue
-        leaning = leaning if isinstance(leaning, (int, float)) else 0.0
-        target = best_cosine(float(epsilon), float(leaning))
-        measured = [
+        config = suite.finished(label)[0].config
+        settings = [
+            number_cell(lookup(config, f"settings.{key}"), "{:.4g}")
+            for key in ("epsilon", "leaning")
+        ]
+        measured = [spread_cell(class_cosine(suite, label))]
+        measured += [
             metric_cell(suite, label, f"embedding/orthogonality/{name}")
             for name in ("mean_abs_cos", "coherence")
         ]
-        settings = [Cell(f"{value:.4g}", float(value)) for value in (epsilon, leaning)]
-        rows.append(Row(label, (*settings, Cell(f"{target:.3f}", target), *measured), label))
+        rows.append(Row(label, (*settings, number_cell(target), *measured), label))
     if not rows:
         return None
     columns = (
         Column("ε"),
         Column("leaning"),
         Column("best cosine", "Where SimO's term for two dissimilar unit vectors is smallest."),
+        Column("mean cos, measured", "Between class means in the loss space, with its sign."),
         Column("mean |cos|, measured", "Between class means in the loss space."),
         Column("largest |cos|, measured", "Between class means in the loss space."),
     )
     return PageTable(
-        "optimum", "What SimO asks for, and what is reached", "strategy", columns, tuple(rows)
+        "optimum",
+        "What SimO asks for, and what is reached",
+        "strategy",
+        columns,
+        tuple(rows),
+        spread_note(suite),
     )
 
 

@@ -14,6 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from simo_cl.confined import run_path
+from simo_cl.vouched import damaged
+
 RunState = Literal["finished", "running", "failed", "missing", "broken"]
 
 
@@ -106,8 +109,11 @@ def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
 
     Args:
         planned: the run's entry in plan.json.
+
+    Raises:
+        OutsideError: the entry leads out of the suite's folder.
     """
-    folder = suite_folder / planned["folder"]
+    folder = run_path(suite_folder, planned["folder"])
     planned_as: dict[str, Any] = {
         "strategy": planned["strategy"],
         "variant": planned.get("variant") or "",
@@ -122,6 +128,7 @@ def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
         recorded: dict[str, Any] = {key: status.get(key) for key in ("started", "ended")}
         recorded["environment"] = status.get("environment") or {}
         if status["state"] == "finished":
+            _check(folder, status)
             return _read_finished(Run(**planned_as, **recorded, state="finished"))
     except _Unreadable as error:
         return Run(**planned_as, state="broken", problem=str(error))
@@ -147,6 +154,15 @@ def _read_status(folder: Path) -> dict[str, Any]:
     if not isinstance(status, dict) or "state" not in status:
         raise _Unreadable("status.json names no state")
     return status
+
+
+def _check(folder: Path, status: Mapping[str, Any]) -> None:
+    names = damaged(folder, status.get("files") or {})
+    if names:
+        raise _Unreadable(
+            f"finished, but what the run wrote is not what is in {', '.join(names)} now; running "
+            "the suite again executes it again"
+        )
 
 
 def _read_finished(run: Run) -> Run:

@@ -13,7 +13,13 @@ from rich.table import Table
 
 from simo_cl.report.load import Suite, load_suite
 from simo_cl.report.runs import Run
-from simo_cl.report.statistics import Comparison, compare_with_control, seed_spread
+from simo_cl.report.statistics import (
+    Comparison,
+    compare_all_pairs,
+    compare_with_control,
+    half_width,
+    seed_spread,
+)
 
 FIRST_METRICS = (
     "average_accuracy",
@@ -76,6 +82,9 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
         suite.folder / "summary.csv": summary_table(suite),
         folder / "history.csv": history_table(suite),
         folder / "comparisons.csv": comparisons_table(comparisons),
+        folder / "paired_differences.csv": comparisons_table(
+            compare_all_pairs(suite, suite.streamed_labels)
+        ).rename(columns={"control": "minus"}),
     }
     for label in suite.finished_labels:
         matrix = mean_array(suite, label, "accuracy/own")
@@ -97,12 +106,13 @@ def runs_table(suite: Suite) -> pd.DataFrame:
 
 
 def summary_table(suite: Suite) -> pd.DataFrame:
-    """A row a strategy: strategy, seeds, then the mean and deviation of every final metric.
+    """A row a strategy: strategy, seeds, then of every final metric mean, deviation and the ends of
+    the mean's 95 % t interval.
 
-    A cell is empty where a finished seed lacks the metric; a deviation also with one seed.
+    A cell is empty where a finished seed lacks the metric; all but the mean also with one seed.
     """
     names = metric_names(suite)
-    columns = [f"{name}_{part}" for name in names for part in ("mean", "std")]
+    columns = [f"{name}_{part}" for name in names for part in ("mean", "std", "low", "high")]
     rows = []
     for label in suite.finished_labels:
         row: dict[str, object] = {"strategy": label, "seeds": len(suite.finished(label))}
@@ -110,6 +120,10 @@ def summary_table(suite: Suite) -> pd.DataFrame:
             over_seeds = seed_spread(suite, label, name)
             if over_seeds is not None:
                 row[f"{name}_mean"], row[f"{name}_std"] = over_seeds.mean, over_seeds.std
+                reach = half_width(over_seeds)
+                if reach is not None:
+                    row[f"{name}_low"] = over_seeds.mean - reach
+                    row[f"{name}_high"] = over_seeds.mean + reach
         rows.append(row)
     return pd.DataFrame(rows, columns=["strategy", "seeds", *columns])
 
@@ -127,8 +141,9 @@ def history_table(suite: Suite) -> pd.DataFrame:
 
 
 def comparisons_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
-    """A row a comparison with the control; untested ones have empty cells and the reason."""
+    """A row a comparison of two rows; untested ones have empty cells and the reason."""
     columns = ["strategy", "control", "seeds", "difference", "low", "high", "p", "p_holm"]
+    columns += ["p_wilcoxon", "p_wilcoxon_holm"]
     rows = [{"strategy": c.label, **asdict(c), "seeds": len(c.seeds)} for c in comparisons]
     return pd.DataFrame(rows, columns=[*columns, "verdict", "reason"])
 

@@ -148,7 +148,7 @@ class _RunWriter:
         (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
 
     def _config(self) -> dict[str, Any]:
-        return {
+        config: dict[str, Any] = {
             "strategy": self.strategy,
             "seed": self.seed,
             "variant": self.variant,
@@ -168,10 +168,15 @@ class _RunWriter:
                 "momentum": 0.9,
                 "augment": ["crop", "flip"],
             },
-            "memory": {"size": int(self.variant.rpartition("=")[2] or 1000)},
+            "memory": {"size": 1000},
             "evaluation": {"batch_size": 500, "samples_per_class": 100},
             "settings": self._own_settings(),
         }
+        for part in filter(None, self.variant.split(",")):
+            key, _, value = part.partition("=")
+            section, _, name = key.rpartition(".")
+            config[section or "settings"][name] = yaml.safe_load(value)
+        return config
 
     def _own_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {"lr": 0.1 if self.has_head else 0.03}

@@ -25,6 +25,8 @@ def test_every_kind_of_figure_is_there(draw):
     spaces = ("features", "features_centred", "embedding", "embedding_centred")
     assert set(figures) == {
         "comparison",
+        "paired_differences",
+        "distance_and_orthogonality",
         "accuracy",
         "forgetting",
         "accuracy_matrices",

@@ -4,14 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from simo_cl.report.load import load_suite
 from simo_cl.report.statistics import (
+    compare_all_pairs,
     compare_with_control,
+    half_width,
     holm,
     paired_t,
     seed_spread,
     spread,
+    wilcoxon,
 )
 
 
@@ -24,6 +28,15 @@ def test_spread_uses_n_minus_one_and_has_no_deviation_for_one_seed():
     assert one is not None
     assert one.std is None
     assert spread([]) is None
+
+
+def test_the_interval_of_a_mean_is_students():
+    values = [0.51, 0.55, 0.49, 0.58, 0.52]
+    over_seeds = spread(values)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert over_seeds.mean - half_width(over_seeds) == pytest.approx(low)
+    assert over_seeds.mean + half_width(over_seeds) == pytest.approx(high)
+    assert half_width(spread([0.5])) is None
 
 
 def test_a_metric_that_a_seed_lacks_has_no_mean(make_suite):
@@ -55,6 +68,61 @@ def test_holm_matches_a_worked_example_and_keeps_the_order():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holm_rejects_what_its_definition_does(seed):
+    """Step down from the smallest p; stop at the first that misses alpha / (those left)."""
+    p_values = np.random.default_rng(seed).beta(0.3, 2, size=9)
+    for alpha in (0.01, 0.05, 0.2):
+        rejected = set()
+        for rank, index in enumerate(np.argsort(p_values)):
+            if p_values[index] >= alpha / (len(p_values) - rank):
+                break
+            rejected.add(int(index))
+        assert {i for i, p in enumerate(holm(list(p_values))) if p < alpha} == rejected
+
+
+def test_paired_t_is_scipys_on_the_pairs():
+    ours = np.array([0.61, 0.64, 0.58, 0.66, 0.63])
+    theirs = np.array([0.57, 0.61, 0.57, 0.60, 0.62])
+    reference = stats.ttest_rel(ours, theirs)
+    low, high, p = paired_t(list(ours - theirs))
+    assert p == pytest.approx(reference.pvalue)
+    assert (low, high) == pytest.approx(tuple(reference.confidence_interval(0.95)))
+
+
+def test_wilcoxon_waits_for_ten_seeds_and_is_exact():
+    assert wilcoxon([0.1 * i for i in range(1, 10)]) is None
+    # All ten of one sign: 2 of the 2^10 assignments of signs are as extreme.
+    assert wilcoxon([0.1 * i for i in range(1, 11)]) == pytest.approx(2 / 2**10)
+
+
+def test_wilcoxon_stands_beside_the_t_test_and_is_corrected_likewise(make_suite):
+    strategies = ("finetune", "er", "simo")
+    compared = compare_with_control(load_suite(make_suite(strategies=strategies, seeds=range(10))))
+    assert [c.p_wilcoxon_holm for c in compared] == holm([c.p_wilcoxon for c in compared])
+    assert compared[0].p_wilcoxon == pytest.approx(2 / 2**10)
+
+
+def test_five_seeds_have_no_wilcoxon(make_suite):
+    (compared,) = compare_with_control(
+        load_suite(make_suite(strategies=("er", "simo"), seeds=range(5)))
+    )
+    assert compared.p is not None
+    assert (compared.p_wilcoxon, compared.p_wilcoxon_holm) == (None, None)
+
+
+def test_all_pairs_are_corrected_over_all_pairs(make_suite):
+    suite = load_suite(make_suite(strategies=("finetune", "er", "simo", "supcon"), seeds=range(4)))
+    pairs = compare_all_pairs(suite, suite.streamed_labels)
+    assert [(c.label, c.control) for c in pairs][:3] == [
+        ("finetune", "er"),
+        ("finetune", "simo"),
+        ("finetune", "supcon"),
+    ]
+    assert len(pairs) == 6
+    assert [c.p_holm for c in pairs] == holm([c.p for c in pairs])
 
 
 def test_comparisons_pair_by_seed_and_leave_out_control_and_joint(make_suite):

@@ -58,15 +58,20 @@ def test_summary_csv_has_means_and_deviations_and_empty_cells(make_suite):
     write(folder)
     runs = pd.read_csv(folder / "runs.csv")
     summary = pd.read_csv(folder / "summary.csv").set_index("strategy")
-    assert list(summary.columns[:3]) == [
+    assert list(summary.columns[:5]) == [
         "seeds",
         "average_accuracy_mean",
         "average_accuracy_std",
+        "average_accuracy_low",
+        "average_accuracy_high",
     ]
     simo = runs[runs["strategy"] == "simo"]["average_accuracy"]
     assert summary.loc["simo", "seeds"] == 3
     assert summary.loc["simo", "average_accuracy_mean"] == pytest.approx(simo.mean())
     assert summary.loc["simo", "average_accuracy_std"] == pytest.approx(simo.std(ddof=1))
+    half = 4.302653 * simo.std(ddof=1) / np.sqrt(3)  # t with two degrees of freedom, 97.5 %
+    assert summary.loc["simo", "average_accuracy_low"] == pytest.approx(simo.mean() - half)
+    assert summary.loc["simo", "average_accuracy_high"] == pytest.approx(simo.mean() + half)
     assert np.isnan(summary.loc["joint", "forgetting_mean"])
     assert np.isnan(summary.loc["er", "embedding/collapse/effective_rank_mean"])
     assert summary.loc["simo", "embedding/collapse/effective_rank_mean"] > 0
@@ -79,7 +84,23 @@ def test_one_seed_has_no_deviation(make_suite):
     folder = make_suite(strategies=("er",), seeds=(4,))
     write(folder)
     summary = pd.read_csv(folder / "summary.csv")
-    assert summary.filter(like="_std").isna().all(axis=None)
+    for part in ("_std", "_low", "_high"):
+        assert summary.filter(like=part).isna().all(axis=None)
+
+
+def test_every_pair_of_rows_on_the_stream_is_in_a_table(make_suite):
+    folder = make_suite(strategies=("joint", "er", "simo", "icarl"))
+    write(folder)
+    pairs = pd.read_csv(folder / "tables/paired_differences.csv")
+    assert list(zip(pairs["strategy"], pairs["minus"], strict=True)) == [
+        ("er", "simo"),
+        ("er", "icarl"),
+        ("simo", "icarl"),
+    ]
+    accuracy = pd.read_csv(folder / "runs.csv").pivot(
+        index="seed", columns="strategy", values="average_accuracy"
+    )
+    assert pairs["difference"][0] == pytest.approx((accuracy["er"] - accuracy["simo"]).mean())
 
 
 def test_accuracy_matrices_are_means_over_seeds(make_suite):

@@ -13,11 +13,14 @@ from simo_cl.report.figures.class_pairs import (
 from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.figures.cost import accuracy_against_time, plasticity
 from simo_cl.report.figures.curves import accuracy, forgetting
+from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.figure import SPACES, Figure, Panel, panel_svg, write_figures
 from simo_cl.report.figures.forces import forces
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.figures.matrices import accuracy_matrices, confusion
 from simo_cl.report.figures.movement import movement
+from simo_cl.report.figures.pairs import distance_and_orthogonality
+from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import looks
@@ -31,6 +34,7 @@ def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figur
     drawn_as = looks(suite)
     makers = (
         strategies_compared(suite, comparisons, drawn_as),
+        paired_differences(suite),
         accuracy(suite, drawn_as),
         forgetting(suite, drawn_as),
         accuracy_matrices(suite),
@@ -40,6 +44,8 @@ def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figur
         *(class_means_by_experience(suite, space) for space in SPACES),
         *(similarity_of_means(suite, space) for space in ("features", "embedding")),
         *(similarity_of_samples(suite, space) for space in ("features", "embedding")),
+        distance_and_orthogonality(suite),
+        *sweeps(suite, drawn_as),
         accuracy_against_time(suite, drawn_as),
         plasticity(suite, drawn_as),
         forces(suite),

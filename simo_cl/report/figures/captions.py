@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from simo_cl.report.drawing import SEEDS_FOR_A_BAND
 from simo_cl.report.load import Suite
 
 
 def band_note(suite: Suite) -> str:
     """What lines and bands are."""
-    if all(len(suite.finished(label)) < 2 for label in suite.finished_labels):
-        return " One seed."
-    return " Mean over seeds; bands are one standard deviation."
+    most = max((len(suite.finished(label)) for label in suite.finished_labels), default=0)
+    if most < SEEDS_FOR_A_BAND:
+        return mean_note(suite)
+    return (
+        f"{mean_note(suite)[:-1]}; bands are its 95 % t interval, from {SEEDS_FOR_A_BAND} seeds on."
+    )
 
 
 def mean_note(suite: Suite) -> str:

@@ -42,8 +42,7 @@ def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = 
     Args:
         labels: rows to draw; by default up to `MOST_ROWS`.
     """
-    streamed = [label for label in suite.finished_labels if not suite.is_joint(label)]
-    shown = tuple(labels) or shown_rows(suite, streamed, MOST_ROWS)
+    shown = tuple(labels) or shown_rows(suite, suite.streamed_labels, MOST_ROWS)
     panels: list[Panel] = []
     for label in shown:
         matrices = mean_array(suite, label, f"class_mean_cos/{space}")
@@ -64,7 +63,7 @@ def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = 
         caption="Cosines between the means of the classes seen so far. Below each: their mean and "
         "deviation over pairs of classes, beside -1/(C - 1), the cosine of C equal directions as "
         "far apart as can be (a simplex), which centred means have at best. Orthogonal means have "
-        "0." + mean_note(suite) + shown_note(shown, streamed),
+        "0." + mean_note(suite) + shown_note(shown, suite.streamed_labels),
         panels=tuple(panels),
         size=sizes["size"],
         margins=replace(sizes["margins"], bottom=sizes["margins"].bottom + 0.2),

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from simo_cl.report.drawing import draw_point, show_value
+from simo_cl.report.drawing import SEEDS_FOR_A_BAND, draw_point, show_value
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import MUTED, Look
-from simo_cl.report.statistics import Comparison, seed_spread
+from simo_cl.report.statistics import Comparison, half_width, seed_spread
 
 
 def strategies_compared(
@@ -28,10 +28,14 @@ def strategies_compared(
             ax.plot(by_seed, [row] * len(by_seed), "|", color=drawn_as[label].colour, markersize=7)
             over_seeds = seed_spread(suite, label, "average_accuracy")
             if over_seeds is not None:
+                reach = half_width(over_seeds) if over_seeds.count >= SEEDS_FOR_A_BAND else None
+                if reach is not None:
+                    ends = [over_seeds.mean - reach, over_seeds.mean + reach]
+                    ax.plot(ends, [row, row], color=drawn_as[label].colour)
                 draw_point(ax, over_seeds.mean, row, drawn_as[label], label, show_value(over_seeds))
         _row_axis(ax, labels, drawn_as)
         ax.set_xlim(0, 1)
-        ax.set_xlabel("average accuracy: mean, and each seed")
+        ax.set_xlabel("average accuracy: mean, 95 % interval, and each seed")
 
     def draw_differences(ax: Axes) -> None:
         ax.axvline(0, color=MUTED[0], linewidth=0.8)

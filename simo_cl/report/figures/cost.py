@@ -20,7 +20,7 @@ def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure 
     return _scatter_figure(
         suite,
         drawn_as,
-        x=("cost/train_seconds", *_time_unit(suite)),
+        x=("cost/train_seconds", *time_unit(suite)),
         y=("average_accuracy", 1.0, "average accuracy"),
         x_from_zero=True,
         name="accuracy_against_time",
@@ -91,7 +91,7 @@ def _scatter_figure(
     )
 
 
-def _time_unit(suite: Suite) -> tuple[float, str]:
+def time_unit(suite: Suite) -> tuple[float, str]:
     """What to multiply seconds of training by, and the axis name that goes with it."""
     longest = max(
         (run.final.get("cost/train_seconds", 0.0) for run in suite.finished_runs), default=0.0

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from matplotlib.axes import Axes
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name
@@ -106,7 +107,10 @@ def tsne_layout(points: np.ndarray, *, iterations: int = 750) -> np.ndarray:
     # Rows that coincide exactly make PCA's directions undefined.
     start = "pca" if np.linalg.matrix_rank(rows - rows.mean(axis=0)) >= 2 else "random"
     layout = TSNE(perplexity=perplexity, init=start, max_iter=iterations, random_state=0)
-    return layout.fit_transform(rows)
+    # One thread: the same picture on every machine, and on a busy one threads of so little work
+    # spend their time waiting for each other.
+    with threadpool_limits(1):
+        return layout.fit_transform(rows)
 
 
 def spaced(classes: np.ndarray, count: int) -> np.ndarray:

@@ -163,7 +163,9 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
         )
     )
     panel.draw(axes)
-    axes.set_title(panel.title)
+    # Bold sans-serif letters are about 0.6 of their height wide.
+    room = 72 * (figure.cell[0] - figure.margins.left) / max(1.0, 0.6 * len(panel.title))
+    axes.set_title(panel.title, fontsize=max(5.5, min(STYLE["axes.titlesize"], room)))
 
 
 def _legend_handles(figure: Figure, drawn_as: Mapping[str, Look]) -> list[Line2D]:

@@ -60,8 +60,7 @@ def movement(suite: Suite, labels: Sequence[str] = ()) -> Figure:
     Args:
         labels: rows to draw; by default up to `MOST_ROWS`.
     """
-    streamed = [label for label in suite.finished_labels if not suite.is_joint(label)]
-    shown = tuple(labels) or shown_rows(suite, streamed, MOST_ROWS)
+    shown = tuple(labels) or shown_rows(suite, suite.streamed_labels, MOST_ROWS)
     panels: list[Panel] = []
     colours: dict[str, str] = {}
     for label in shown:
@@ -81,7 +80,7 @@ def movement(suite: Suite, labels: Sequence[str] = ()) -> Figure:
         "row are in one t-SNE: a neighbourhood that stays in its place has not moved; how far one "
         "jumps means nothing, its drift does. Under each what was measured then: 10-nearest-"
         "neighbour purity, effective rank, mean |cos| of class means, drift of old class means."
-        + shown_note(shown, streamed),
+        + shown_note(shown, suite.streamed_labels),
         panels=tuple(panels),
         size=(1.85, 1.85),
         margins=Margins(left=0.06, right=0.06, bottom=0.42, top=0.28),
