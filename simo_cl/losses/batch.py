@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from simo_cl.losses.blocks import parts
 from simo_cl.losses.first_order import first_order_only
-
-# Numbers in the Gram matrices and rows of the groups that are held at once.
-NUMBERS_IN_A_BLOCK_ON_CPU = 2**18
-NUMBERS_IN_A_BLOCK = 2**25
 
 
 def fraction_sum(
@@ -63,7 +59,7 @@ class _FractionSum(torch.autograd.Function):
     ) -> Tensor:
         total = points.new_zeros(())
         gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
-        for groups in _blocks(points):
+        for groups in parts(len(points), numbers_of_group(*points.shape[1:]), points.device):
             e = points[groups]
             exists = (
                 torch.ones_like(e[..., :1]) if keys is None else (keys[groups, :, None] >= 0).to(e)
@@ -117,17 +113,9 @@ def _squared_products(e: Tensor, accurate: torch.dtype) -> tuple[Tensor, Tensor]
     return total.clamp_min(0).to(given) / 2, gradient.to(given)
 
 
-def _blocks(points: Tensor) -> Iterator[slice]:
-    groups, n, d = points.shape
-    at_once = groups_at_once(n, d, points.device)
-    for group in range(0, groups, at_once):
-        yield slice(group, group + at_once)
-
-
-def groups_at_once(n: int, d: int, device: torch.device) -> int:
-    """How many groups of n rows make one block."""
-    numbers = NUMBERS_IN_A_BLOCK_ON_CPU if device.type == "cpu" else NUMBERS_IN_A_BLOCK
-    return max(1, numbers // (n * d + min(n, d) ** 2))
+def numbers_of_group(n: int, d: int) -> int:
+    """In the rows of a group of n and its Gram matrix."""
+    return n * d + min(n, d) ** 2
 
 
 def _fraction_sum_by_key(e: Tensor, key: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:

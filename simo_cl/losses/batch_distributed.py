@@ -23,7 +23,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from simo_cl.losses.arguments import Settings
-from simo_cl.losses.batch import accurate_type, fraction, fraction_sum, groups_at_once
+from simo_cl.losses.batch import accurate_type, fraction, fraction_sum, numbers_of_group
+from simo_cl.losses.blocks import at_once
 from simo_cl.losses.distributed import gather_rows, sum_over_ranks
 from simo_cl.losses.first_order import first_order_only
 from simo_cl.losses.layout import blocks_of_rows, class_counts
@@ -254,8 +255,8 @@ def _blocks(
     """The term, the rows (groups, n) and the numbers (groups,) of a block's groups."""
     for term, group in enumerate(membership):
         for rows, groups in blocks_of_rows(group):
-            at_once = groups_at_once(max(rows.shape[1], d), d, device)
-            for part in zip(rows.split(at_once), groups.split(at_once), strict=True):
+            number = at_once(numbers_of_group(max(rows.shape[1], d), d), device)
+            for part in zip(rows.split(number), groups.split(number), strict=True):
                 yield term, part[0].to(device), part[1].to(device)
 
 

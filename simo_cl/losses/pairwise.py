@@ -8,14 +8,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from simo_cl.losses.blocks import at_once
 from simo_cl.losses.first_order import first_order_only
 
 Norms = Literal["unit", "bounded", "any"]
 
-# Pairs in one block. On a CPU a block of this size and its few temporaries stay in a core's cache;
-# other devices need larger blocks to be busy.
-PAIRS_IN_A_BLOCK_ON_CPU = 2**17
-PAIRS_IN_A_BLOCK = 2**24
 SMALL_EPSILON = 1e-3  # above it no rounding of a cosine matters beside epsilon
 
 
@@ -58,8 +55,9 @@ class _PairSum(torch.autograd.Function):
         norms: Norms,
         backend: str = "torch",
     ) -> Tensor:
+        total = points.new_zeros(())
         gradient = points.new_zeros(points.shape) if ctx.needs_input_grad[0] else None
-        total = sweep(points, keys, y, epsilon, norms, gradient=gradient, backend=backend)
+        add_pair_sum(points, keys, y, epsilon, norms, total, gradient, backend=backend)
         ctx.save_for_backward(gradient)
         return total
 
@@ -70,67 +68,60 @@ class _PairSum(torch.autograd.Function):
         return grad * gradient, None, None, None, None, None
 
 
-def sweep(
+def add_pair_sum(
     points: Tensor,
     keys: Tensor | None,
     y: float,
     epsilon: float,
     norms: Norms,
+    total: Tensor,
+    gradient: Tensor | None,
     *,
     scale: float = 1.0,
-    gradient: Tensor | None = None,
     backend: str = "torch",
-) -> Tensor:
-    """`scale` times `pair_sum`.
+) -> None:
+    """Adds `scale` times `pair_sum` to `total`, and its gradient by `points` to `gradient`.
 
-    gradient: where the gradient by `points` is added to, of the same shape.
+    gradient: of the same shape; None if it is not wanted.
     backend: "torch", or "triton" for one kernel on a CUDA device, in float32.
     """
     if backend == "triton":
         from simo_cl.losses import pairwise_triton
 
         wanted = gradient is not None
-        total, addend = pairwise_triton.sweep(
+        addends = pairwise_triton.sweep(
             points, keys, y, epsilon, norms, scale=scale, with_gradient=wanted
         )
+        total += addends[0]
         if gradient is not None:
-            gradient += addend
-        return total
-    n = points.shape[1]
-    pairs = PAIRS_IN_A_BLOCK_ON_CPU if points.device.type == "cpu" else PAIRS_IN_A_BLOCK
-    totals = []
-    for e, own_keys, own_gradient in _in_parts(max(1, pairs // (n * n)), points, keys, gradient):
-        for block in _blocks(e.contiguous(), own_keys, pairs):
+            gradient += addends[1]
+        return
+    for e, own_keys, own_gradient in in_blocks(points, keys, gradient):
+        for block in _blocks(e.contiguous(), own_keys):
             part = _part(block, y, epsilon, norms)
-            totals.append(part.loss * (part.loss_factor * block.share * scale))
+            total.add_(part.loss, alpha=scale * part.loss_factor * block.share)
             if own_gradient is not None:
                 block.add_gradient(part, scale, own_gradient)
-    return totals[0] if len(totals) == 1 else torch.stack(totals).sum()
 
 
-def _in_parts(
-    groups: int, points: Tensor, keys: Tensor | None, gradient: Tensor | None
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """The same groups of all three, so many at once."""
-    if len(points) <= groups:
-        yield points, keys, gradient
+def in_blocks(points: Tensor, *others: Tensor | None) -> Iterator[tuple[Tensor | None, ...]]:
+    """The same groups of all, so many that their rows and pairs make one block."""
+    groups, n, d = points.shape
+    number = at_once(n * (n + d), points.device)
+    if groups <= number:
+        yield points, *others
         return
-    for first in range(0, len(points), groups):
-        part = slice(first, first + groups)
-        yield (
-            points[part],
-            None if keys is None else keys[part],
-            None if gradient is None else gradient[part],
-        )
+    for first in range(0, groups, number):
+        yield tuple(None if x is None else x[first : first + number] for x in (points, *others))
 
 
-def _blocks(e: Tensor, keys: Tensor | None, pairs: int) -> Iterator[_Block]:
-    """All pairs of the groups `e`, met twice; of large groups a few rows at a time, met once."""
+def _blocks(e: Tensor, keys: Tensor | None) -> Iterator[_Block]:
+    """All pairs of the groups `e`, met twice; of a large group a few rows at a time, met once."""
     n = e.shape[1]
-    if n * n <= pairs:
+    rows = at_once(2 * n, e.device)
+    if n <= rows:
         yield _Block(e, e, None if keys is None else keys[:, :, None] == keys[:, None, :])
         return
-    rows = max(1, pairs // n)
     for i in range(0, n, rows):
         equal = None if keys is None else keys[:, i : i + rows, None] == keys[:, None, i:]
         yield _Block(e[:, i : i + rows], e[:, i:], equal, first=i)
@@ -157,7 +148,7 @@ class _Block(NamedTuple):
         if self.first is None:
             factor.diagonal(dim1=1, dim2=2).zero_()
         else:
-            factor.triu_(1)
+            factor[..., : factor.shape[1]].triu_(1)
         return factor if self.equal is None else factor.mul_(self.equal)
 
     def sums(self, x: Tensor) -> Tensor:
@@ -170,19 +161,14 @@ class _Block(NamedTuple):
     def add_gradient(self, part: _Part, scale: float, gradient: Tensor) -> None:
         """Add the gradient of `scale * part` by the groups' rows to `gradient`."""
         factor = scale * part.factor
-        of_j = gradient if self.first is None else gradient[:, self.first :]
-        _add_product(of_j[:, : self.e_i.shape[1]], part.slope, self.e_j, factor)
+        of_i = of_j = gradient
         if self.first is not None:
-            _add_product(of_j, part.slope.transpose(1, 2), self.e_i, factor)
+            of_j = gradient[:, self.first :]
+            of_i = of_j[:, : self.e_i.shape[1]]
+            of_j.baddbmm_(part.slope.transpose(1, 2), self.e_i, alpha=factor)
+        of_i.baddbmm_(part.slope, self.e_j, alpha=factor)
         if part.own is not None:
             of_j.addcmul_(self.e_j, part.own[..., None], value=-factor)
-
-
-def _add_product(target: Tensor, a: Tensor, b: Tensor, factor: float) -> None:
-    if target.is_contiguous():
-        target.baddbmm_(a, b, alpha=factor)
-    else:  # one by one on a CPU, if left to baddbmm_
-        target.add_(torch.bmm(a, b), alpha=factor)
 
 
 class _Part(NamedTuple):
@@ -249,15 +235,15 @@ def _dissimilar(block: _Block, c: Tensor, d: Tensor | None, epsilon: float) -> _
         h = block.only(torch.div(c, gap, out=gap))
         loss = torch.dot(c.flatten(), h.flatten())
         return _Part(loss, 0.5, h.addcmul_(h, h, value=0.5), 1.0)
-    h = block.only(c / (d + epsilon))
+    h = block.only(torch.div(c, d.add_(epsilon), out=d))
     loss, square = torch.dot(c.flatten(), h.flatten()), h * h
-    return _Part(loss, 1.0, h + square, 2.0, block.sums(square))
+    return _Part(loss, 1.0, h.add_(square), 2.0, block.sums(square))
 
 
 def _squared_distances(block: _Block, c: Tensor, norms: Norms) -> Tensor:
     if norms == "any":
         exact = "donot_use_mm_for_euclid_dist"
         return torch.cdist(block.e_i, block.e_j, compute_mode=exact).square_()
-    square = block.e_j.square().sum(-1)
+    square = torch.linalg.vecdot(block.e_j, block.e_j)
     of_i = square[:, : c.shape[1], None]
     return (of_i + square[:, None, :]).sub_(c, alpha=2).clamp_min_(0)

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simo_cl.losses.blocks import parts
 from simo_cl.losses.first_order import first_order_only
+from simo_cl.losses.layout import can_be_read
 
 SMALLEST_ENTRY = 1e-30  # a row whose entries are all below this counts as zero
-NUMBERS_IN_A_BLOCK_ON_CPU = 2**15  # so that several passes over the rows of a block hit a cache
+# Norms whose squares every floating point type of at least 32 bits holds with all digits.
+SMALLEST_NORM, LARGEST_NORM = 1e-15, 1e15
 
 
 def unit_rows(x: Tensor, order: Tensor | None = None) -> Tensor:
@@ -36,7 +39,8 @@ class _UnitRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         e, inverse_norm, order = ctx.saved_tensors
         own = grad.clone(memory_format=torch.contiguous_format)
-        before_scaling_(own, e, inverse_norm)
+        for rows in parts(*own.shape, own.device):
+            before_scaling_(own[rows], e[rows], inverse_norm[rows])
         own = in_type(own, ctx.dtype)
         return own if order is None else in_batch_order(own, order), None
 
@@ -44,7 +48,12 @@ class _UnitRows(torch.autograd.Function):
 def to_unit(x: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """The unit rows and the inverse norms (N, 1), 1 for a zero row."""
     e = x.clone() if order is None else x.index_select(0, order)
-    e = e.to(torch.promote_types(x.dtype, torch.float32))
+    if e.dtype.itemsize < 4:
+        e = e.float()
+    length = torch.linalg.vector_norm(e, dim=1, keepdim=True)
+    # Almost always so; where a look costs nothing, it spares several passes over the rows.
+    if can_be_read(length) and _squares_are_normal(length):
+        return e.div_(length), length.reciprocal_()
     # Dividing by the largest entry first keeps the squares in the range of the type.
     largest = e.abs().amax(1, keepdim=True)
     is_zero = largest < SMALLEST_ENTRY
@@ -54,21 +63,24 @@ def to_unit(x: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     return e.mul_(stretch), stretch.mul_(shrink)
 
 
+def _squares_are_normal(length: Tensor) -> bool:
+    """Whether the squares that the lengths come from neither overflowed nor lost digits."""
+    if len(length) == 0:
+        return True
+    least, most = length.aminmax()
+    return least.item() > SMALLEST_NORM and most.item() < LARGEST_NORM
+
+
 def before_scaling_(grad: Tensor, e: Tensor, inverse_norm: Tensor) -> None:
     """The gradient by the unit rows `e` becomes that by the rows before `to_unit`, in place."""
-    n, d = e.shape
-    rows = max(1, NUMBERS_IN_A_BLOCK_ON_CPU // d) if e.device.type == "cpu" else n
-    for i in range(0, n, rows):
-        own, of_e = grad[i : i + rows], e[i : i + rows]
-        radial = (own * of_e).sum(1, keepdim=True)
-        own.addcmul_(of_e, radial, value=-1).mul_(inverse_norm[i : i + rows])
+    radial = (grad * e).sum(-1, keepdim=True)
+    grad.addcmul_(e, radial, value=-1).mul_(inverse_norm)
 
 
 def in_batch_order(rows: Tensor, order: Tensor) -> Tensor:
     """The rows in the order that they had before `to_unit`."""
-    back = torch.empty_like(rows)
-    back[order] = rows
-    return back
+    place = torch.arange(len(order), device=order.device)
+    return rows.index_select(0, torch.empty_like(order).scatter_(0, order, place))
 
 
 def in_type(grad: Tensor, dtype: torch.dtype) -> Tensor:

@@ -76,13 +76,13 @@ def test_samples_per_class_spare_the_look(options: dict, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("form", ["pairwise", "batch"])
 @pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("numbers", [21, 60, 300])
 def test_blocks_of_any_size_give_the_same(
-    form: str, normalize: bool, monkeypatch: pytest.MonkeyPatch
+    form: str, normalize: bool, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Groups that do not fit into one block are swept a few rows at a time."""
+    """A row of a group at a time, a few rows, or two groups."""
+    monkeypatch.setattr("simo_cl.losses.blocks.NUMBERS_IN_A_BLOCK_ON_CPU", numbers)
     for labels in (torch.arange(24) % 3, torch.arange(25) % 3, torch.zeros(20, dtype=torch.long)):
-        monkeypatch.setattr("simo_cl.losses.pairwise.PAIRS_IN_A_BLOCK_ON_CPU", 21)
-        monkeypatch.setattr("simo_cl.losses.batch.NUMBERS_IN_A_BLOCK_ON_CPU", 21)
         options = {"form": form, "leaning": 0.2, "normalize": normalize}
         assert_equal_to_plain(rows(len(labels)), labels, options)
 

@@ -199,6 +199,22 @@ def test_any_norm_is_finite(form: str, scale: float) -> None:
     assert embeddings.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-18, 1e-14, 1e14, 1e18, 1e35])
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_norms_whose_squares_leave_the_range_of_the_type(form: str, scale: float) -> None:
+    embeddings = random_embeddings(12, dtype=torch.float32).requires_grad_()
+    scaled = embeddings.detach().clone()
+    scaled[::2] *= scale
+    scaled.requires_grad_()
+    loss = simo_loss(embeddings, torch.tensor(BALANCED), form=form)
+    of_scaled = simo_loss(scaled, torch.tensor(BALANCED), form=form)
+    torch.testing.assert_close(of_scaled, loss)
+    (gradient,) = torch.autograd.grad(loss, embeddings)
+    (gradient_of_scaled,) = torch.autograd.grad(of_scaled, scaled)
+    gradient_of_scaled[::2] *= scale
+    torch.testing.assert_close(gradient_of_scaled, gradient, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("form", ["pairwise", "batch"])
 def test_identical_rows_are_finite(form: str) -> None:
     embeddings = torch.ones(12, 4, requires_grad=True)
