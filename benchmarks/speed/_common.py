@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 COLOURS = ["#0072b2", "#56b4e9", "#999999", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#000000"]
+COLOURS += ["#b8a800"]
 
 
 def synchronize(device: torch.device | str) -> None:
@@ -33,6 +34,17 @@ def environment(script: str, *packages: str) -> dict[str, Any]:
     }
 
 
+def begun(out: Path, name: str, here: dict[str, Any]) -> dict[str, Any]:
+    """The report of an earlier call in the environment `here`; else an empty one."""
+    path = out / f"{name}.json"
+    if path.exists():
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if report["environment"].items() <= here.items():
+            return report | {"environment": here}
+        print(f"{path} is of another machine, versions or data, and is replaced")
+    return {"environment": here, "commands": {}, "rows": []}
+
+
 def about(environment: dict[str, Any]) -> str:
     """The environment as one line."""
     return ", ".join(f"{key} {value}" for key, value in environment.items() if value)
@@ -46,7 +58,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def write(
     out: Path, name: str, report: dict[str, Any], page: str, draw: Callable[[Any], Any]
 ) -> None:
-    """Writes ``<name>.json``, ``.md`` and ``.svg``; ``draw(pyplot)`` gives the figure."""
+    """Writes ``<name>.json``, ``.md``, ``.svg`` and ``.png``; ``draw(pyplot)`` gives the figure."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -56,7 +68,10 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (out / f"{name}.md").write_text(page, encoding="utf-8")
-    draw(plt).savefig(out / f"{name}.svg", metadata={"Date": None})
+    figure = draw(plt)
+    figure.savefig(out / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(out / f"{name}.png", dpi=150)
+    plt.close(figure)
     print(f"\nwritten to {out}")
 
 

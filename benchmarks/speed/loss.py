@@ -1,23 +1,24 @@
 """Time and peak memory of the SimO loss, forward and backward, against its peers.
 
     python benchmarks/speed/loss.py                  # N = 130 to 65,536, d = 16, 64, 128
-    python benchmarks/speed/loss.py --sizes 130,1024 --dims 128 --out /tmp/speed
+    python benchmarks/speed/loss.py --sizes 130,1024 --dims 128
 
 All contestants of a size run in one process, in turn, and the median over the turns counts. Those
 that compare all pairs are left out where their N x N matrices would pass --memory-limit. SimO
 compares N(K + C)/2 pairs of the same batch, the peers N^2/2: each ratio of times stands beside the
-ratio of times per pair. Writes loss.json, loss.md and loss.svg.
+ratio of times per pair. Writes loss.json, .md, .svg and .png after every size, and keeps there what
+an earlier call on this machine, with these versions, has measured and this one does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler announces every 
 
 import torch
 import torch.nn.functional as F
-from _common import COLOURS, about, environment, markdown, synchronize, write
+from _common import begun, environment, synchronize, write
+from _loss_page import draw, growth, page, table
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -41,23 +43,27 @@ SIZES = {
     16384: (256, 64),
     65536: (1024, 64),
 }
-SIMO, PRODUCTS = "SimO pairwise", "bare matrix products"
-LINEAR = (SIMO, "SimO batch", PRODUCTS)  # everything else holds N x N matrices
+SIMO, COMPILED, PRODUCTS = "SimO pairwise", "SimO pairwise, compiled", "bare matrix products"
+LINEAR = (SIMO, COMPILED, "SimO batch", PRODUCTS)  # everything else holds N x N matrices
+LARGEST_COMPILED = 1024  # of more rows, a graph has the operators of each block of pairs
 SQUARES = 8  # alive at once in a loss over all pairs, about
 
 
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    rows: list[dict[str, Any]] = []
+    here = environment("loss.py", "pytorch-metric-learning", "avalanche-lib")
+    command = here.pop("command")
+    report = begun(options.out, "loss", here)
     for d in options.dims:
         for n in options.sizes:
             new = measure(n, d, options)
             print(f"\nN = {n}, d = {d}\n{table(new)}", flush=True)
-            rows += new
-    about_it = environment("loss.py", "pytorch-metric-learning", "avalanche-lib")
-    report = {"environment": about_it, "growth": growth(rows), "rows": rows}
-    write(options.out, "loss", report, page(report), lambda plt: draw(plt, rows))
+            rows = [row for row in report["rows"] if (row["n"], row["d"]) != (n, d)] + new
+            rows.sort(key=lambda row: (row["d"], row["n"]))
+            report["commands"][f"N = {n}, d = {d}"] = command
+            report |= {"rows": rows, "growth": growth(rows)}
+            write(options.out, "loss", report, page(report), partial(draw, rows=rows))
 
 
 def arguments() -> argparse.Namespace:
@@ -87,9 +93,11 @@ def contestants(classes: int, samples: int, d: int) -> dict[str, Callable[[Tenso
     from pytorch_metric_learning.miners import BatchHardMiner
 
     scr, supcon, triplet, miner = SCRLoss(), SupConLoss(), TripletMarginLoss(), BatchHardMiner()
+    simo_compiled = torch.compile(simo_loss, dynamic=False, fullgraph=True)
     compiled = torch.compile(plain_supcon, dynamic=False)
     return {
         SIMO: simo_loss,
+        COMPILED: lambda x, y: simo_compiled(x, y, samples_per_class=samples),
         "SimO batch": lambda x, y: simo_loss(x, y, form="batch"),
         PRODUCTS: lambda x, y: products(x, classes, samples),
         "SupCon": supcon,
@@ -146,6 +154,7 @@ def naive_simo(x: Tensor, y: Tensor, epsilon: float = 0.1) -> Tensor:
 
 
 def measure(n: int, d: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    torch.compiler.reset()  # compiled functions are compiled afresh only so many times
     classes, samples = SIZES[n]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n, d, generator=generator).to(options.device).requires_grad_()
@@ -159,6 +168,9 @@ def measure(n: int, d: int, options: argparse.Namespace) -> list[dict[str, Any]]
         if name not in LINEAR and SQUARES * 4 * n * n > options.memory_limit * 1e9:
             row["skipped"] = f"needs about {SQUARES * 4 * n * n / 1e9:.0f} GB"
             continue
+        if name == COMPILED and n > LARGEST_COMPILED:
+            row["skipped"] = "for small batches"
+            continue
         steps[name] = one_step(loss, x, labels)
     times = take_turns(steps, options)
     for row in rows:
@@ -166,6 +178,8 @@ def measure(n: int, d: int, options: argparse.Namespace) -> list[dict[str, Any]]
             row["ms"] = 1e3 * statistics.median(times[row["contestant"]])
             row["turns"] = len(times[row["contestant"]])
             row["peak_mb"] = peak_bytes(steps[row["contestant"]], x.device) / 1e6
+            if row["contestant"] == SIMO:
+                row["operators"] = operators(steps[SIMO])
     return compared(rows)
 
 
@@ -219,6 +233,18 @@ def peak_bytes(step: Callable[[], None], device: torch.device) -> int:
     return peak
 
 
+def operators(step: Callable[[], None], times: int = 10) -> list[dict[str, Any]]:
+    """What a step spends its time on, the most expensive operator first, in milliseconds."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(times):
+            step()
+    spent = [
+        {"operator": e.key, "calls": e.count / times, "ms": e.self_cpu_time_total / times / 1e3}
+        for e in profiler.key_averages()
+    ]
+    return sorted(spent, key=lambda operator: -operator["ms"])
+
+
 def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     simo = next(row for row in rows if row["contestant"] == SIMO)
     for row in rows:
@@ -227,85 +253,6 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             row["per_pair"] = row["times_simo"] * simo["pairs"] / row["pairs"]
             row["memory_times_simo"] = row["peak_mb"] / simo["peak_mb"]
     return rows
-
-
-def growth(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The exponent of time ~ N^p from N = 1,024 on, and of the pairs that SimO compares."""
-    series: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
-    for row in rows:
-        if row["n"] >= 1024 and "ms" in row:
-            point = math.log(row["n"]), math.log(row["ms"]), math.log(row["pairs"])
-            series.setdefault((row["contestant"], row["d"]), []).append(point)
-    fits = []
-    for (name, d), points in series.items():
-        if len(points) >= 2:
-            ns, ms, pairs = zip(*points, strict=True)
-            slope = statistics.linear_regression
-            fits.append(
-                {
-                    "contestant": name,
-                    "d": d,
-                    "time": slope(ns, ms).slope,
-                    "pairs": slope(ns, pairs).slope,
-                }
-            )
-    return fits
-
-
-# --- what comes out -----------------------------------------------------------------------------
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    header = ["", "ms", "times SimO", "pairs", "times SimO per pair", "peak MB"]
-    return markdown([*header, "times SimO's memory"], map(cells, rows))
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    if "skipped" in row:
-        return [row["contestant"], row["skipped"], "", f"{row['pairs']:,}", "", "", ""]
-    return [
-        row["contestant"],
-        f"{row['ms']:.3g}",
-        f"{row['times_simo']:.2f}",
-        f"{row['pairs']:,}",
-        f"{row['per_pair']:.2f}",
-        f"{row['peak_mb']:.3g}",
-        f"{row['memory_times_simo']:.1f}",
-    ]
-
-
-def page(report: dict[str, Any]) -> str:
-    parts = ["# Speed of the loss, forward and backward", about(report["environment"])]
-    parts.append("![](loss.svg)")
-    sizes = sorted({(row["d"], row["n"]) for row in report["rows"]}, reverse=True)
-    for d, n in sizes:
-        rows = [row for row in report["rows"] if (row["d"], row["n"]) == (d, n)]
-        shape = f"{rows[0]['classes']} classes of {rows[0]['samples']}"
-        parts += [f"## N = {n:,} ({shape}), d = {d}", table(rows)]
-    if report["growth"]:
-        fits = [
-            [fit["contestant"], str(fit["d"]), f"{fit['time']:.2f}", f"{fit['pairs']:.2f}"]
-            for fit in report["growth"]
-        ]
-        fitted = markdown(["", "d", "time ~ N^", "pairs ~ N^"], fits)
-        parts += ["## Growth from N = 1,024 on", fitted]
-    return "\n\n".join(parts) + "\n"
-
-
-def draw(plt: Any, rows: list[dict[str, Any]]) -> Any:
-    widest = max(row["d"] for row in rows)
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    names = dict.fromkeys(row["contestant"] for row in rows)
-    for name, colour in zip(names, COLOURS, strict=True):
-        own = [r for r in rows if r["contestant"] == name and r["d"] == widest and "ms" in r]
-        for axes, key in zip(panels, ("ms", "peak_mb"), strict=True):
-            points = [(row["n"], row[key]) for row in own if row[key] > 0]
-            axes.loglog(*zip(*points, strict=True), "o-", ms=3, color=colour, label=name)
-    for axes, label in zip(panels, ("ms, forward and backward", "peak MB"), strict=True):
-        axes.set(xlabel=f"N (d = {widest})", ylabel=label)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8)
-    return figure
 
 
 if __name__ == "__main__":

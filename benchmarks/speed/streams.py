@@ -6,15 +6,14 @@
 The contestants of a comparison run in one process and in turn, a number of iterations each; the
 first turn warms up and the median of the others counts. Batches and augmentations of a comparison
 are the same, and so are networks, but that stock Avalanche is also run with its own slim ResNet-18,
-which is float32. Evaluators have neither metrics nor loggers. Writes streams.json, streams.md and
-streams.svg after every comparison, and keeps there what an earlier call on this machine, with these
+which is float32. Evaluators have neither metrics nor loggers. Writes streams.json, .md, .svg and
+.png after every comparison, and keeps there what an earlier call on this machine, with these
 versions and data, has measured and this one does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 import warnings
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import environment, synchronize, write
+from _common import begun, environment, synchronize, write
 from _contestants import (
     BATCH,
     LARGE_BATCH,
@@ -49,7 +48,20 @@ from _contestants import (
     training,
 )
 from _evaluation_cost import evaluation_cost
-from _scene import EMPTY, SLIM, STOCK_SLIM, Scene, random_data, smaller, stock_stream
+from _scene import (
+    BARE,
+    EMPTY,
+    ON_OURS,
+    OURS,
+    OURS_SPLIT,
+    SLIM,
+    STOCK,
+    STOCK_SLIM,
+    Scene,
+    random_data,
+    smaller,
+    stock_stream,
+)
 from _streams_page import comparison_table, course_table, draw, evaluation_table, page, title
 from avalanche.training.supervised import SCR, Naive
 from torch.nn.functional import cross_entropy
@@ -58,8 +70,6 @@ from torchvision.transforms import ToTensor
 from simo_cl.streams import DataSet, load_data
 
 SUITES = Path(__file__).resolve().parents[1]
-STOCK, ON_OURS, BARE = "stock Avalanche", "stock strategy, our data", "bare loop"
-OURS_SPLIT, OURS = "ours, split_online_stream", "ours, one call an experience"
 
 
 @dataclass(frozen=True)
@@ -125,18 +135,19 @@ def main() -> None:
     data = random_data(150 if options.quick else 5000)
     if options.data_root is not None:
         data = load_data("cifar10", options.data_root)
-    report = begun(options.out, data)
+    here = environment("streams.py", "avalanche-lib") | {"data": data.note}
+    report = begun(options.out, "streams", here)
     command = report["environment"].pop("command")
     for name in options.only:
         print(f"\n{HEADINGS[name]}", flush=True)
         if name == "course":
             report["course"] = course(data, options)
             keep(report, name, command, options.out)
-            print(course_table(report["course"]), flush=True)
+            print(course_table(report), flush=True)
         elif name == "evaluation":
             report["evaluation"] = evaluation(data, options)
             keep(report, name, command, options.out)
-            print(evaluation_table(report["evaluation"]), flush=True)
+            print(evaluation_table(report), flush=True)
         else:
             for scene, contestants in COMPARISONS[name](data, options):
                 rows = take_turns(contestants, options)
@@ -146,18 +157,6 @@ def main() -> None:
                 report["rows"] = others + rows
                 keep(report, f"{name}: {this}", command, options.out)
                 print(f"\n{this}\n{comparison_table(rows)}", flush=True)
-
-
-def begun(out: Path, data: DataSet) -> dict[str, Any]:
-    """What an earlier call has measured under the same conditions; else an empty report."""
-    here = environment("streams.py", "avalanche-lib") | {"data": data.note}
-    path = out / "streams.json"
-    if path.exists():
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["environment"].items() <= here.items():
-            return report | {"environment": here}
-        print(f"{path} is of another machine, versions or data, and is replaced")
-    return {"environment": here, "commands": {}, "rows": []}
 
 
 def keep(report: dict[str, Any], part: str, command: str, out: Path) -> None:
