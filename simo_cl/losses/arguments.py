@@ -40,6 +40,9 @@ def check_settings(settings: Settings) -> None:
         raise ValueError(f"epsilon must be a positive number, got {settings.epsilon!r}")
     if not 0 <= settings.leaning <= 1:
         raise ValueError(f"leaning must be a number from 0 to 1, got {settings.leaning!r}")
+    samples = settings.samples_per_class
+    if samples is not None and samples < 1:
+        raise ValueError(f"samples_per_class must be at least 1, or None, got {samples!r}")
     check_backend(settings.backend, settings.form)
 
 

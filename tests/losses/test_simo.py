@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
 from simo_cl.losses.balanced import _BalancedLoss
 from simo_cl.losses.batch import _FractionSum
+from simo_cl.losses.layout import PADDED_AT_MOST
 from simo_cl.losses.pairwise import _PairSum
 from simo_cl.losses.unit_norm import _UnitRows
 
@@ -404,6 +405,32 @@ def test_a_spread_far_from_the_origin(
     assert similar.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+class Largest(TorchDispatchMode):
+    """The most numbers that a tensor has which an operator returns."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(tensor, Tensor):
+                self.numbers = max(self.numbers, tensor.numel())
+        return out
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("classes", [1, 16, 48, 512])
+def test_no_more_than_the_rows_or_a_block_is_held(
+    form: str, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pairs of all groups would be 512 x 512 numbers, or 48 x 11 x 11 and 11 x 48 x 48."""
+    monkeypatch.setattr("simo_cl.losses.blocks.NUMBERS_IN_A_BLOCK_ON_CPU", 2048)
+    embeddings, labels = random_embeddings(512, d=8).requires_grad_(), torch.arange(512) % classes
+    with Largest() as largest:
+        simo_loss(embeddings, labels, form=form).backward()
+    assert largest.numbers <= 512 * 8 * PADDED_AT_MOST
+
+
 @pytest.mark.parametrize("form", ["pairwise", "batch"])
 def test_autocast_changes_nothing(form: str) -> None:
     embeddings = random_embeddings(12, dtype=torch.float32)
@@ -513,6 +540,7 @@ LONGS = torch.zeros(3, dtype=torch.long)
         ({"epsilon": -0.1}, ValueError, "epsilon must be a positive number, got -0.1"),
         ({"epsilon": 0.0}, ValueError, "epsilon must be a positive number"),
         ({"leaning": 1.5}, ValueError, "leaning must be a number from 0 to 1"),
+        ({"samples_per_class": 0}, ValueError, "samples_per_class must be at least 1, or None"),
         ({"weights": (1, 1)}, ValueError, "weights must be three numbers"),
         ({"weights": (1, 1, -1)}, ValueError, "weights must be three numbers"),
     ],

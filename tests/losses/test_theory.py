@@ -91,6 +91,22 @@ def test_a_pair_falls_to_the_side_of_the_barrier_it_starts_on(epsilon: float, si
     assert float(pair[0] @ pair[1]) == pytest.approx(side, abs=0.02)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_class_that_starts_at_random_ends_at_two_opposite_points(seed: int) -> None:
+    labels = torch.zeros(30, dtype=torch.long)
+    generator = torch.Generator().manual_seed(seed)
+    x = normalize(torch.randn(30, 16, generator=generator, dtype=torch.float64), dim=1)
+    for _ in range(400):
+        x.requires_grad_()
+        (gradient,) = torch.autograd.grad(simo_terms(x, labels).similar, x)
+        step = 0.05 * gradient / gradient.norm(dim=1, keepdim=True).clamp_min(0.01)
+        x = normalize(x.detach() - step, dim=1)
+    i, j = torch.triu_indices(30, 30, offset=1)
+    cosines = (x @ x.T)[i, j]
+    assert cosines.abs().min() > 0.99
+    assert 0.3 <= (cosines < 0).double().mean() <= 0.5
+
+
 def test_the_barrier_at_the_default_epsilon_is_at_93_degrees() -> None:
     assert math.degrees(math.acos(1 - math.sqrt(1.1))) == pytest.approx(92.8, abs=0.05)
 
@@ -217,9 +233,13 @@ def test_no_more_than_d_orthogonal_directions() -> None:
         assert simo_terms(e, labels).dissimilar > 0
 
 
+def chance_to_exceed(d: int, coherence: float) -> float:
+    """That the cosine of two random unit vectors is larger, of either sign."""
+    return float(betainc((d - 1) / 2, 0.5, 1 - coherence**2))
+
+
 def guaranteed(d: int, coherence: float) -> int:
-    chance = betainc((d - 1) / 2, 0.5, 1 - coherence**2)
-    return int((1 + math.sqrt(1 + 8 / chance)) / 2)
+    return int((1 + math.sqrt(1 + 8 / chance_to_exceed(d, coherence))) / 2)
 
 
 def test_the_table_of_near_orthogonal_classes() -> None:
@@ -228,6 +248,8 @@ def test_the_table_of_near_orthogonal_classes() -> None:
         for coherence, cell in zip(header[1:], cells, strict=True):
             stated = float(cell.replace(" · 10¹⁶", "e16"))
             assert guaranteed(int(d_text), float(coherence)) == pytest.approx(stated, rel=0.01)
+            chance = chance_to_exceed(int(d_text), float(coherence))
+            assert chance <= 2 * math.exp(-int(d_text) * float(coherence) ** 2 / 2)
 
 
 def test_so_many_random_directions_do_fit() -> None:
