@@ -7,7 +7,7 @@ folders were copied to.
 from __future__ import annotations
 
 from simo_cl.report.load import ReportError
-from simo_cl.report.page import ReportPaths, write_report
+from simo_cl.report.page import ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.tables import comparison_table
 
-__all__ = ["ReportError", "ReportPaths", "comparison_table", "write_report"]
+__all__ = ["ReportError", "ReportPaths", "comparison_table", "write_chosen_figures", "write_report"]

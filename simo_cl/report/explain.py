@@ -103,10 +103,21 @@ READOUTS = {
     "knn/average_accuracy": Explanation(
         "10-NN, oracle", "Ten nearest neighbours in the same oracle sample.", "up"
     ),
+    "mlp_head/average_accuracy": Explanation(
+        "MLP head, oracle",
+        "The SimO paper's read-out: a small network trained for one epoch on the frozen features "
+        "of the same oracle sample.",
+        "up",
+    ),
 }
 GEOMETRY = {
     "orthogonality/mean_abs_cos": Explanation(
         "mean |cos|", "Mean over pairs of classes of |cos| between their means; 0 is orthogonal."
+    ),
+    "orthogonality/rms_cos": Explanation("rms cos", "Root mean square cosine between class means."),
+    "orthogonality/rms_gap": Explanation(
+        "rms above bound",
+        "Root mean square cosine minus Welch's bound for as many classes in as many dimensions.",
     ),
     "orthogonality/coherence": Explanation(
         "coherence", "The largest |cos| between two class means."

@@ -14,6 +14,7 @@ from simo_cl.report.statistics import (
     Comparison,
     Spread,
     Verdict,
+    half_width,
     seed_spread,
 )
 
@@ -23,6 +24,7 @@ class Standing:
     """One strategy's row.
 
     Attributes:
+        interval: the ends of the 95 % t interval of its mean accuracy, with more than one seed.
         by_seed: its average accuracy with each finished seed.
         comparison: with the control, if it takes part in the tests.
     """
@@ -30,6 +32,7 @@ class Standing:
     label: str
     seeds: int
     accuracy: Spread | None
+    interval: tuple[float, float] | None
     by_seed: tuple[float, ...]
     forgetting: Spread | None
     comparison: Comparison | None
@@ -63,12 +66,14 @@ class Leaderboard:
     control: str | None
     control_accuracy: float | None
     has_intervals: bool
+    has_wilcoxon: bool
     seeds_differ: bool
     note: str
 
     def place(self, accuracy: float) -> float:
         """Where an accuracy is drawn, in percent of the range."""
-        return round(100 * (accuracy - self.low) / (self.high - self.low), 2)
+        share = (accuracy - self.low) / (self.high - self.low)
+        return round(100 * min(max(share, 0.0), 1.0), 2)
 
 
 def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderboard:
@@ -85,16 +90,23 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
         control=suite.control if any(c.difference is not None for c in comparisons) else None,
         control_accuracy=control.accuracy.mean if control and control.accuracy else None,
         has_intervals=any(c.low is not None for c in comparisons),
+        has_wilcoxon=any(c.p_wilcoxon is not None for c in comparisons),
         seeds_differ=len({standing.seeds for standing in standings}) > 1,
         note=_note(suite, comparisons),
     )
 
 
 def _standing(suite: Suite, label: str, comparison: Comparison | None) -> Standing:
+    accuracy = seed_spread(suite, label, PRIMARY_METRIC)
+    reach = half_width(accuracy) if accuracy is not None else None
+    interval = None
+    if accuracy is not None and reach is not None:
+        interval = (accuracy.mean - reach, accuracy.mean + reach)
     return Standing(
         label=label,
         seeds=len(suite.finished(label)),
-        accuracy=seed_spread(suite, label, PRIMARY_METRIC),
+        accuracy=accuracy,
+        interval=interval,
         by_seed=tuple(suite.values(label, PRIMARY_METRIC).values()),
         forgetting=seed_spread(suite, label, "forgetting"),
         comparison=comparison,
@@ -134,7 +146,7 @@ def _groups(suite: Suite, standings: Sequence[Standing]) -> Iterable[Group]:
 def _note(suite: Suite, comparisons: Sequence[Comparison]) -> str:
     parts = [spread_note(suite)]
     if any(c.low is not None for c in comparisons):
-        parts.append("differences with 95 % paired t intervals, p after Holm")
+        parts.append("bars: 95 % t intervals, paired for differences; p after Holm")
     if any(c.verdict == "above" for c in comparisons):
         parts.append(f"bold: above {suite.control} (p < {ALPHA:.2g})")
     return "; ".join(parts)

@@ -15,10 +15,17 @@ from simo_cl.report import explain
 from simo_cl.report.cells import PageTable
 from simo_cl.report.checks import checks
 from simo_cl.report.drawing import NEGATIVE, POSITIVE
-from simo_cl.report.figures import Figure, Panel, panel_svg, suite_figures, write_figures
+from simo_cl.report.figures import (
+    Figure,
+    Panel,
+    chosen_figures,
+    panel_svg,
+    suite_figures,
+    write_figures,
+)
 from simo_cl.report.findings import headline, summary
 from simo_cl.report.leaderboard import make_leaderboard
-from simo_cl.report.load import Suite, load_suite
+from simo_cl.report.load import ReportError, Suite, load_suite
 from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
 from simo_cl.report.palette import css_variable_of, css_variables, looks
 from simo_cl.report.sections import make_sections
@@ -26,6 +33,7 @@ from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_seconds, show_signed, write_tables
+from simo_cl.report.wording import listed
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,25 @@ def write_report(suite_folder: Path) -> ReportPaths:
     page = suite.folder / "report.html"
     page.write_text(render_page(suite, comparisons, figures), encoding="utf-8")
     return ReportPaths(page=page, tables=tuple(tables), figures=tuple(drawn))
+
+
+def write_chosen_figures(suite_folder: Path, labels: Sequence[str]) -> list[Path]:
+    """Write the figures that have room for a few rows into figures/chosen/, with these ones.
+
+    Args:
+        labels: of rows with a finished run, as `simo` or `er[memory.size=200]`.
+
+    Raises:
+        ReportError: the folder holds no readable plan, or a label is not one of its finished rows.
+    """
+    suite = load_suite(suite_folder)
+    unknown = [label for label in labels if label not in suite.finished_labels]
+    if unknown:
+        raise ReportError(
+            f"no finished run of {listed(unknown)} in {suite.folder}; there are "
+            f"{listed(suite.finished_labels) or 'none'}"
+        )
+    return write_figures(suite, chosen_figures(suite, labels), "figures/chosen")
 
 
 def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequence[Figure]) -> str:

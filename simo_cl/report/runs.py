@@ -173,7 +173,10 @@ def _read_finished(run: Run) -> Run:
     history = tuple(_read_history(run.folder / "metrics.jsonl"))
     if not zipfile.is_zipfile(run.folder / "arrays.npz"):
         raise _Unreadable("finished, but arrays.npz is absent or torn")
-    accuracy = run.array("accuracy/own")
+    try:
+        accuracy = run.array("accuracy/own")
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise _Unreadable(f"finished, but arrays.npz cannot be read: {error}") from error
     if accuracy is not None and len(accuracy) != len(history):
         raise _Unreadable(
             f"finished, but metrics.jsonl holds {len(history)} of {len(accuracy)} experiences"

@@ -14,13 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path as Outline
 
-from simo_cl.report.drawing import MARK_PREFIX
+from simo_cl.report.drawing import MARK_PREFIX, STYLE
 from simo_cl.report.palette import SURFACE, Look, css_variable_of
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_FAMILY = re.compile(r"font-family: [^;]*; ?")
+_NO_TURN = re.compile(r"^rotate\(-?0 [^)]*\)$")
 _MARK = re.compile(rf""" id=(["']){MARK_PREFIX}.*?\1""")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
@@ -28,7 +30,10 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 def save_files(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png, the same bytes for the same figure every time."""
     paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-    paths[0].write_text(_MARK.sub("", _drawn(figure, facecolor="white")), encoding="utf-8")
+    root = ET.fromstring(_MARK.sub("", _drawn(figure, facecolor="white")))
+    _compact(root)
+    root.set("font-family", ", ".join(f"'{name}'" for name in STYLE["font.sans-serif"]))
+    paths[0].write_text(_written(root), encoding="utf-8")
     figure.savefig(paths[1], facecolor="white", dpi=160, metadata={"Software": None})
     return paths
 
@@ -45,19 +50,16 @@ def inline_svg(figure: Figure, name: str, alternative: str) -> str:
         alternative: what the figure shows, for readers who cannot see it.
     """
     root = ET.fromstring(_drawn(figure))
-    for tag in ("metadata", "defs/style"):
-        _remove(root, tag)
     for element in root.iter():
         _adapt(element, name)
+    _compact(root)
     width, height = (
         float(root.attrib.pop(side).removesuffix("pt")) for side in ("width", "height")
     )
     root.set("style", f"aspect-ratio: {width:.0f} / {height:.0f}")
     root.set("role", "img")
     root.set("aria-label", alternative)
-    ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", _XLINK)
-    return ET.tostring(root, encoding="unicode")
+    return _written(root)
 
 
 def glyph(look: Look) -> str:
@@ -106,14 +108,59 @@ def _adapt(element: ET.Element, name: str) -> None:
     target = element.get(f"{{{_XLINK}}}href")
     if target is not None and target.startswith("#"):
         element.set(f"{{{_XLINK}}}href", f"#{name}-{target[1:]}")
-    for attribute in ("style", "fill", "stroke", "clip-path", "d", "transform"):
+    for attribute in ("style", "fill", "stroke", "clip-path"):
         value = element.get(attribute)
         if value is not None:
             value = _REFERENCE.sub(rf"url(#{name}-\1)", value)
             value = _COLOUR.sub(lambda m: css_variable_of(m.group()) or m.group(), value)
-            if attribute == "d":
-                value = _NUMBER.sub(lambda m: f"{float(m.group()):.2f}", value)
             element.set(attribute, value)
+
+
+def _compact(root: ET.Element) -> None:
+    """Half the size for the same picture: what nothing refers to or depends on is left out.
+
+    Names of fonts go as well: whoever shows the drawing sets them once.
+    """
+    for tag in ("metadata", "defs/style"):
+        _remove(root, tag)
+    root.set("stroke-linejoin", "round")  # all that the style said beyond SVG's own defaults
+    _flatten(root)
+    attributes = [value for element in root.iter() for value in element.attrib.values()]
+    referred = {name for value in attributes for name in _REFERENCE.findall(value)}
+    referred |= {value[1:] for value in attributes if value.startswith("#")}
+    for element in root.iter():
+        if element.get("id") not in referred:
+            element.attrib.pop("id", None)
+        if _NO_TURN.match(element.get("transform", "")):
+            del element.attrib["transform"]
+        for attribute in ("d", "transform", "x", "y"):
+            if attribute in element.attrib:
+                value = _NUMBER.sub(lambda m: f"{float(m.group()):.2f}", element.attrib[attribute])
+                element.set(attribute, " ".join(value.split()))
+        if "style" in element.attrib:
+            element.set("style", _FAMILY.sub("", element.attrib["style"]))
+
+
+def _flatten(parent: ET.Element) -> None:
+    """Put the content of groups that say nothing in their place; drop what cannot be seen."""
+    children: list[ET.Element] = []
+    for child in parent:
+        _flatten(child)
+        if child.tag == f"{{{_SVG}}}g" and not child.attrib.keys() - {"id"}:
+            children += child
+        elif child.get("style") != "fill: none":
+            children.append(child)
+    parent[:] = children
+    for element in (parent, *children):
+        element.tail = None
+    if not (parent.text or "").strip():
+        parent.text = None
+
+
+def _written(root: ET.Element) -> str:
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", _XLINK)
+    return ET.tostring(root, encoding="unicode")
 
 
 def _remove(root: ET.Element, path: str) -> None:

@@ -40,6 +40,7 @@ _READ_OUTS = {
     "ncm_oracle": "nearest class mean, means from training images of all seen classes",
     "linear_probe": "logistic regression on those images",
     "knn": "10 nearest neighbours among those images",
+    "mlp_head": "a small network, one epoch on those images",
 }
 _SPACES = {
     "features": "the encoder's features",

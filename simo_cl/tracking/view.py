@@ -40,6 +40,7 @@ _FIRST_SECTIONS = (
     "ncm_oracle",
     "linear_probe",
     "knn",
+    "mlp_head",
 )
 # Open from the start; the others show their names and open on a click.
 _OPEN_SECTIONS = 4

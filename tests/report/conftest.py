@@ -28,7 +28,7 @@ STRATEGIES: dict[str, tuple[float, float, bool]] = {
     "joint_supcon": (0.79, 1.00, True),
     "joint_triplet": (0.74, 1.00, True),
 }
-READOUTS = ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn")
+READOUTS = ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn", "mlp_head")
 CLASS_NAMES = (
     "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
 )

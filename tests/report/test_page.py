@@ -4,9 +4,10 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from simo_cl.report import ReportPaths, write_report
+from simo_cl.report import ReportError, ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.load import load_suite
 from simo_cl.report.page import render_page
@@ -133,6 +134,22 @@ def test_rows_are_grouped_by_what_the_tests_tell_apart(html):
     ]
 
 
+def test_the_first_table_has_the_interval_of_every_mean(report, html):
+    board = html[html.index('id="table-result"') : html.index("</table>")]
+    row = board[board.index('data-series="simo"') :]
+    low, high = (float(re.search(rf'data-{end}="([^"]+)"', row)[1]) for end in ("low", "high"))
+    values = load_suite(report.page.parent).values("simo", "average_accuracy")
+    half = 12.706205 * np.std(list(values.values()), ddof=1) / np.sqrt(2)  # t, one degree
+    mean = np.mean(list(values.values()))
+    assert (low, high) == pytest.approx((mean - half, mean + half))
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(5, False), (10, True)])
+def test_wilcoxons_test_has_a_column_from_ten_seeds_on(make_suite, seeds, shown):
+    html = page_without_figures(make_suite(strategies=("er", "simo"), seeds=range(seeds)))
+    assert ("Wilcoxon p" in html) == shown
+
+
 def test_a_page_of_one_seed_orders_nothing(make_suite):
     html = page_without_figures(make_suite(strategies=("joint", "er", "simo"), seeds=(0,)))
     board = html[html.index('id="table-result"') : html.index("</table>")]
@@ -163,6 +180,21 @@ def test_the_same_runs_give_the_same_page(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,), experiences=2, classes=4, sample=4)
     pages = [write_report(folder).page.read_text(encoding="utf-8") for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+def test_any_rows_can_be_drawn_side_by_side(make_suite):
+    folder = make_suite(
+        strategies=("joint", "er", "simo"), seeds=(0,), experiences=2, classes=4, sample=4
+    )
+    paths = write_chosen_figures(folder, ["simo", "joint"])
+    assert {path.parent for path in paths} == {folder / "figures/chosen"}
+    drawings = {path.name: path.read_text("utf-8") for path in paths if path.suffix == ".svg"}
+    assert {"tsne.svg", "tsne_pairs.svg", "movement.svg"} <= drawings.keys()
+    assert "simo · train" in drawings["tsne.svg"]
+    assert "joint · train" in drawings["tsne.svg"]
+    assert "er · train" not in drawings["tsne.svg"]
+    with pytest.raises(ReportError, match=r"no finished run of sim in .*; there are joint, er and"):
+        write_chosen_figures(folder, ["sim"])
 
 
 def page_without_figures(folder) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from conftest import SuiteMaker
 
 SPACES = ("features", "features_centred", "embedding", "embedding_centred")
-READ_OUTS = ("", "ncm_memory/", "ncm_oracle/", "linear_probe/", "knn/")
+READ_OUTS = ("", "ncm_memory/", "ncm_oracle/", "linear_probe/", "knn/", "mlp_head/")
 OTHERS = (
     *("new_class_accuracy", "old_class_accuracy", "forward_transfer", "train/loss"),
     *(f"cost/{name}" for name in ("steps", "images", "train_seconds", "evaluate_seconds")),

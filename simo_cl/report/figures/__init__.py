@@ -26,7 +26,15 @@ from simo_cl.report.load import Suite
 from simo_cl.report.palette import looks
 from simo_cl.report.statistics import Comparison
 
-__all__ = ["SPACES", "Figure", "Panel", "panel_svg", "suite_figures", "write_figures"]
+__all__ = [
+    "SPACES",
+    "Figure",
+    "Panel",
+    "chosen_figures",
+    "panel_svg",
+    "suite_figures",
+    "write_figures",
+]
 
 
 def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figure]:
@@ -54,3 +62,14 @@ def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figur
         movement(suite),
     )
     return [figure for figure in makers if figure is not None and figure.panels]
+
+
+def chosen_figures(suite: Suite, labels: Sequence[str]) -> list[Figure]:
+    """The figures that have room for a few rows, with these ones."""
+    figures = (
+        train_and_test(suite, labels),
+        pairs_of_classes(suite, labels),
+        movement(suite, labels),
+        *(class_means_by_experience(suite, space, labels) for space in SPACES),
+    )
+    return [figure for figure in figures if figure.panels]

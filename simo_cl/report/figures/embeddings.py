@@ -67,7 +67,10 @@ def shown_note(shown: Sequence[str], labels: Sequence[str]) -> str:
     """For a caption: how many of the labels are shown, if not all."""
     if len(shown) >= len(labels):
         return ""
-    return f" {len(shown)} of {len(labels)} rows, those with a loss space of their own first."
+    return (
+        f" {len(shown)} of {len(labels)} rows, those with a loss space of their own first; "
+        "simo-cl report --row draws others."
+    )
 
 
 def main_space(run: Run) -> str:

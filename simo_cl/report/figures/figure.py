@@ -104,10 +104,14 @@ class Figure:
         )
 
 
-def write_figures(suite: Suite, figures: Sequence[Figure]) -> list[Path]:
-    """Write every figure as SVG and PNG into figures/; files of earlier reports go."""
-    folder = suite.folder / "figures"
-    folder.mkdir(exist_ok=True)
+def write_figures(suite: Suite, figures: Sequence[Figure], within: str = "figures") -> list[Path]:
+    """Write every figure as SVG and PNG; files of earlier reports go.
+
+    Args:
+        within: the folder, relative to the suite's.
+    """
+    folder = suite.folder / within
+    folder.mkdir(parents=True, exist_ok=True)
     for stale in (*folder.glob("*.svg"), *folder.glob("*.png")):
         stale.unlink()
     drawn_as = looks(suite)
@@ -163,9 +167,9 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
         )
     )
     panel.draw(axes)
-    # Bold sans-serif letters are about 0.6 of their height wide.
-    room = 72 * (figure.cell[0] - figure.margins.left) / max(1.0, 0.6 * len(panel.title))
-    axes.set_title(panel.title, fontsize=max(5.5, min(STYLE["axes.titlesize"], room)))
+    # Bold sans-serif letters are about 0.66 of their height wide.
+    room = 72 * (figure.cell[0] - figure.margins.left) / max(1.0, 0.66 * len(panel.title))
+    axes.set_title(panel.title, fontsize=max(5.0, min(STYLE["axes.titlesize"], room)))
 
 
 def _legend_handles(figure: Figure, drawn_as: Mapping[str, Look]) -> list[Line2D]:
