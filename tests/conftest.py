@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -19,3 +23,22 @@ settings.load_profile("deterministic")
 
 # Avalanche chooses a solver for GEM while it is imported, and says that there is none.
 warnings.filterwarnings("ignore", message="no QP solver found")
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium that calls nobody by itself; skipped where there is none."""
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(CHROMIUM)} is on the PATH")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    quiet = ["background-networking", "component-update", "sync", "gpu"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)],
+        )
+        yield browser
+        browser.close()

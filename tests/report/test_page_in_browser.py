@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import matplotlib
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from simo_cl.report import write_report
+from simo_cl.report.drawing import STYLE
+from simo_cl.report.figures.curves import accuracy
+from simo_cl.report.load import load_suite
+from simo_cl.report.palette import looks
+from simo_cl.report.svg import save_files
 
 pytestmark = pytest.mark.browser
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -33,27 +37,6 @@ def report(write_suite_at, tmp_path_factory) -> Path:
         sample=6,
     )
     return write_report(folder).page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-            ],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -293,3 +276,23 @@ def test_one_space_is_shown_at_a_time(open_page):
     assert page.evaluate(f"{spaces}.map((s) => s.dataset.spaceOf)") == ["embedding"]
     page.locator("#geometry button[data-space=features]").click()
     assert page.evaluate(f"{spaces}.map((s) => s.dataset.spaceOf)") == ["features"]
+
+
+def test_what_a_file_leaves_out_of_a_drawing_cannot_be_seen(browser, write_suite_at, tmp_path):
+    suite = load_suite(write_suite_at(tmp_path / "suite", strategies=("er", "simo"), sample=4))
+    (panel,) = accuracy(suite, looks(suite)).panels
+    with matplotlib.rc_context(STYLE):
+        drawing = Figure(figsize=(6, 4))
+        panel.draw(drawing.add_axes((0.1, 0.15, 0.6, 0.8)))
+        drawing.savefig(tmp_path / "whole.svg", facecolor="white")
+        compact, _ = save_files(drawing, tmp_path / "compact")
+    assert compact.stat().st_size < 0.7 * (tmp_path / "whole.svg").stat().st_size
+    page = browser.new_page(viewport={"width": 600, "height": 400})
+    pictures = []
+    for name in ("whole", "compact"):
+        page.goto((tmp_path / f"{name}.svg").as_uri())
+        with Image.open(io.BytesIO(page.screenshot())) as picture:
+            pictures.append(np.asarray(picture.convert("L"), dtype=float))
+    page.close()
+    assert pictures[0].std() > 10
+    assert np.abs(pictures[0] - pictures[1]).mean() < 0.2
