@@ -47,7 +47,13 @@ class Adapter(NamedTuple):
 
 
 def save_memory(buffer: ClassBalancedBuffer) -> State:
-    """The state of a memory that has a reservoir for each class."""
+    """The state of a memory that has a reservoir for each class.
+
+    Raises:
+        NotResumableError: another kind of memory, or of samples in it.
+    """
+    if not hasattr(buffer, "seen_classes"):
+        raise NotResumableError(f"it is not known what a {type(buffer).__name__} remembers")
     return {
         "seen_classes": list(buffer.seen_classes),
         "groups": [
