@@ -133,10 +133,28 @@ def run(
 
 
 @app.command()
-def report(suite: SuiteArgument, results: ResultsOption = RESULTS) -> None:
+def report(
+    suite: SuiteArgument,
+    results: ResultsOption = RESULTS,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--row",
+            help="Draw this strategy, or row of a grid as 'er[memory.size=200]', where there is "
+            "room for a few: writes figures/chosen alone. Repeatable.",
+        ),
+    ] = None,
+) -> None:
     """Write tables, figures and the HTML page of a suite's finished runs."""
     with _plain_errors():
-        _report(_suite_folder(suite, results))
+        folder = _suite_folder(suite, results)
+        if not rows:
+            _report(folder)
+            return
+        from simo_cl.report import write_chosen_figures
+
+        for path in write_chosen_figures(folder, rows):
+            typer.echo(path)
 
 
 @app.command()
