@@ -65,6 +65,7 @@ class Leaderboard:
     reach: float
     control: str | None
     control_accuracy: float | None
+    has_spread: bool
     has_intervals: bool
     has_wilcoxon: bool
     seeds_differ: bool
@@ -89,6 +90,7 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
         reach=_reach(comparisons),
         control=suite.control if any(c.difference is not None for c in comparisons) else None,
         control_accuracy=control.accuracy.mean if control and control.accuracy else None,
+        has_spread=any(standing.interval is not None for standing in standings),
         has_intervals=any(c.low is not None for c in comparisons),
         has_wilcoxon=any(c.p_wilcoxon is not None for c in comparisons),
         seeds_differ=len({standing.seeds for standing in standings}) > 1,
