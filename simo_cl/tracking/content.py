@@ -28,7 +28,8 @@ class Content:
         blocks: metrics in the order logged; a store that holds the first n needs the rest.
         state: ``running``, ``finished`` or ``failed``.
         started, ended: Unix times in seconds.
-        artifacts: a fingerprint of what `write_artifacts` writes to a folder.
+        artifacts: a fingerprint of what `write_artifacts` writes to a folder; "" while that is
+            nothing.
         images: those of them, by name, that the chart view shows beside those of other runs.
     """
 
@@ -70,7 +71,8 @@ def seed_content(run: RunFolder, problems: list[str]) -> Content:
         state=run.state,
         started=float(run.status["started"]),
         ended=run.status.get("ended"),
-        artifacts=artifacts.fingerprint([run]),
+        # Drawing takes longer than all else, so it waits for the run's end.
+        artifacts="" if run.state == "running" else artifacts.fingerprint([run]),
         write_artifacts=lambda to: artifacts.write_run_artifacts(run, to, problems),
         model=model,
     )

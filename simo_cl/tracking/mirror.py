@@ -6,19 +6,23 @@ number of times, and after a lost store it rebuilds everything.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from simo_cl.tracking import description, store
 from simo_cl.tracking.content import Content, seed_content, strategy_content
-from simo_cl.tracking.run_folders import RunFolder, Suite, read_suite
+from simo_cl.tracking.damage import damage, set_aside
+from simo_cl.tracking.run_folders import RunFolder, Suite, plan_file, read_suite
 from simo_cl.tracking.store import NOTE_TAG, TrackingError
 from simo_cl.tracking.view import VIEW_TAG, comparison_view
-from simo_cl.tracking.write_run import COLOUR_TAG, RUN_TAG, model_of, write_run
+from simo_cl.tracking.write_run import COLOUR_TAG, RUN_TAG, delete_models, write_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +56,9 @@ class MirrorReport:
     problems: tuple[str, ...]
 
 
-def mirror(suite_folder: Path, tracking_uri: str | None = None) -> MirrorReport:
+def mirror(
+    suite_folder: Path, tracking_uri: str | None = None, *, seconds_to_wait: float = 60.0
+) -> MirrorReport:
     """Makes the suite's MLflow experiment equal to the runs of its current plan.
 
     One experiment a suite; one parent run a strategy (or variant), with the means over the seeds
@@ -62,23 +68,34 @@ def mirror(suite_folder: Path, tracking_uri: str | None = None) -> MirrorReport:
     to MLflow's trash; runs that another suite folder or another user put into the same experiment
     are left alone.
 
+    One process at a time writes: a file in the suite's folder is locked meanwhile. What is there
+    already is not written again, so that what a lost connection or a killed process has left
+    unfinished is finished by the next call. A damaged ``mlflow.db`` of the suite's own is renamed
+    to ``mlflow.db.damaged-<n>`` and made anew.
+
     Args:
         suite_folder: ``results/<suite>``, with its ``plan.json``.
         tracking_uri: any MLflow store; by default ``MLFLOW_TRACKING_URI`` or, without it,
             ``mlflow.db`` in the suite's folder with the artifacts in ``mlartifacts`` beside it.
+        seconds_to_wait: for another process that is writing.
 
     Raises:
-        TrackingError: the store does not answer, within about ten seconds, or refuses.
+        TrackingError: the store does not answer, within about ten seconds, or refuses; or another
+            process is still writing.
         FileNotFoundError: the folder holds no plan.json.
     """
     store.without_telemetry()
-    suite_folder = Path(suite_folder).resolve()
+    suite_folder = plan_file(Path(suite_folder).resolve()).parent
     problems: list[str] = []
-    suite = read_suite(suite_folder, problems)
     uri = store.suite_store(suite_folder, tracking_uri)
-    client = store.open_client(uri)
-    with store.quick_requests(), store.tracking_errors(uri):
-        return _Mirror(client, uri, suite, problems).bring_up_to_date()
+    with _one_at_a_time(suite_folder, seconds_to_wait):
+        # Not before: whoever held the lock may have read more.
+        suite = read_suite(suite_folder, problems)
+        if store.is_own_store(suite_folder, uri):
+            _set_damaged_aside(store.own_file(suite_folder), problems)
+        client = store.open_client(uri)
+        with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
+            return _Mirror(client, uri, suite, problems).bring_up_to_date()
 
 
 class _Mirror:
@@ -165,11 +182,36 @@ class _Mirror:
 
     def _remove(self, run: Run) -> None:
         """Moves a run, and the model it made, to MLflow's trash."""
-        model_id = model_of(run)
-        if model_id is not None:
-            self.client.delete_logged_model(model_id)
+        delete_models(self.client, run)
         self.client.delete_run(run.info.run_id)
         self.removed += 1
+
+
+@contextlib.contextmanager
+def _one_at_a_time(suite_folder: Path, seconds: float) -> Iterator[None]:
+    lock = FileLock(suite_folder / "mlflow.lock")
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout as error:
+        raise TrackingError(
+            f"another command has been writing this suite's runs to MLflow for {seconds:.0f} s (it "
+            f"holds {lock.lock_file}). It brings MLflow up to date itself; to see to it here, try "
+            "again when it has ended"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _set_damaged_aside(file: Path, problems: list[str]) -> None:
+    found = damage(file)
+    if found is not None:
+        place = set_aside(file)
+        problems.append(
+            f"{file} was damaged ({found}); it is now {place.name}, and a new one has been made "
+            "from the run folders"
+        )
 
 
 def _colours(suite: Suite) -> dict[str, str]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from simo_cl.confined import refuse_links, run_path
+from simo_cl.vouched import damaged
+
 
 @dataclass(frozen=True)
 class Line:
@@ -53,11 +56,16 @@ def read_suite(folder: Path, problems: list[str]) -> Suite:
 
     Raises:
         FileNotFoundError: the folder holds no plan.json.
+        OSError: the plan is broken.
+        OutsideError: something in the folder leads out of it.
     """
-    plan_file = folder / "plan.json"
-    if not plan_file.is_file():
-        raise FileNotFoundError(f"no plan.json in {folder}; start the suite with `simo-cl run`")
-    plan = json.loads(plan_file.read_text(encoding="utf-8"))
+    try:
+        plan = json.loads(plan_file(folder).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OSError(
+            f"{folder / 'plan.json'} cannot be read ({error}); running the suite again writes it "
+            "anew"
+        ) from error
     planned: dict[str, int] = {}
     runs = []
     for entry in plan["runs"]:
@@ -69,6 +77,20 @@ def read_suite(folder: Path, problems: list[str]) -> Suite:
     return Suite(plan["suite"], folder, plan, tuple(runs), planned)
 
 
+def plan_file(folder: Path) -> Path:
+    """A suite's plan.json.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OutsideError: something in the folder leads out of it.
+    """
+    refuse_links(folder)
+    file = folder / "plan.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"no plan.json in {folder}; start the suite with `simo-cl run`")
+    return file
+
+
 def run_label(strategy: str, variant: str) -> str:
     """What a strategy is called in tables and in MLflow."""
     return f"{strategy}[{variant}]" if variant else strategy
@@ -77,7 +99,7 @@ def run_label(strategy: str, variant: str) -> str:
 def _read_run(
     suite: Path, name: str, label: str, seed: int, problems: list[str]
 ) -> RunFolder | None:
-    path = suite / name
+    path = run_path(suite, name)
     status_file, settings_file = path / "status.json", path / "config.yaml"
     if not status_file.is_file() or not settings_file.is_file():
         return None
@@ -85,8 +107,15 @@ def _read_run(
         status = json.loads(status_file.read_text(encoding="utf-8"))
         settings = yaml.safe_load(settings_file.read_text(encoding="utf-8"))
         lines = _read_lines(path / "metrics.jsonl", name, problems)
+        broken = damaged(path, status.get("files") or {})
     except (ValueError, yaml.YAMLError, OSError) as error:
         problems.append(f"{name}: left out, it cannot be read ({error})")
+        return None
+    if broken:
+        problems.append(
+            f"{name}: left out, what the run wrote is not what is in {', '.join(broken)} now; "
+            "running the suite again executes it again"
+        )
         return None
     return RunFolder(name, path, label, seed, settings, status, lines)
 

@@ -9,9 +9,12 @@ import logging
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 NOTE_TAG = "mlflow.note.content"
 """What MLflow shows as the description of an experiment, run or model."""
 
-REQUEST_SECONDS = 10
+# For a first answer, and for one to a request that has work to do, as keeping a large model.
+ANSWER_SECONDS = 10
+REQUEST_SECONDS = 60
 METRICS_PER_CALL = 1000
 PARAMETERS_PER_CALL = 100
 NAME_LENGTH = 250
@@ -41,18 +46,53 @@ def is_own_store(suite_folder: Path, uri: str) -> bool:
     return uri == _sqlite(suite_folder)
 
 
+def own_file(suite_folder: Path) -> Path:
+    """The SQLite file inside the suite's folder."""
+    return (suite_folder / "mlflow.db").resolve()
+
+
 def open_client(uri: str) -> MlflowClient:
     """A client whose store has answered; an SQLite file is made and brought up to date.
 
     Raises:
-        TrackingError: no answer within ``REQUEST_SECONDS``, or not an MLflow store.
+        TrackingError: no answer within ``ANSWER_SECONDS``, or not an MLflow store.
     """
+    with quick_requests(ANSWER_SECONDS), tracking_errors(uri):
+        if uri.startswith("sqlite:"):
+            _make_whole(uri)
+        return _answering_client(uri)
+
+
+def _answering_client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
-    with quick_requests(), quiet("alembic", "mlflow.store.db.utils"), tracking_errors(uri):
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
     return client
+
+
+def _make_whole(uri: str) -> None:
+    """Makes a missing SQLite file, whole or not at all.
+
+    A process that ends while MLflow makes its tables leaves some of them, on which MLflow then
+    fails for ever.
+    """
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    file = Path(url.database or ":memory:")
+    if url.database in (None, "", ":memory:") or file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+        made = Path(folder).resolve() / file.name
+        _answering_client(f"sqlite:///{made.as_posix()}")
+        try:
+            os.link(made, file)
+        except FileExistsError:
+            pass  # another process was first
+        except OSError:  # a file system without links
+            made.rename(file)
 
 
 def without_telemetry() -> None:
@@ -64,14 +104,15 @@ def without_telemetry() -> None:
 
 
 @contextlib.contextmanager
-def quick_requests() -> Iterator[None]:
-    """Inside, a request to a dead server fails in seconds, and MLflow prints no addresses.
+def quick_requests(seconds: float) -> Iterator[None]:
+    """Inside, a request that gets no answer fails in so many seconds, and MLflow prints no
+    addresses.
 
     MLflow's own limits, 120 s with seven retries, would hold up whoever waits. Limits that the
     user set in the environment stay.
     """
     limits = {
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(REQUEST_SECONDS),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         # Two lines a run, on standard output, in the middle of a progress display.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -86,17 +127,15 @@ def quick_requests() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Keeps progress notes of the loggers named off the terminal; warnings come through."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
+def quiet(name: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Keeps a logger's notes below `level` off the terminal."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager
@@ -107,7 +146,9 @@ def tracking_errors(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        # MLflow prints a database's errors, with its address, before it raises them.
+        with quiet("alembic"), quiet("mlflow.store.db.utils", logging.CRITICAL):
+            yield
     except (
         MlflowException,
         requests.exceptions.RequestException,
@@ -181,7 +222,7 @@ def accepted_name(name: str) -> str:
 
 
 def _sqlite(folder: Path) -> str:
-    return f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}"
+    return f"sqlite:///{own_file(folder).as_posix()}"
 
 
 def _explanation(uri: str, error: BaseException) -> str:
@@ -195,6 +236,7 @@ def _explanation(uri: str, error: BaseException) -> str:
         text = str(error).strip() or type(error).__name__
         problem = f"the MLflow store {uri} cannot be used: {text.splitlines()[0][:500]}"
     return (
-        f"{problem}\nCheck that the server is running and that the address is right "
-        "(--tracking-uri or MLFLOW_TRACKING_URI), or leave both out to use a local SQLite file."
+        f"{without_secrets(problem)}\nCheck that the server is running and that the address is "
+        "right (--tracking-uri or MLFLOW_TRACKING_URI), or leave both out to use a local SQLite "
+        "file."
     )

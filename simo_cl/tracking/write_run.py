@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 RUN_TAG = "mlflow.simo_cl.run"
 LOGGED_TAG = "mlflow.simo_cl.logged"
 ARTIFACTS_TAG = "mlflow.simo_cl.artifacts"
-MODEL_TAG = "mlflow.simo_cl.model"  # a fingerprint of the program, a colon, MLflow's identifier
+MODEL_TAG = "mlflow.simo_cl.model"
 DESCRIBED_TAG = "mlflow.simo_cl.described"  # a digest of our description: any other is the user's
 # MLflow's own, which its UI writes when the user picks another colour.
 COLOUR_TAG = "mlflow.runColor"
+
+_THUMBNAIL = (256, 256)
 
 _MLFLOW_STATE = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
@@ -70,9 +72,12 @@ def write_run(
     return str(run.info.run_id), any(parts)
 
 
-def model_of(run: Run) -> str | None:
-    """MLflow's identifier of the model that was logged with a run."""
-    return run.data.tags.get(MODEL_TAG, "").partition(":")[2] or None
+def delete_models(client: MlflowClient, run: Run) -> None:
+    """Moves what was logged with a run, or begun to be when the connection or the process ended,
+    to MLflow's trash."""
+    mine = f"source_run_id = '{run.info.run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=mine):
+        client.delete_logged_model(model.model_id)
 
 
 def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[str, str]) -> bool:
@@ -100,31 +105,45 @@ def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[
 
 
 def _write_artifacts(client: MlflowClient, run: Run, content: Content) -> bool:
-    from PIL import Image
+    from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
     fingerprint = store.digest(content.artifacts)
-    if run.data.tags.get(ARTIFACTS_TAG) == fingerprint:
+    if not content.artifacts or run.data.tags.get(ARTIFACTS_TAG) == fingerprint:
         return False
     with tempfile.TemporaryDirectory() as folder:
         content.write_artifacts(Path(folder))
+        images = {
+            k: Path(folder, p) for k, p in content.images.items() if Path(folder, p).is_file()
+        }
+        for key, image in images.items():
+            _copy_for_charts(image, key, content, Path(folder, "images"))
         if any(Path(folder).iterdir()):
             client.log_artifacts(run.info.run_id, folder)
-        for key, place in content.images.items():
-            if Path(folder, place).is_file():
-                with Image.open(Path(folder, place)) as image:
-                    client.log_image(run.info.run_id, image, key=key, step=0)
+    if images:
+        client.set_tag(run.info.run_id, MLFLOW_LOGGED_IMAGES, True)
     client.set_tag(run.info.run_id, ARTIFACTS_TAG, fingerprint)
     return True
 
 
+def _copy_for_charts(file: Path, key: str, content: Content, to: Path) -> None:
+    """Puts an image where MLflow's chart view looks, under the name that it reads (MLflow 3.17,
+    `MlflowClient.log_image`), but the same name each time: twice is once."""
+    from PIL import Image
+
+    to.mkdir(exist_ok=True)
+    name = f"{key}+step+0+timestamp+{store.milliseconds(content.started)}+{store.digest(key)}"
+    with Image.open(file) as image:
+        image.save(to / f"{name}.png")
+        image.thumbnail(_THUMBNAIL)
+        image.save(to / f"{name}+compressed.webp")
+
+
 def _write_model(client: MlflowClient, run: Run, content: Content) -> bool:
     model = content.model
-    known_id = model_of(run)
-    if model is None or run.data.tags.get(MODEL_TAG) == f"{model.fingerprint}:{known_id}":
+    if model is None or run.data.tags.get(MODEL_TAG) == model.fingerprint:
         return False
-    if known_id is not None:
-        client.delete_logged_model(known_id)
-    model_id = log_model(
+    delete_models(client, run)
+    log_model(
         client,
         run.info.run_id,
         model,
@@ -132,7 +151,7 @@ def _write_model(client: MlflowClient, run: Run, content: Content) -> bool:
         tags=content.tags,
         metrics=content.blocks[-1] if content.blocks else [],
     )
-    client.set_tag(run.info.run_id, MODEL_TAG, f"{model.fingerprint}:{model_id}")
+    client.set_tag(run.info.run_id, MODEL_TAG, model.fingerprint)
     return True
 
 

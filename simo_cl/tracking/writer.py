@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Metric
 
 from simo_cl.tracking import store
+from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.run_items import End, File, Item, RunToBe, write_files
 from simo_cl.tracking.store import TrackingError
 from simo_cl.tracking.unsent import Unsent
@@ -81,7 +82,8 @@ class Writer:
         """The one talk to the server on the caller's thread: bounded, and before any training."""
         try:
             client = store.open_client(self._uri)
-            with store.quick_requests(), store.tracking_errors(self._uri):
+            limit = store.quick_requests(store.ANSWER_SECONDS)
+            with limit, store.tracking_errors(self._uri):
                 self.run_id = self._run.begin(client)
         except TrackingError as error:
             if not self._uri.startswith(("http://", "https://")):
@@ -102,7 +104,7 @@ class Writer:
                     self._in_flight = []
                 except Exception as error:
                     # Whatever it is, it must end neither the training nor the record of it.
-                    self._give_up(f"has refused values: {error}")
+                    self._give_up(f"has refused values: {without_secrets(str(error))}")
             self._keep_rest()
 
     def _gathered(self) -> list[Item]:
@@ -146,7 +148,7 @@ class Writer:
             _log.warning(
                 "The MLflow store %s %s\nThe training goes on; what is not sent is kept in %s. "
                 "Send it later: simo_cl.tracking.mlflow_logger.send_kept(%r, tracking_uri)",
-                *(self._uri, reason, folder / "metrics.jsonl", str(folder)),
+                *(without_secrets(self._uri), reason, folder / "metrics.jsonl", str(folder)),
             )
 
     def _keep_rest(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -232,30 +233,71 @@ def server(running_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
     """One server on the loopback for all tests."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    port = a_free_port()
-    log = (folder / "server.log").open("w")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"),
-            *("--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ],
-        env=os.environ
-        | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=log,
-        stderr=log,
-        cwd=folder,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
+    server = Server(tmp_path_factory.mktemp("server"), empty_store)
     try:
-        wait_until(lambda: answers(address), seconds=240)
-        yield address
+        server.start()
+        yield server.address
     finally:
-        stop_group(process)
-        log.close()
+        server.end()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, empty_store: Path) -> Iterator[Server]:
+    """A server that is not started yet, for one test to do with as it likes."""
+    server = Server(tmp_path / "server", empty_store)
+    yield server
+    server.end()
+
+
+class Server:
+    """A real MLflow server, in a folder of its own."""
+
+    def __init__(self, folder: Path, empty_store: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        shutil.copy(empty_store, folder / "mlflow.db")
+        self.folder = folder
+        self.port = a_free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[Any] | None = None
+
+    def start(self) -> None:
+        """Starts it, or starts it again, and waits until it answers."""
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+                    *("--port", str(self.port), "--workers", "1"),
+                    *("--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"),
+                    *("--artifacts-destination", str(self.folder / "artifacts")),
+                ],
+                env=os.environ
+                | {
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                    "MLFLOW_DISABLE_TELEMETRY": "true",
+                },
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        wait_until(lambda: answers(self.address), seconds=240)
+
+    def send(self, number: int) -> None:
+        """Sends a signal to it and its workers."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait()
+        self.process = None
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.send(signal.SIGCONT)
+            stop_group(self.process)
+            self.process = None
 
 
 @pytest.fixture(scope="session")
@@ -335,8 +377,6 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
 
 def stop_group(process: subprocess.Popen[Any]) -> None:
     """The server starts workers of its own: they go with it."""
-    import signal
-
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(timeout=15)

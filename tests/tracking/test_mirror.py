@@ -346,7 +346,7 @@ def test_a_server(
 def test_a_server_that_does_not_answer(
     two_strategies: SuiteMaker, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    monkeypatch.setattr(store, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1] if answer == "is silent" else 1
         with pytest.raises(TrackingError, match=rf"http://127.0.0.1:{port} does not answer"):
@@ -358,7 +358,7 @@ def test_the_users_own_limits_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    with store.quick_requests():
+    with store.quick_requests(5):
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"

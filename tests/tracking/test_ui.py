@@ -31,10 +31,36 @@ def small_suite(suite: SuiteMaker) -> SuiteMaker:
     return suite
 
 
+def listening_at(port: int) -> set[str]:
+    """The addresses at which this machine listens on a port, as Linux writes them."""
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]
+    ]
+    return {
+        address
+        for _, local, _, state, *_ in lines
+        for address, _, hexadecimal in [local.partition(":")]
+        if state == "0A" and int(hexadecimal, 16) == port
+    }
+
+
+def environments_below(process: int) -> list[bytes]:
+    """Those of the processes that a process has begun."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [Path(f"/proc/{child}/environ").read_bytes() for child in children]
+
+
 def test_serves_until_it_is_stopped(
-    small_suite: SuiteMaker, free_port: int, serve: Callable[..., Any]
+    small_suite: SuiteMaker,
+    free_port: int,
+    serve: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The real thing, in a process of its own: start, address, an artifact, stop."""
+    monkeypatch.setenv("MLFLOW_HOST", "0.0.0.0")
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
     report = mirror(small_suite.folder)
     base = f"http://127.0.0.1:{free_port}"
     with serve(small_suite.folder, free_port) as (process, output):
@@ -45,6 +71,9 @@ def test_serves_until_it_is_stopped(
         query = urllib.parse.urlencode({"path": "config.yaml", "run_uuid": run.info.run_id})
         with urllib.request.urlopen(f"{base}/get-artifact?{query}") as artifact:
             assert b"epsilon: 0.1" in artifact.read()
+        assert listening_at(free_port) == {"0100007F"}  # 127.0.0.1, whatever MLFLOW_HOST says
+        (environment,) = environments_below(process.pid)
+        assert b"MLFLOW_DISABLE_TELEMETRY=true" in environment.split(b"\0")
         process.send_signal(signal.SIGTERM)
         assert "MLflow has stopped." in process.communicate(timeout=120)[0]
     with pytest.raises(OSError, match="refused"):
@@ -73,6 +102,30 @@ def test_a_server_as_store_is_only_opened(
     assert MlflowClient(server).search_runs([experiment.experiment_id])
     assert opened == [chart_view_url(server, experiment.experiment_id)]
     assert opened[0] in capsys.readouterr().out
+
+
+def test_a_server_s_login_goes_neither_to_the_terminal_nor_to_the_browser(
+    small_suite: SuiteMaker,
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small_suite.plan([("er", 0)], name="with a login")
+    opened: list[str] = []
+    monkeypatch.setattr(ui.webbrowser, "open", opened.append)
+    serve_ui(small_suite.folder, tracking_uri=server.replace("://", "://me:secret@"))
+    assert opened[0].startswith(f"{server}/#/")
+    assert "secret" not in opened[0] + capsys.readouterr().out
+
+
+def test_a_damaged_store_is_made_anew(
+    small_suite: SuiteMaker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small_suite.folder / "mlflow.db").write_bytes(b"no database " * 1000)
+    monkeypatch.setattr(ui.sys, "executable", shutil.which("false"))
+    with pytest.raises(TrackingError, match="did not start"):
+        serve_ui(small_suite.folder, port=0, open_browser=False)
+    assert "it is now mlflow.db.damaged-1" in capsys.readouterr().out
 
 
 def test_a_server_that_does_not_start_says_why(
