@@ -1,0 +1,258 @@
+"""Keep MLflow equal to a suite's run folders while the suite runs.
+
+In a process of its own: beside a thread that does MLflow's work, a small network on the CPU trains
+at a fifth of its speed, because both want the interpreter; beside this process, at all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+
+from simo_cl.tracking import store
+from simo_cl.tracking.redact import without_secrets
+from simo_cl.tracking.store import TrackingError
+
+CLOSE_SECONDS = 20.0
+"""How long the end of a command waits at most for a server."""
+
+# Between looks at the run folders; between attempts at a store that fails, from and to.
+_LOOK_SECONDS = 1.0
+_RETRY_SECONDS = (2.0, 60.0)
+_RESTART_SECONDS = 5.0
+# A wait that nobody needs to be told of.
+_UNNOTICED_SECONDS = 3.0
+# For a suite of thousands of runs, in which a look takes seconds.
+_SHARE_OF_TIME = 0.25
+_NICENESS = 10
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the process says after each attempt.
+
+    Attributes:
+        problem: why MLflow is behind, if it is.
+        trace: where it came from, if nobody expected it.
+        notes: what could not be shown, a sentence each.
+        is_last: whether it was the attempt that was ordered.
+    """
+
+    problem: str | None = None
+    trace: str = ""
+    notes: tuple[str, ...] = ()
+    is_last: bool = False
+
+
+class Follower:
+    """A context in which MLflow follows a suite's run folders, and training never waits for it.
+
+    It looks at the folders every second, so that nobody needs to tell it anything. A store that
+    fails is tried again, at most a minute apart. Leaving the context waits until MLflow is up to
+    date: for a server that does not take everything, ``CLOSE_SECONDS``; after Ctrl-C, not at all.
+    What MLflow lacks then, the next `mirror` adds.
+
+    Args:
+        folder: of the suite, with its ``plan.json``.
+        tracking_uri: as for `mirror`.
+        tell: told, from a thread of its own, when MLflow falls behind, when it has caught up, and
+            what cannot be shown in it.
+
+    Attributes:
+        problem: why MLflow is not up to date, if it is not.
+    """
+
+    def __init__(self, folder: Path, tracking_uri: str | None, tell: Callable[[str], None]) -> None:
+        self.problem: str | None = None
+        self._folder = Path(folder).resolve()
+        self._tracking_uri = tracking_uri
+        self._tell = tell
+        self._said: set[str] = set()
+        self._lock = threading.Lock()  # over the process and its orders
+        self._process: BaseProcess | None = None
+        self._orders: Connection | None = None
+        self._is_over = threading.Event()
+        self._is_given_up = False
+        self._is_done = False
+        self._thread = threading.Thread(target=self._attend, name="simo_cl-mlflow", daemon=True)
+
+    def __enter__(self) -> Follower:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None or not issubclass(kind, KeyboardInterrupt):
+                self._finish()
+        finally:
+            self._give_up()
+
+    def _finish(self) -> None:
+        """Orders a last attempt and waits for it."""
+        with self._lock:
+            self._is_over.set()
+            self._order_last()
+        uri = store.suite_store(self._folder, self._tracking_uri)
+        limit = None if store.is_own_store(self._folder, uri) else CLOSE_SECONDS
+        unnoticed = _UNNOTICED_SECONDS if limit is None else min(limit, _UNNOTICED_SECONDS)
+        self._thread.join(unnoticed)
+        if self._thread.is_alive():
+            at_most = "" if limit is None else f", {limit:.0f} s at most"
+            self._tell(f"Waiting for MLflow{at_most} ...")
+            self._thread.join(None if limit is None else limit - unnoticed)
+        if not self._is_done and self.problem is None:
+            within = f" within {limit:.0f} s" if self._thread.is_alive() else ""
+            self.problem = f"{without_secrets(uri)} has not taken everything{within}."
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._is_given_up = True
+            self._is_over.set()
+            if self._process is not None:
+                self._process.kill()
+        self._thread.join()
+
+    def _order_last(self) -> None:
+        if self._orders is not None:
+            with suppress(OSError):  # it has just ended
+                self._orders.send(None)
+
+    def _attend(self) -> None:
+        """The thread: has one process after the other, until one has done the last attempt."""
+        if sys.platform != "win32":
+            # A terminal sends Ctrl-C to all processes; those that this thread starts inherit this.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        while True:
+            is_last = self._is_over.is_set()
+            if self._attend_process() or is_last:
+                return
+            self._is_over.wait(_RESTART_SECONDS)
+
+    def _attend_process(self) -> bool:
+        """Whether nothing is left to attempt after this process."""
+        context = get_context("spawn")
+        here, there = context.Pipe()
+        arguments = (there, self._folder, self._tracking_uri)
+        with self._lock:
+            if self._is_given_up:
+                return True
+            process = context.Process(target=_follow, args=arguments, daemon=True)
+            try:
+                process.start()
+            except OSError as error:
+                self._falls_behind(f"no process can be started for it ({error}).")
+                return False
+            # Only the process holds it now, so that its death shows as the end of the connection.
+            there.close()
+            self._process, self._orders = process, here
+            if self._is_over.is_set():
+                self._order_last()
+        with here:
+            return self._listen(here, process)
+
+    def _listen(self, connection: Connection, process: BaseProcess) -> bool:
+        with suppress(EOFError, OSError):
+            while not self._is_done:
+                state = connection.recv()
+                self._take(state)
+                self._is_done = state.is_last
+        process.join()
+        if self._is_given_up:
+            return True
+        if not self._is_done and self.problem is None:
+            self._falls_behind(f"its process ended with exit code {process.exitcode}.")
+        return self._is_done
+
+    def _take(self, state: _State) -> None:
+        for note in state.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._tell(f"Warning: MLflow: {note}")
+        if state.problem is not None:
+            self._falls_behind(state.problem, state.trace)
+        elif self.problem is not None:
+            self.problem = None
+            self._tell("MLflow is up to date again.")
+
+    def _falls_behind(self, problem: str, trace: str = "") -> None:
+        if self.problem is None:
+            self._tell(
+                f"Warning: MLflow is behind: {problem}\n{trace}The run folders hold everything and "
+                "training goes on; MLflow is tried again."
+            )
+        self.problem = problem
+
+
+def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> None:
+    """The process: brings MLflow up to date whenever the folders have changed, until ordered to do
+    so for the last time, or the command has ended."""
+    if sys.platform != "win32":
+        os.nice(_NICENESS)
+    is_own = store.is_own_store(folder, store.suite_store(folder, tracking_uri))
+    seen, pause, retry = None, 0.0, _RETRY_SECONDS[0]
+    while True:
+        is_last = connection.poll(pause)
+        if is_last:
+            try:
+                connection.recv()
+            except (EOFError, OSError):  # the command has ended
+                return
+        now = _stamp(folder)
+        pause = _LOOK_SECONDS
+        if now == seen and not is_last:
+            continue
+        began = time.monotonic()
+        state = _State(is_last=is_last) if now == seen else _attempt(folder, tracking_uri, is_last)
+        with suppress(OSError):  # the command has ended
+            connection.send(state)
+        # MLflow keeps connections to a file that is no more; another process has none.
+        if is_last or (state.problem is not None and is_own):
+            return
+        if state.problem is None:
+            seen, retry = now, _RETRY_SECONDS[0]
+            pause = min(max(pause, (time.monotonic() - began) / _SHARE_OF_TIME), _RETRY_SECONDS[1])
+        else:
+            pause, retry = retry, min(2 * retry, _RETRY_SECONDS[1])
+
+
+def _attempt(folder: Path, tracking_uri: str | None, is_last: bool) -> _State:
+    store.without_telemetry()
+    from simo_cl.tracking.mirror import mirror
+
+    try:
+        report = mirror(folder, tracking_uri)
+    except TrackingError as error:
+        return _State(str(error), is_last=is_last)
+    except Exception as error:
+        # Whatever it is, hours of training must not end with it.
+        problem = without_secrets(f"{type(error).__name__}: {error}")
+        return _State(problem, without_secrets(traceback.format_exc()), is_last=is_last)
+    return _State(notes=report.problems, is_last=is_last)
+
+
+def _stamp(folder: Path) -> list[tuple[str, int, int]]:
+    """Changes with every experience, and with the beginning and the end of every run."""
+    stamps = []
+    for pattern in ("plan.json", "runs/*/*/status.json", "runs/*/*/metrics.jsonl"):
+        for file in folder.glob(pattern):
+            with suppress(OSError):  # a run that begins anew removes its metrics
+                stat = file.stat()
+                stamps.append((str(file), stat.st_mtime_ns, stat.st_size))
+    return sorted(stamps)
