@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from simo_cl.harness.execute_suite import MLflowView, execute_runs, write_plan
+from simo_cl.harness.execute_suite import execute_runs, write_plan
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
@@ -18,6 +18,7 @@ from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.models import build_encoder
 from simo_cl.streams import DataSet
+from simo_cl.tracking.mirror import mirror
 
 _STRATEGY = "simo"
 
@@ -39,7 +40,8 @@ def evaluation_cost(
         accuracy itself needs; of all metrics on top of them; and of showing the run in MLflow.
 
     Raises:
-        RuntimeError: the run failed, or MLflow did.
+        RuntimeError: the run failed.
+        TrackingError: MLflow did.
     """
     file = read_suite(suite)
     epochs = file.suite.training.epochs
@@ -57,16 +59,16 @@ def evaluation_cost(
         folder = Path(name)
         write_plan(folder, content, [run], command="", data=data)
         with SuiteProgress(Console(quiet=True)) as progress:
-            mlflow = MLflowView(folder, f"sqlite:///{folder / 'mlflow.db'}", progress.warn)
-            mlflow.update()  # makes the store, once a suite
+            store = f"sqlite:///{folder / 'mlflow.db'}"
+            mirror(folder, store)  # makes the store, once a suite
             outcome = execute_runs(
                 [run], folder, data=data, device=torch.device(device), progress=progress
             )
             started = time.perf_counter()
-            mlflow.update()
+            mirror(folder, store)
             logging = time.perf_counter() - started
-        if outcome.failed or mlflow.problem:
-            raise RuntimeError(f"{outcome.failed or mlflow.problem}")
+        if outcome.failed:
+            raise RuntimeError(f"{outcome.failed}")
         measured = RunFolder(folder / run.folder).last_metrics()
     experiences = run.settings.stream.experiences
     images = len(data.train) / experiences
