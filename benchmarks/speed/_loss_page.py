@@ -56,17 +56,19 @@ def ratios(rows: list[Row]) -> str:
 
 
 def table(rows: list[Row]) -> str:
-    header = ["", "ms", "times SimO", "pairs", "times SimO per pair", "peak MB"]
-    return markdown([*header, "times SimO's memory"], map(cells, rows))
+    header = ["", "ms", "times SimO", "cold ms", "times SimO", "pairs", "times SimO per pair"]
+    return markdown([*header, "peak MB", "times SimO's memory"], map(cells, rows))
 
 
 def cells(row: Row) -> list[str]:
     if "skipped" in row:
-        return [row["contestant"], row["skipped"], "", f"{row['pairs']:,}", "", "", ""]
+        return [row["contestant"], row["skipped"], "", "", "", f"{row['pairs']:,}", "", "", ""]
     return [
         row["contestant"],
         f"{row['ms']:.3g}",
         f"{row['times_simo']:.2f}",
+        f"{row['cold_ms']:.3g}",
+        f"{row['cold_times_simo']:.2f}",
         f"{row['pairs']:,}",
         f"{row['per_pair']:.2f}",
         f"{row['peak_mb']:.3g}",

@@ -39,7 +39,7 @@ def pair_sum(
             out the part along the row itself, which scaling to unit norm discards anyway.
             "bounded": no norm is above 1, so that distances come from the dot products. "any":
             distances come from differences, several times as slow.
-        backend: "torch" or "triton", see `sweep`.
+        backend: "torch" or "triton", see `add_pair_sum`.
     """
     return _PairSum.apply(points, keys, y, epsilon, norms, backend)
 

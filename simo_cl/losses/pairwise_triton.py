@@ -31,7 +31,7 @@ def sweep(
     scale: float = 1.0,
     with_gradient: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """What `simo_cl.losses.pairwise.sweep` returns, for float32 `points` on a CUDA device.
+    """What `simo_cl.losses.pairwise.add_pair_sum` adds, for float32 `points` on a CUDA device.
 
     Dot products are true float32 and so are all sums. Memory beside the gradient: one number for
     every block of rows.
