@@ -117,8 +117,15 @@ def run(
                     plugins=plugins,
                     after_each=mlflow_view.update,
                 )
-            _report(folder)
+            report_problem = _try_to_report(folder)
             mlflow_view.update()
+    if report_problem is not None:
+        _tell(
+            console,
+            f"The report is not up to date: {report_problem}. This writes it:\n"
+            f"  simo-cl report {shlex.quote(str(folder))}",
+            style="red",
+        )
     if mlflow_view.problem is not None:
         _tell(
             console,
@@ -128,7 +135,7 @@ def run(
         )
     for name, reason in outcome.failed.items():
         _tell(console, f"Failed: {name}: {reason}", style="red")
-    if outcome.failed or mlflow_view.problem is not None:
+    if outcome.failed or report_problem is not None or mlflow_view.problem is not None:
         raise typer.Exit(1)
 
 
@@ -383,6 +390,15 @@ def _report(folder: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _try_to_report(folder: Path) -> str | None:
+    """Why the report cannot be written, on a full disk say: no reason to hide how runs ended."""
+    try:
+        _report(folder)
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def _load_plugins(path: Path | None) -> None:

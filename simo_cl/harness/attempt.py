@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,12 +47,22 @@ def attempt(
         with threadpool_limits(run.settings.training.threads), _warnings_in(run_folder, warn):
             execute_run(run, data, run_folder, device, step)
     except Exception as error:
-        run_folder.fail(error)
-        if isinstance(error, DataError):
-            return str(error)
-        log = run_folder.path / "log.txt"
-        return f"{type(error).__name__}: {error} (traceback in {log})"
+        return _recorded(error, run_folder)
     return None
+
+
+def _recorded(error: Exception, folder: RunFolder) -> str:
+    """Writes a failure into the run's folder if that can be; gives it in words."""
+    reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    try:
+        folder.fail(error)
+    except OSError as another:
+        # A full disk, or one that is gone: other runs may be elsewhere, or need less.
+        trace = "" if isinstance(error, OSError) else "".join(traceback.format_exception(error))
+        return f"{reason} ({folder.path} cannot be written: {another})\n{trace}".strip()
+    if isinstance(error, DataError):
+        return reason
+    return f"{reason} (traceback in {folder.path / 'log.txt'})"
 
 
 def seldom(step: Progress) -> Progress:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from simo_cl.harness.whole_file import write_beside
 
 FORMAT = 1
 _HEADER = b"simo-cl checkpoint\n"
@@ -32,9 +33,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._current = folder / "checkpoint.pt"
         self._previous = folder / "checkpoint.previous.pt"
-        self._partial = folder / "checkpoint.pt.partial"
 
     def save(self, state: dict[str, Any]) -> None:
         """Replaces the older of the two.
@@ -46,13 +47,10 @@ class Checkpoints:
         torch.save({"format": FORMAT, **state}, buffer)
         content = buffer.getbuffer()
         digest = hashlib.sha256(content).hexdigest().encode()
-        with self._partial.open("wb") as file:
-            file.writelines([_HEADER, digest, b"\n", content])
-            file.flush()
-            os.fsync(file.fileno())
+        written = write_beside(self._current, [_HEADER, digest, b"\n", content])
         if self._current.exists():
             self._current.replace(self._previous)
-        self._partial.replace(self._current)
+        written.replace(self._current)
 
     def load(self) -> dict[str, Any] | None:
         """The newest that is whole and of this version's format, if there is one.
@@ -71,8 +69,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Deletes both: the run needs none any more, or must begin anew."""
-        for path in (self._current, self._previous, self._partial):
-            path.unlink(missing_ok=True)
+        for path in self._folder.glob("checkpoint*.pt*"):
+            path.unlink()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -33,6 +33,19 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
     }
 
 
+def compute_deterministically(device: torch.device) -> None:
+    """Lets a GPU give the same sums each time, as a CPU does by itself.
+
+    Where an operation cannot, PyTorch warns. This holds for the whole process.
+    """
+    if device.type == "cuda":
+        # Read when a device is first used for matrix products.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def choose_device(name: str) -> torch.device:
     """The device named, or with ``"auto"`` a GPU where there is one.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from avalanche.benchmarks.scenarios import split_online_stream
 
-from simo_cl.harness.environment import describe_environment
+from simo_cl.harness.environment import compute_deterministically, describe_environment
 from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
@@ -43,6 +43,7 @@ def execute_run(
 
     settings, file = run.settings, run.strategy_file
     torch.set_num_threads(settings.training.threads)
+    compute_deterministically(device)
     environment = describe_environment(device, settings.training.threads)
     benchmark = make_benchmark(
         data, settings.stream, settings.training, settings.seed, file.joint, device
@@ -65,7 +66,7 @@ def execute_run(
     saved = resumption.load()
     if saved is None:
         first, first_part = 0, 0
-        folder.start(run, environment)
+        folder.start(run, data, environment)
         folder.log(f"{run.label}, seed {settings.seed}, {steps} steps on {device}")
         evaluation.before_training()
     else:
@@ -77,7 +78,7 @@ def execute_run(
             execute_run(run, data, folder, device, progress)
             return
         _note_change(folder.environment, environment)
-        folder.start(run, environment, saved["lines"])
+        folder.start(run, data, environment, saved["lines"])
         folder.log(f"goes on in experience {first}, after {budget.steps_taken} steps")
     for index, experience in enumerate(benchmark.train_stream):
         if index < first:

@@ -13,15 +13,18 @@ import torch
 
 import simo_cl
 from simo_cl.harness.attempt import attempt
+from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError, nearest
+from simo_cl.harness.whole_file import write_whole
 from simo_cl.harness.workers import execute_in_workers
 from simo_cl.models import build_encoder, encoder_names
 from simo_cl.streams import (
+    DataError,
     DataSet,
     check_augmentations,
     data_source_names,
@@ -69,6 +72,12 @@ def execute_runs(
     unfinished = [run for run in runs if RunFolder(folder / run.folder).state != "finished"]
     outcome.skipped = [run for run in runs if run not in unfinished]
     progress.begin(unfinished, outcome.skipped)
+    for run in outcome.skipped:
+        # One that was killed as soon as it had finished.
+        Checkpoints(folder / run.folder).remove()
+    for run in unfinished:
+        if damage := RunFolder(folder / run.folder).damage:
+            progress.warn(f"{run.name}: {damage}; it is executed again")
 
     def ends(run: Run, reason: str | None) -> None:
         if reason is None:
@@ -169,7 +178,13 @@ def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:
 def write_plan(
     folder: Path, suite: Suite, planned: Iterable[Run], *, command: str, data: DataSet
 ) -> None:
-    """Writes ``plan.json``: what the suite is, and which runs belong to it now."""
+    """Writes ``plan.json``: what the suite is, and which runs belong to it now.
+
+    Raises:
+        DataError: one of them is of other data.
+    """
+    planned = list(planned)
+    refuse_other_data(planned, folder, data)
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "suite": suite.name,
@@ -189,9 +204,31 @@ def write_plan(
             for run in planned
         ],
     }
-    temporary = folder / "plan.json.partial"
-    temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
-    temporary.replace(folder / "plan.json")
+    write_whole(folder / "plan.json", json.dumps(plan, indent=1))
+
+
+def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:
+    """Looks whether work that would be kept was done on the data that are found now.
+
+    Args:
+        runs: whose folders are looked at.
+        folder: that these are relative to.
+        data: found now.
+
+    Raises:
+        DataError: a run was finished, or left with a checkpoint, on other data.
+    """
+    for run in runs:
+        there = RunFolder(folder / run.folder)
+        before = there.data
+        kept = there.state == "finished" or any(there.path.glob("checkpoint*.pt"))
+        if kept and before and before["digest"] != data.digest:
+            raise DataError(
+                f"{there.path} is of other data ({before['note']}, {before['digest']}) than those "
+                f"found now ({data.note}, {data.digest}); one table of both would be of neither. "
+                "Bring the data back, or write to another folder with --results, or delete the "
+                "folders of runs on other data"
+            )
 
 
 def _check_fit(run: Run, data: DataSet) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from simo_cl.harness.plan import Run
+from simo_cl.harness.whole_file import write_whole
+from simo_cl.vouched import damaged, vouch
+
+if TYPE_CHECKING:
+    from simo_cl.streams import DataSet
 
 
 class RunFolder:
     """Writes and reads ``runs/<strategy>/seed<k>-<hash>/``; docs/suites.md has the format.
-
-    A file is written beside its place and moved there, so that a reader never sees half of one.
 
     Args:
         path: of the folder.
@@ -35,8 +39,25 @@ class RunFolder:
 
     @property
     def state(self) -> str:
-        """``"missing"``, ``"running"`` (perhaps interrupted), ``"finished"`` or ``"failed"``."""
-        return str(self._status().get("state", "missing"))
+        """``"missing"``, ``"running"`` (perhaps interrupted), ``"finished"``, ``"failed"`` or
+        ``"damaged"``."""
+        return "damaged" if self.damage else str(self._status().get("state", "missing"))
+
+    @property
+    def damage(self) -> str:
+        """What has happened to the run's files since it wrote them, if anything has."""
+        status = self._status()
+        if not status and (self.path / "status.json").exists():
+            return "status.json cannot be read"
+        if status.get("state") != "finished":
+            return ""
+        names = damaged(self.path, status.get("files", {}))
+        return f"what the run wrote is not what is in {', '.join(names)} now" if names else ""
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Digest and note of the data that the run is on; empty if it has none yet."""
+        return dict(self._status().get("data") or {})
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -48,13 +69,16 @@ class RunFolder:
         lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return dict(json.loads(lines[-1])["metrics"])
 
-    def start(self, run: Run, environment: dict[str, Any], lines: Sequence[str] = ()) -> None:
+    def start(
+        self, run: Run, data: DataSet, environment: dict[str, Any], lines: Sequence[str] = ()
+    ) -> None:
         """Begins anew, or goes on after the experiences whose metrics are given.
 
         What else an earlier attempt left is replaced.
 
         Args:
             run: that the folder is of.
+            data: that it trains on.
             environment: in which it runs now.
             lines: of ``metrics.jsonl``, without line ends.
         """
@@ -64,10 +88,15 @@ class RunFolder:
                 old.unlink()
         started = self._status().get("started") if lines else None
         config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
-        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+        write_whole(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         self.lines = list(lines)
-        self._write("metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
-        self._write_status("running", environment=environment, started=started or time.time())
+        write_whole(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+        self._write_status(
+            "running",
+            environment=environment,
+            data={"digest": data.digest, "note": data.note},
+            started=started or time.time(),
+        )
 
     def add_metrics(self, experience: int, metrics: dict[str, float]) -> None:
         """Appends what was measured after an experience (0-based)."""
@@ -80,13 +109,13 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Replaces ``<name>.npz``."""
-        temporary = self.path / f"{name}.partial.npz"
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        temporary.replace(self.path / f"{name}.npz")
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        write_whole(self.path / f"{name}.npz", content.getvalue())
 
     def write_model(self, program: bytes) -> None:
         """Replaces ``model.pt2``."""
-        self._write("model.pt2", program)
+        write_whole(self.path / "model.pt2", program)
 
     def log(self, message: str) -> None:
         """Adds a line with the time to ``log.txt``."""
@@ -95,7 +124,8 @@ class RunFolder:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def finish(self) -> None:
-        self._write_status("finished", ended=time.time())
+        """Says that all is there, and by which digests it can be told that it still is."""
+        self._write_status("finished", files=vouch(self.path))
 
     def fail(self, error: BaseException) -> None:
         """Records why the run ended; what it had measured stays."""
@@ -103,24 +133,28 @@ class RunFolder:
         self.log(f"failed: {error!r}\n{trace}")
         self._write_status(
             "failed",
-            ended=time.time(),
             error={"type": type(error).__name__, "message": str(error), "traceback": trace},
         )
 
     def _status(self) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.path / "status.json").read_text(encoding="utf-8")))
+            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return status if isinstance(status, dict) else {}
 
     def _write_status(self, state: str, **changes: Any) -> None:
-        before: dict[str, Any] = {"started": None, "ended": None, "error": None, "environment": {}}
+        nothing: dict[str, Any] = {
+            "started": None,
+            "ended": None,
+            "error": None,
+            "environment": {},
+            "data": {},
+        }
+        before: dict[str, Any] = {}
         if state != "running":
-            before |= self._status()
-        status = {**before, **changes, "state": state}
-        self._write("status.json", json.dumps(status, indent=1).encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        temporary = self.path / f"{name}.partial"
-        temporary.write_bytes(content)
-        temporary.replace(self.path / name)
+            before = self._status()
+            # A clock may have been set back.
+            before["ended"] = max(time.time(), before.get("started") or 0.0)
+        status = {**nothing, **before, **changes, "state": state}
+        write_whole(self.path / "status.json", json.dumps(status, indent=1))

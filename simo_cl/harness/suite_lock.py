@@ -12,6 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from simo_cl.confined import refuse_links
+from simo_cl.harness.whole_file import write_whole
+
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -27,9 +30,10 @@ def suite_lock(path: Path, command: str, tell: Callable[[str], None]) -> Iterato
         tell: told who holds the lock, again when that changes.
 
     Raises:
-        OSError: the folder or the file cannot be written.
+        OSError: the folder or the file cannot be written, or a link in the folder leads out of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_links(path.parent)
     lock, holder = FileLock(path), path.with_name(f"{path.name}.json")
     _wait_for(lock, holder, tell)
     try:
@@ -60,9 +64,7 @@ def _write_holder(path: Path, command: str) -> None:
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1))
 
 
 def _describe(path: Path) -> str:

@@ -14,7 +14,7 @@ import torch
 import yaml
 from rich.table import Table
 
-from simo_cl.harness.execute_suite import checked_data, execute_runs
+from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
@@ -22,6 +22,7 @@ from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.harness.suite_file import SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
+from simo_cl.harness.whole_file import write_whole
 
 TUNING_SEED = 1_000_000
 """A seed that no table reports."""
@@ -91,7 +92,7 @@ def run_trials(
     Raises:
         SuiteError: fewer points than trials, a suite that reports the tuning seed, or one that
             :func:`checked_data` refuses.
-        DataError: the data cannot be had.
+        DataError: the data cannot be had, or earlier trials are of others.
     """
     suite = suite_file.suite
     if TUNING_SEED in suite.seeds:
@@ -109,6 +110,7 @@ def run_trials(
     runs = {index: _run(suite_file, file, points[index]) for index in sorted(chosen)}
     data = checked_data(list(runs.values()), data_root)
     with suite_lock(folder / f"{file.name}.lock", command, progress.tell):
+        refuse_other_data(runs.values(), folder, data)
         execute_runs(list(runs.values()), folder, data=data, device=device, progress=progress)
     tried = [Trial(points[index], _score(run, folder)) for index, run in runs.items()]
     budget = next(iter(runs.values())).settings.model_dump(mode="json", exclude={"settings"})
@@ -132,9 +134,7 @@ def write_trials(path: Path, trials: Trials) -> None:
         ],
         "run": trials.budget,
     }
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def trials_table(trials: Trials) -> Table:

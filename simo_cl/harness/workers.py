@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
@@ -141,7 +141,9 @@ class _Worker:
             f"its process ended with exit code {self._process.exitcode}; a negative one is a "
             "signal, and -9 often means that memory ran out"
         )
-        RunFolder(folder / self.run.folder).fail(RuntimeError(reason))
+        # On a full disk the reason is told all the same.
+        with suppress(OSError):
+            RunFolder(folder / self.run.folder).fail(RuntimeError(reason))
         self._start()
         return reason
 

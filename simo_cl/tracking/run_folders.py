@@ -105,17 +105,17 @@ def _read_run(
         return None
     try:
         status = json.loads(status_file.read_text(encoding="utf-8"))
+        broken = damaged(path, status.get("files") or {})
+        if broken:
+            problems.append(
+                f"{name}: left out, what the run wrote is not what is in {', '.join(broken)} now; "
+                "running the suite again executes it again"
+            )
+            return None
         settings = yaml.safe_load(settings_file.read_text(encoding="utf-8"))
         lines = _read_lines(path / "metrics.jsonl", name, problems)
-        broken = damaged(path, status.get("files") or {})
     except (ValueError, yaml.YAMLError, OSError) as error:
         problems.append(f"{name}: left out, it cannot be read ({error})")
-        return None
-    if broken:
-        problems.append(
-            f"{name}: left out, what the run wrote is not what is in {', '.join(broken)} now; "
-            "running the suite again executes it again"
-        )
         return None
     return RunFolder(name, path, label, seed, settings, status, lines)
 

@@ -56,7 +56,7 @@ def test_what_is_finished_is_not_run_again_and_what_failed_is(execute: Any, tmp_
 def test_a_run_that_was_cut_short_begins_anew(execute: Any, tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, ["pass"])
     folder = RunFolder(tmp_path / run.folder)
-    folder.start(run, {})
+    folder.start(run, load_data("digits"), {})
     folder.add_metrics(0, {"average_accuracy": 0.5})
     folder.add_metrics(1, {"average_accuracy": 0.5})
     assert folder.state == "running"

@@ -148,5 +148,5 @@ def test_a_model_that_cannot_be_exported_is_said_and_nothing_else(
 def test_a_run_done_again_leaves_no_model_of_before(folder: RunFolder, tmp_path: Path) -> None:
     (run,) = planned(tmp_path, "strategies: {er: }\n")
     folder.write_model(b"of before")
-    folder.start(run, {})
+    folder.start(run, load_data("digits"), {})
     assert not (folder.path / "model.pt2").exists()

@@ -29,7 +29,7 @@ def shown(runs: list[Any], folder: Path) -> str:
 
 
 def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any]) -> None:
-    RunFolder(tmp_path / runs[0].folder).start(runs[0], {})
+    RunFolder(tmp_path / runs[0].folder).start(runs[0], load_data("digits"), {})
     RunFolder(tmp_path / runs[0].folder).finish()
 
     text = shown(runs, tmp_path)
@@ -43,7 +43,7 @@ def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any])
 
 def test_what_is_finished_is_not_left_to_do(tmp_path: Path, runs: list[Any]) -> None:
     for run in runs:
-        RunFolder(tmp_path / run.folder).start(run, {})
+        RunFolder(tmp_path / run.folder).start(run, load_data("digits"), {})
         RunFolder(tmp_path / run.folder).finish()
 
     assert "left to do: at least 0 min 00 s on cpu, about 0 MB" in shown(runs, tmp_path)

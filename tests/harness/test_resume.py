@@ -6,16 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tiny import ONLINE, SETTINGS, SHIPPED, planned, write_suite
+from tiny import ONLINE, SETTINGS, SHIPPED, outcome, part_of_digits, planned, write_suite
 
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.streams import DataError, DataSet, Images, load_data
+from simo_cl.streams import DataError, DataSet, Images
 
 # Those whose batches are ours are saved at any step.
 OURS = ("er_balanced", "simo", "supcon", "triplet", "joint_simo", "joint_supcon", "joint_triplet")
@@ -29,11 +28,7 @@ class Interrupted(BaseException):
 
 @pytest.fixture(scope="module")
 def data() -> DataSet:
-    """A part of the digits, which trains in a second."""
-    digits = load_data("digits", None)
-    rows = torch.arange(len(digits.train)) % 3 == 0
-    train = Images(digits.train.images[rows], digits.train.labels[rows])
-    return DataSet("digits", train, digits.test, digits.class_names, "part of digits")
+    return part_of_digits()
 
 
 def run_of(folder: Path, strategy: str, settings: str = SETTINGS, **options: Any) -> Run:
@@ -61,21 +56,6 @@ def execute(run: Run, folder: Path, data: DataSet, stop_after: int | None = None
 def interrupt(run: Run, folder: Path, data: DataSet, after: int) -> None:
     with pytest.raises(Interrupted):
         execute(run, folder, data, after)
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """Everything but times."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    metrics = [
-        {name: value for name, value in line["metrics"].items() if not name.endswith("_seconds")}
-        for line in lines
-    ]
-    arrays = {
-        f"{path.stem}/{name}": array.tobytes()
-        for path in sorted(folder.glob("*.npz"))
-        for name, array in np.load(path).items()
-    }
-    return {"metrics": json.dumps(metrics), **arrays}
 
 
 def in_three_pieces(run: Run, folder: Path, data: DataSet) -> None:

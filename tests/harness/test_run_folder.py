@@ -10,6 +10,7 @@ import yaml
 from tiny import planned
 
 from simo_cl.harness.run_folder import RunFolder
+from simo_cl.streams import load_data
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def failure() -> Exception:
 
 def test_a_run_starts_and_finishes(folder: RunFolder, run: Any) -> None:
     assert folder.state == "missing"
-    folder.start(run, {"cores": 2})
+    folder.start(run, load_data("digits"), {"cores": 2})
     assert folder.state == "running"
     folder.add_metrics(0, {"average_accuracy": 0.25})
     folder.add_metrics(1, {"average_accuracy": 0.5})
@@ -52,7 +53,7 @@ def test_a_run_starts_and_finishes(folder: RunFolder, run: Any) -> None:
 
 
 def test_the_settings_are_written_as_they_were_resolved(folder: RunFolder, run: Any) -> None:
-    folder.start(run, {})
+    folder.start(run, load_data("digits"), {})
 
     config = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert config == {**run.settings.model_dump(mode="json"), "variant": "memory.size=40"}
@@ -61,7 +62,7 @@ def test_the_settings_are_written_as_they_were_resolved(folder: RunFolder, run: 
 
 
 def test_a_failure_keeps_what_was_measured(folder: RunFolder, run: Any) -> None:
-    folder.start(run, {"cores": 2})
+    folder.start(run, load_data("digits"), {"cores": 2})
     folder.add_metrics(0, {"average_accuracy": 0.25})
     folder.fail(failure())
 
@@ -81,28 +82,29 @@ def test_a_run_can_fail_before_it_starts(folder: RunFolder) -> None:
 
 
 def test_another_attempt_begins_anew_but_keeps_the_log(folder: RunFolder, run: Any) -> None:
-    folder.start(run, {})
+    folder.start(run, load_data("digits"), {})
     folder.add_metrics(0, {"average_accuracy": 0.25})
     folder.write_arrays("arrays", {"confusion": np.eye(2)})
     folder.fail(failure())
-    folder.start(run, {})
+    folder.start(run, load_data("digits"), {})
 
     assert folder.state == "running"
     assert status(folder)["error"] is None
-    assert not (folder.path / "metrics.jsonl").exists()
+    assert (folder.path / "metrics.jsonl").read_text() == ""
     assert not (folder.path / "arrays.npz").exists()
     assert "no such luck" in (folder.path / "log.txt").read_text()
 
 
-def test_half_a_status_is_no_status(folder: RunFolder, run: Any) -> None:
-    folder.start(run, {})
+def test_half_a_status_is_damage(folder: RunFolder, run: Any) -> None:
+    folder.start(run, load_data("digits"), {})
     (folder.path / "status.json").write_text('{"state": "fini')
 
-    assert folder.state == "missing"
+    assert folder.state == "damaged"
+    assert folder.damage == "status.json cannot be read"
 
 
 def test_nothing_is_left_half_written(folder: RunFolder, run: Any) -> None:
-    folder.start(run, {})
+    folder.start(run, load_data("digits"), {})
     folder.write_arrays("embeddings", {"test_labels": np.arange(3)})
     folder.finish()
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.suite_file import read_suite
+from simo_cl.streams import DataSet, Images, load_data
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ROOT / "strategies"
 SHIPPED = sorted(path.stem for path in STRATEGIES.glob("*.py"))
 
@@ -53,3 +59,26 @@ def planned(
     """The runs of the tiny suite with more text at its end."""
     file = read_suite(write_suite(folder, settings + more), overrides)
     return plan_runs(file.suite, strategies, file.places)
+
+
+def part_of_digits() -> DataSet:
+    """A third of the digits, which trains in a second."""
+    digits = load_data("digits")
+    rows = torch.arange(len(digits.train)) % 3 == 0
+    train = Images(digits.train.images[rows], digits.train.labels[rows])
+    return DataSet("digits", train, digits.test, digits.class_names, "part of digits")
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Everything that a run's folder holds of its results, but times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    metrics = [
+        {name: value for name, value in line["metrics"].items() if not name.endswith("_seconds")}
+        for line in lines
+    ]
+    arrays = {
+        f"{path.stem}/{name}": array.tobytes()
+        for path in sorted(folder.glob("*.npz"))
+        for name, array in np.load(path).items()
+    }
+    return {"metrics": json.dumps(metrics), **arrays}

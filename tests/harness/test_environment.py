@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from simo_cl.harness.environment import compute_deterministically
+
+
+@pytest.fixture
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+@pytest.mark.usefixtures("_as_before")
+def test_a_gpu_computes_deterministically(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute_deterministically(torch.device("cuda", 0))
+
+    assert torch.are_deterministic_algorithms_enabled()
+    # Without the variable, PyTorch only warns that matrix products are not.
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+
+
+@pytest.mark.usefixtures("_as_before")
+def test_a_cpu_does_by_itself() -> None:
+    compute_deterministically(torch.device("cpu"))
+
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.usefixtures("_as_before")
+def test_convolutions_give_the_same_gradient_each_time() -> None:
+    device = torch.device("cuda")
+    compute_deterministically(device)
+    images = torch.randn(64, 3, 32, 32, device=device)
+    layer = torch.nn.Conv2d(3, 64, 3, device=device)
+
+    gradients = []
+    for _ in range(5):
+        layer.zero_grad()
+        layer(images).square().sum().backward()
+        assert layer.weight.grad is not None
+        gradients.append(layer.weight.grad.clone())
+
+    assert all(torch.equal(gradients[0], other) for other in gradients)
