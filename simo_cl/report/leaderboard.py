@@ -148,7 +148,7 @@ def _groups(suite: Suite, standings: Sequence[Standing]) -> Iterable[Group]:
 def _note(suite: Suite, comparisons: Sequence[Comparison]) -> str:
     parts = [spread_note(suite)]
     if any(c.low is not None for c in comparisons):
-        parts.append("bars: 95 % t intervals, paired for differences; p after Holm")
+        parts.append("differences with 95 % paired t intervals, p after Holm")
     if any(c.verdict == "above" for c in comparisons):
         parts.append(f"bold: above {suite.control} (p < {ALPHA:.2g})")
     return "; ".join(parts)

@@ -267,7 +267,7 @@ def test_paper_is_light_and_has_no_controls(open_page):
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert shown(page, "button") == 0
-    assert shown(page, ".bar") == 0
+    assert shown(page, ".actions") == shown(page, ".bar") == 0
 
 
 def test_one_space_is_shown_at_a_time(open_page):

@@ -51,12 +51,14 @@ class Measure:
         of: a row's value over seeds, given its label; None where undefined.
         theory: what the row's value would be at best, given the setting's value and its label.
         factor: what values are multiplied by.
+        has_band: whether its interval over seeds says something of the strategy.
     """
 
     title: str
     of: Callable[[str], Spread | None]
     theory: Callable[[float, str], float | None] | None = None
     factor: float = 1.0
+    has_band: bool = True
 
 
 def sweeps(suite: Suite, drawn_as: Mapping[str, Look]) -> list[Figure]:
@@ -104,7 +106,10 @@ def _sweep(
         name=f"sweep_{key.replace('.', '_')}",
         section="sweeps",
         title=f"Accuracy against {name}",
-        caption=f"Everything but {key} is the same along a line." + band_note(suite) + _theory(key),
+        caption=f"Everything but {key} is the same along a line."
+        + band_note(suite)
+        + _theory(key)
+        + " Times compare only runs on one machine with nothing else on it.",
         panels=tuple(panels),
         size=SIZE,
         margins=room_for_names(s.name for s in series),
@@ -138,7 +143,7 @@ def _measures(suite: Suite, key: str) -> list[Measure]:
             Measure("root mean square cos", final(f"{geometry}/rms_cos"), bound(welch_bound)),
         ]
     length, unit = time_unit(suite)
-    cost = Measure(unit.partition(",")[0], final("cost/train_seconds"), factor=length)
+    cost = Measure(unit.partition(",")[0], final("cost/train_seconds"), None, length, False)
     return [*measures, cost]
 
 
@@ -172,7 +177,8 @@ def _panel(
             look, xs = looks[s.name], [x for x, _, _ in points]
             ys = [found.mean * measure.factor for _, _, found in points]
             ax.plot(xs, ys, color=look.colour, linestyle=look.dashes)
-            draw_band(ax, xs, [found for _, _, found in points], look, factor=measure.factor)
+            if measure.has_band:
+                draw_band(ax, xs, [found for _, _, found in points], look, factor=measure.factor)
             for x, y, (_, label, found) in zip(xs, ys, points, strict=True):
                 tip = show_value(found) if measure.factor == 1 else f"{y:.3g}"
                 draw_point(ax, x, y, look, label, tip)
