@@ -1,0 +1,116 @@
+"""What processes do that the tests kill. They are forked from one that has imported everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from tiny import SETTINGS, part_of_digits, planned
+
+from simo_cl.cli import app
+from simo_cl.harness import execute_run
+from simo_cl.harness.evaluation import Evaluation
+from simo_cl.harness.execute_suite import Outcome, execute_runs
+from simo_cl.harness.plan import Run
+from simo_cl.harness.progress import SuiteProgress
+
+IMPORTED = [
+    "simo_cl.harness.evaluation",
+    "simo_cl.harness.execute_suite",
+    "simo_cl.harness.resume",
+    "simo_cl.streams.class_incremental",
+    "simo_cl.streams.digits",
+]
+_FILE_EVENTS = ("open", "os.rename", "os.remove")
+
+
+class Event(NamedTuple):
+    """Something that a run did: ``open <file>``, ``rename <to>``, ``evaluation`` and so on."""
+
+    name: str
+    time: float
+
+
+class Kill(NamedTuple):
+    """When to send SIGKILL: so long after the n-th event of a name, and before the next one."""
+
+    after: str
+    nth: int = 1
+    seconds: float = 0.0
+
+
+Execute = Callable[..., list[Event]]
+"""The fixture that executes runs, below a folder, perhaps until a :class:`Kill`."""
+
+
+def saved_often(folder: Path, *strategies: str) -> list[Run]:
+    """Runs of some strategies, with a checkpoint wherever there can be one."""
+    more = f"strategies: {{{', '.join(f'{name}: ' for name in strategies)}}}\n"
+    settings = SETTINGS.replace("experiences: 2", "experiences: 3").replace(
+        "epochs: 0.2", "epochs: 2"
+    )
+    return planned(folder / "suite", more + "checkpoint_minutes: 0\n", settings=settings)
+
+
+def execute_here(runs: list[Run], folder: Path, *, quiet: bool = True) -> Outcome:
+    """Executes runs in this process, without MLflow and report."""
+    with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
+        return execute_runs(
+            runs, folder, data=part_of_digits(), device=torch.device("cpu"), progress=progress
+        )
+
+
+def execute(runs: list[Run], folder: Path, say: Connection, last: tuple[str, int] | None) -> None:
+    """Executes runs.
+
+    Args:
+        runs: of the tiny suite.
+        folder: that their folders are relative to.
+        say: told of each event as ``(name, time)``: a file operation in the folder is about to
+            begin, an evaluation, or the export of the model.
+        last: the name of an event and how many of them there are until it is too late: at the
+            event after that one the process kills itself.
+    """
+    left = None if last is None else last[1]
+
+    def note(name: str) -> None:
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        say.send((name, time.monotonic()))
+        if last is not None and left is not None and name == last[0]:
+            left -= 1
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _FILE_EVENTS and str(folder) in str(arguments[0]):
+            path = Path(arguments[1] if event == "os.rename" else arguments[0])
+            note(f"{event.removeprefix('os.')} {path.name}")
+
+    def noted(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            note(name)
+            return function(*arguments)
+
+        return call
+
+    Evaluation.after_experience = noted(Evaluation.after_experience, "evaluation")
+    execute_run.export_model = noted(execute_run.export_model, "export")
+    sys.addaudithook(watch)
+    outcome = execute_here(runs, folder)
+    if outcome.failed:
+        raise SystemExit(str(outcome.failed))
+
+
+def command(words: list[str], says: Path) -> None:
+    """Is the command; what it says goes to a file."""
+    with says.open("w", buffering=1, encoding="utf-8") as file:
+        sys.stdout = sys.stderr = file
+        app(words)

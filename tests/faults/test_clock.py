@@ -1,0 +1,42 @@
+"""A clock that jumps: results do not depend on it, nor does their order."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from forked import execute_here, saved_often
+from tiny import outcome
+
+from simo_cl.report.runs import read_run
+from simo_cl.tracking.run_folders import read_suite
+
+
+def test_a_clock_that_jumps_changes_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = runs = saved_often(tmp_path, "simo")
+    execute_here(runs, tmp_path / "whole")
+    # A day back at each look.
+    days = itertools.count(start=20_000, step=-1)
+    with monkeypatch.context() as patched:
+        patched.setattr("time.time", lambda: 86_400.0 * next(days))
+        execute_here(runs, tmp_path / "back")
+
+    folder = tmp_path / "back" / run.folder
+    assert outcome(folder) == outcome(tmp_path / "whole" / run.folder)
+    entry = {"strategy": "simo", "seed": 0, "folder": run.folder.as_posix()}
+    plan = {"suite": "tiny", "runs": [entry]}
+    (tmp_path / "back" / "plan.json").write_text(json.dumps(plan))
+    problems: list[str] = []
+    (mirrored,) = read_suite(tmp_path / "back", problems).runs
+    reported = read_run(tmp_path / "back", entry)
+    assert problems == []
+    assert mirrored.lines[0].time > mirrored.lines[-1].time
+    assert [line.experience for line in mirrored.lines] == [0, 1, 2]
+    assert [trained.experience for trained in reported.history] == [0, 1, 2]
+    # What took time was measured by another clock.
+    assert reported.seconds == 0
+    assert reported.final["cost/train_seconds"] > 0

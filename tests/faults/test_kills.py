@@ -1,0 +1,95 @@
+"""SIGKILL at any moment: the same command goes on, and nothing is lost but the time since."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from forked import Event, Execute, Kill, saved_often
+from tiny import STRATEGIES, outcome
+
+from simo_cl.harness.run_folder import RunFolder
+
+IN_TRAINING, IN_A_CHECKPOINT = "rename checkpoint.pt", "open checkpoint.pt.partial"
+
+
+def seconds_after(name: str, events: Sequence[Event]) -> float:
+    """The longest that it took from such an event to the next one."""
+    return max(next_.time - event.time for event, next_ in pairwise(events) if event.name == name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["simo", "er", "icarl", "mir", "der"])
+def test_four_kills_at_random_moments(
+    strategy: str, tmp_path: Path, execute_forked: Execute
+) -> None:
+    (run,) = runs = saved_often(tmp_path, strategy)
+    undisturbed = execute_forked(runs, tmp_path / "whole")
+    moments = random.Random(strategy)
+    for place, most in ((IN_TRAINING, 2), (IN_A_CHECKPOINT, 2), ("evaluation", 1), ("export", 1)):
+        seconds = moments.uniform(0, seconds_after(place, undisturbed))
+        kill = Kill(place, moments.randint(1, most), seconds)
+        execute_forked(runs, tmp_path / "killed", kill)
+    execute_forked(runs, tmp_path / "killed")
+
+    killed = tmp_path / "killed" / run.folder
+    assert (killed / "log.txt").read_text().count("goes on in experience") == 4
+    assert outcome(killed) == outcome(tmp_path / "whole" / run.folder)
+
+
+@pytest.mark.slow
+def test_a_kill_at_each_file_operation(tmp_path: Path, execute_forked: Execute) -> None:
+    """Each attempt gets so far as to begin with something that none before has begun with."""
+    (run,) = runs = saved_often(tmp_path, "simo")
+    undisturbed = execute_forked(runs, tmp_path / "whole")
+    for name in dict.fromkeys(event.name for event in undisturbed):
+        execute_forked(runs, tmp_path / "killed", Kill(name))
+        finished = RunFolder(tmp_path / "killed" / run.folder).state == "finished"
+        # The checkpoints are all that is left to remove then.
+        assert finished == name.startswith("remove")
+    execute_forked(runs, tmp_path / "killed")
+
+    killed, whole = (tmp_path / name / run.folder for name in ("killed", "whole"))
+    assert outcome(killed) == outcome(whole)
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (killed, whole)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.slow
+def test_the_command_itself(tmp_path: Path, give_command: Callable[..., BaseProcess]) -> None:
+    """From a cold start, killed twice as soon as there is something to go on from."""
+    runs = saved_often(tmp_path, "er", "simo")
+    words = ["run", tmp_path / "suite" / "tiny.yaml", "--strategies-dir", STRATEGIES, "--results"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    cold = [sys.executable, "-c", "from simo_cl.cli import app; app()", *map(str, [*words, killed])]
+    moments = random.Random("command")
+    for run in runs:
+        with subprocess.Popen(cold, stdout=subprocess.DEVNULL) as process:
+            wait_for(killed / "tiny" / run.folder / "checkpoint.previous.pt")
+            time.sleep(moments.uniform(0, 0.2))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    for results in (killed, whole):
+        process = give_command([*words, results], tmp_path / "says.txt")
+        process.join(150)
+        assert process.exitcode == 0, (tmp_path / "says.txt").read_text()
+
+    for run in runs:
+        folder = killed / "tiny" / run.folder
+        assert (folder / "log.txt").read_text().count("goes on in experience") == 1
+        assert outcome(folder) == outcome(whole / "tiny" / run.folder)
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 150
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} does not come"
+        time.sleep(0.002)
