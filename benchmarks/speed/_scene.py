@@ -24,6 +24,10 @@ from simo_cl.streams.class_incremental import ClassIncremental, class_incrementa
 
 EMPTY, SLIM, STOCK_SLIM = "empty", "slim ResNet-18", "Avalanche's SlimResNet18"
 
+# Contestants.
+STOCK, ON_OURS, BARE = "stock Avalanche", "stock strategy, our data", "bare loop"
+OURS_SPLIT, OURS = "ours, split_online_stream", "ours, one call an experience"
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -6,8 +6,8 @@ import statistics
 from typing import Any
 
 from _common import COLOURS, about, markdown
+from _streams_bounds import Row, bounds_table
 
-Row = dict[str, Any]
 _COLUMNS = 3
 
 
@@ -23,6 +23,7 @@ def page(report: dict[str, Any], headings: dict[str, str]) -> str:
         "# Speed of streams and replay",
         about(report["environment"]),
         *(f"`{command}`" for command in commands),
+        bounds_table([*report["rows"], *course_rows(report), *evaluation_rows(report)]),
         "![](streams.svg)",
     ]
     section = ""
@@ -33,7 +34,7 @@ def page(report: dict[str, Any], headings: dict[str, str]) -> str:
         parts += [f"### {title(rows[0])}", comparison_table(rows)]
     for name, table in (("course", course_table), ("evaluation", evaluation_table)):
         if name in report:
-            parts += [f"## {headings[name]}", table(report[name])]
+            parts += [f"## {headings[name]}", table(report)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,23 +66,62 @@ def comparison_table(rows: list[Row]) -> str:
     )
 
 
-def course_table(course: dict[str, Any]) -> str:
-    """The first and the last fifth of the stream."""
+def course_rows(report: dict[str, Any]) -> list[Row]:
+    """Milliseconds an iteration in the first and in the last fifth of the stream."""
     rows = []
-    for name, ms in course["ms"].items():
+    for name, ms in report.get("course", {"ms": {}})["ms"].items():
         fifth = max(1, len(ms) // 5)
         first, last = statistics.median(ms[:fifth]), statistics.median(ms[-fifth:])
-        rows.append([name, f"{first:.3g}", f"{last:.3g}", f"{last / first:.2f}"])
-    return markdown(["", "ms, first fifth", "ms, last fifth", "last over first"], rows)
+        rows.append(
+            {
+                "section": "course",
+                "precision": "float32",
+                "contestant": name,
+                "first": first,
+                "last": last,
+                "last_over_first": last / first,
+            }
+        )
+    return rows
 
 
-def evaluation_table(evaluation: dict[str, Any]) -> str:
-    """Seconds of a whole run, and their share of its training."""
-    seconds = evaluation["seconds"]
-    training = seconds["training"]
+def course_table(report: dict[str, Any]) -> str:
     return markdown(
-        [evaluation["suite"], "seconds", "of the training time"],
-        [[name, f"{value:.3g}", f"{value / training:.1%}"] for name, value in seconds.items()],
+        ["", "ms, first fifth", "ms, last fifth", "last over first"],
+        [
+            [
+                row["contestant"],
+                f"{row['first']:.3g}",
+                f"{row['last']:.3g}",
+                f"{row['last_over_first']:.2f}",
+            ]
+            for row in course_rows(report)
+        ],
+    )
+
+
+def evaluation_rows(report: dict[str, Any]) -> list[Row]:
+    """Seconds of a whole run, and their share of its training."""
+    seconds = report.get("evaluation", {"seconds": {}})["seconds"]
+    return [
+        {
+            "section": "evaluation",
+            "precision": "the suite's precision",
+            "contestant": name,
+            "seconds": value,
+            "of_training": value / seconds["training"],
+        }
+        for name, value in seconds.items()
+    ]
+
+
+def evaluation_table(report: dict[str, Any]) -> str:
+    return markdown(
+        [report["evaluation"]["suite"], "seconds", "of the training time"],
+        [
+            [row["contestant"], f"{row['seconds']:.3g}", f"{row['of_training']:.1%}"]
+            for row in evaluation_rows(report)
+        ],
     )
 
 
