@@ -74,7 +74,7 @@ class _BalancedLoss(torch.autograd.Function):
         add(means, y=leaning, norms="bounded", scale=between, total=loss, gradient=by_means)
 
         by_rank = by_class.transpose(0, 1)
-        if gradient is None:
+        if gradient is None or by_means is None:
             add(by_rank, y=leaning, norms="unit", scale=dissimilar, total=loss, gradient=None)
             return loss
         # The last term of a row finishes its gradient while it is in the cache.

@@ -104,7 +104,7 @@ def add_pair_sum(
                 block.add_gradient(part, scale, own_gradient)
 
 
-def in_blocks(points: Tensor, *others: Tensor | None) -> Iterator[tuple[Tensor | None, ...]]:
+def in_blocks(points: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
     """The same groups of all, so many that their rows and pairs make one block."""
     groups, n, d = points.shape
     number = at_once(n * (n + d), points.device)

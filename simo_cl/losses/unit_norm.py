@@ -39,7 +39,7 @@ class _UnitRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         e, inverse_norm, order = ctx.saved_tensors
         own = grad.clone(memory_format=torch.contiguous_format)
-        for rows in parts(*own.shape, own.device):
+        for rows in parts(len(own), own.shape[1], own.device):
             before_scaling_(own[rows], e[rows], inverse_norm[rows])
         own = in_type(own, ctx.dtype)
         return own if order is None else in_batch_order(own, order), None
