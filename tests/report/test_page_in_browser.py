@@ -22,6 +22,8 @@ from simo_cl.report.palette import looks
 from simo_cl.report.svg import save_files
 
 pytestmark = pytest.mark.browser
+# On a busy machine a page takes its time.
+PATIENCE = 120_000
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -46,6 +48,7 @@ def open_page(browser, report):
 
     def open_at(width: int = 1280, **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.problems = []
