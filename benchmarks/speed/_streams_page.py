@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
+from textwrap import fill
 from typing import Any
 
 from _common import COLOURS, about, markdown
+from _scene import BARE
 from _streams_bounds import Row, bounds_table
 
 _COLUMNS = 3
+_TITLE: dict[str, Any] = {"fontsize": 8, "loc": "left"}
+_OURS, _OURS_SPLIT, _BARE, _STOCK, _STOCK_ON_OURS = COLOURS[:5]
 
 
 def page(report: dict[str, Any], headings: dict[str, str]) -> str:
@@ -131,7 +135,7 @@ def draw(plt: Any, report: dict[str, Any]) -> Any:
     count = len(groups) + ("course" in report)
     lines = max(1, -(-count // _COLUMNS))
     figure, axes = plt.subplots(
-        lines, _COLUMNS, figsize=(15, 2.4 * lines), layout="constrained", squeeze=False
+        lines, _COLUMNS, figsize=(15, 3.2 * lines), layout="constrained", squeeze=False
     )
     for panel in axes.flat[count:]:
         panel.set_axis_off()
@@ -143,12 +147,16 @@ def draw(plt: Any, report: dict[str, Any]) -> Any:
 
 
 def _bars(panel: Any, rows: list[Row]) -> None:
-    names = [row["contestant"] for row in rows]
-    colours = [_colour(name) for name in names]
+    names = [fill(row["contestant"], 30) for row in rows]
+    colours = [_colour(row["contestant"]) for row in rows]
     bars = panel.barh(names, [row["ms"] for row in rows], color=colours)
     panel.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
     panel.invert_yaxis()
-    panel.set_title(f"{rows[0]['section']}: {title(rows[0])}", fontsize=8)
+    first = rows[0]
+    augment = first["augment"] or "no augmentation"
+    panel.set_title(
+        f"{first['section']}: {first['network']}, {first['precision']}\n{augment}", **_TITLE
+    )
     panel.set_xlabel("ms an iteration", fontsize=8)
     panel.margins(x=0.15)
     panel.tick_params(labelsize=7)
@@ -156,19 +164,23 @@ def _bars(panel: Any, rows: list[Row]) -> None:
 
 
 def _course(panel: Any, course: dict[str, Any]) -> None:
-    for colour, (name, ms) in zip(COLOURS, course["ms"].items(), strict=False):
+    colours = [_STOCK, _STOCK_ON_OURS, _OURS_SPLIT, _OURS]
+    for colour, (name, ms) in zip(colours, course["ms"].items(), strict=True):
         batches = [course["window"] * (k + 1) for k in range(len(ms))]
         panel.plot(batches, ms, color=colour, linewidth=1, label=name)
     panel.set_yscale("log")
     panel.set_xlabel("batches", fontsize=8)
     panel.set_ylabel("ms an iteration", fontsize=8)
-    panel.set_title("course of the stream, empty network", fontsize=8)
-    panel.legend(frameon=False, fontsize=7)
+    panel.set_title("course of the stream: empty network\ncrop + flip", **_TITLE)
+    beside = panel.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    beside.set_in_layout(False)
     panel.tick_params(labelsize=7)
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _colour(name: str) -> str:
-    if "bare" in name:
-        return COLOURS[2]
-    return COLOURS[0] if "our" in name else COLOURS[3]
+def _colour(contestant: str) -> str:
+    if contestant.startswith(BARE):
+        return _BARE
+    if contestant.endswith("our data") or contestant.startswith("ours"):
+        return _OURS
+    return _STOCK
