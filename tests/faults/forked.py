@@ -21,6 +21,7 @@ from simo_cl.harness.evaluation import Evaluation
 from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
+from simo_cl.streams import DataSet
 
 IMPORTED = [
     "simo_cl.harness.evaluation",
@@ -60,11 +61,17 @@ def saved_often(folder: Path, *strategies: str) -> list[Run]:
     return planned(folder / "suite", more + "checkpoint_minutes: 0\n", settings=settings)
 
 
-def execute_here(runs: list[Run], folder: Path, *, quiet: bool = True) -> Outcome:
-    """Executes runs in this process, without MLflow and report."""
+def execute_here(
+    runs: list[Run], folder: Path, *, data: DataSet | None = None, quiet: bool = True
+) -> Outcome:
+    """Executes runs in this process, on a part of the digits or other data."""
     with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
         return execute_runs(
-            runs, folder, data=part_of_digits(), device=torch.device("cpu"), progress=progress
+            runs,
+            folder,
+            data=data or part_of_digits(),
+            device=torch.device("cpu"),
+            progress=progress,
         )
 
 

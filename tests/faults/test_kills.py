@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from forked import Event, Execute, Kill, saved_often
+from forked import Event, Execute, Kill, execute_here, saved_often
 from tiny import STRATEGIES, outcome
 
 from simo_cl.harness.run_folder import RunFolder
+from simo_cl.streams import load_data
 
 IN_TRAINING, IN_A_CHECKPOINT = "rename checkpoint.pt", "open checkpoint.pt.partial"
 
@@ -64,7 +64,7 @@ def test_a_kill_at_each_file_operation(tmp_path: Path, execute_forked: Execute) 
 
 
 @pytest.mark.slow
-def test_the_command_itself(tmp_path: Path, give_command: Callable[..., BaseProcess]) -> None:
+def test_the_command_itself(tmp_path: Path) -> None:
     """From a cold start, killed twice as soon as there is something to go on from."""
     runs = saved_often(tmp_path, "er", "simo")
     words = ["run", tmp_path / "suite" / "tiny.yaml", "--strategies-dir", STRATEGIES, "--results"]
@@ -78,9 +78,7 @@ def test_the_command_itself(tmp_path: Path, give_command: Callable[..., BaseProc
             process.kill()
         assert process.returncode == -signal.SIGKILL
     for results in (killed, whole):
-        process = give_command([*words, results], tmp_path / "says.txt")
-        process.join(150)
-        assert process.exitcode == 0, (tmp_path / "says.txt").read_text()
+        assert execute_here(runs, results / "tiny", data=load_data("digits")).failed == {}
 
     for run in runs:
         folder = killed / "tiny" / run.folder
