@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
+    from simo_cl.harness.cluster import Cluster
     from simo_cl.harness.plan import Run
     from simo_cl.harness.settings import Suite
 
@@ -76,6 +77,19 @@ def run(
     plugins: PluginsOption = None,
     strategies_dir: StrategiesDirOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once, in processes.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on the Ray cluster at this address: host:6379, ray://host:10001 or auto."
+        ),
+    ] = None,
+    ray_shared: Annotated[
+        bool,
+        typer.Option(
+            "--ray-shared",
+            help="The results folder has the same path on every node of the cluster.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
@@ -83,18 +97,15 @@ def run(
     with _plain_errors(), _interruptible(console):
         _load_plugins(plugins)
         content, planned, chosen = _plan(suite, overrides, strategies, seeds, strategies_dir)
-        from simo_cl.harness.execute_suite import (
-            MLflowView,
-            checked_data,
-            execute_runs,
-            write_plan,
-        )
+        from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
         from simo_cl.harness.preview import preview_table
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.run_folder import RunFolder
         from simo_cl.harness.suite_lock import suite_lock
+        from simo_cl.tracking.follow import Follower
 
         chosen_device = _device(device)
+        cluster = _cluster(content, ray, ray_shared, device, jobs)
         folder = results / content.name
         data = checked_data(chosen, data_root)
         if dry_run:
@@ -105,8 +116,10 @@ def run(
                 r for r in planned if r in chosen or RunFolder(folder / r.folder).state != "missing"
             ]
             write_plan(folder, content, kept, command=_command(), data=data)
-            with SuiteProgress(console) as progress:
-                mlflow_view = MLflowView(folder, tracking_uri, progress.warn)
+            with (
+                SuiteProgress(console) as progress,
+                Follower(folder, tracking_uri, progress.tell) as follower,
+            ):
                 outcome = execute_runs(
                     chosen,
                     folder,
@@ -114,11 +127,10 @@ def run(
                     device=chosen_device,
                     progress=progress,
                     jobs=jobs,
+                    cluster=cluster,
                     plugins=plugins,
-                    after_each=mlflow_view.update,
                 )
             report_problem = _try_to_report(folder)
-            mlflow_view.update()
     if report_problem is not None:
         _tell(
             console,
@@ -126,16 +138,16 @@ def run(
             f"  simo-cl report {shlex.quote(str(folder))}",
             style="red",
         )
-    if mlflow_view.problem is not None:
+    if follower.problem is not None:
         _tell(
             console,
-            f"MLflow is not up to date: {mlflow_view.problem} The same command brings it up to "
-            "date once the server answers.",
+            f"MLflow is not up to date: {follower.problem} Nothing is lost; this brings it up to "
+            f"date once the server answers:\n  {_sync_command(folder, tracking_uri)}",
             style="red",
         )
     for name, reason in outcome.failed.items():
         _tell(console, f"Failed: {name}: {reason}", style="red")
-    if outcome.failed or report_problem is not None or mlflow_view.problem is not None:
+    if outcome.failed or report_problem is not None:
         raise typer.Exit(1)
 
 
@@ -147,8 +159,8 @@ def report(
         list[str] | None,
         typer.Option(
             "--row",
-            help="Draw this strategy, or row of a grid as 'er[memory.size=200]', where there is "
-            "room for a few: writes figures/chosen alone. Repeatable.",
+            help="Draw this row, as the tables name it, in the figures with room for a few: writes "
+            "figures/chosen alone. Repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -162,6 +174,29 @@ def report(
 
         for path in write_chosen_figures(folder, rows):
             typer.echo(path)
+
+
+@app.command()
+def sync(
+    suite: SuiteArgument,
+    results: ResultsOption = RESULTS,
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Bring MLflow up to date with a suite's run folders."""
+    console = _console()
+    with _plain_errors():
+        from simo_cl.tracking.mirror import mirror
+        from simo_cl.tracking.redact import without_secrets
+
+        shown = mirror(_suite_folder(suite, results), tracking_uri)
+    for problem in shown.problems:
+        _tell(console, f"Warning: {problem}", style="yellow")
+    _tell(
+        console,
+        f"{without_secrets(shown.tracking_uri)} shows {shown.children} runs of {shown.parents} "
+        f"strategies; {shown.written} entries were new or had changed, {shown.removed} went to "
+        "its trash.",
+    )
 
 
 @app.command()
@@ -351,6 +386,23 @@ def _device(name: str) -> torch.device:
         _fail(f"--device: {error}")
 
 
+def _cluster(
+    suite: Suite, address: str | None, shared: bool, device: str, jobs: int
+) -> Cluster | None:
+    from simo_cl.harness.cluster import Cluster
+
+    if address is None:
+        if shared:
+            _fail("--ray-shared is about the nodes of a cluster; name one with --ray")
+        return None
+    if jobs > 1 or device != "auto":
+        _fail(
+            "--ray takes neither --jobs nor --device: `resources` in the suite, as {cpus: 1, gpus: "
+            "0.5}, says how many runs a node has at once, and whether they train on a GPU"
+        )
+    return Cluster(address, suite.resources, shared)
+
+
 def _description(suite: Path) -> str:
     """A suite's own; of a broken one, what is wrong with it."""
     from simo_cl.harness.suite_file import SuiteError, read_suite
@@ -410,7 +462,18 @@ def _load_plugins(path: Path | None) -> None:
 
 
 def _command() -> str:
-    return shlex.join(["simo-cl", *sys.argv[1:]])
+    from simo_cl.tracking.redact import without_secrets
+
+    return shlex.join(["simo-cl", *map(without_secrets, sys.argv[1:])])
+
+
+def _sync_command(folder: Path, tracking_uri: str | None) -> str:
+    from simo_cl.tracking.redact import without_secrets
+
+    words = ["simo-cl", "sync", str(folder)]
+    if tracking_uri is not None:
+        words += ["--tracking-uri", without_secrets(tracking_uri)]
+    return shlex.join(words)
 
 
 def _console() -> Console:
@@ -449,7 +512,9 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
+    from simo_cl.tracking.redact import without_secrets
+
+    typer.echo(f"Error: {without_secrets(message)}", err=True)
     raise typer.Exit(2)
 
 

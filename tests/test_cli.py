@@ -114,6 +114,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _busy_machine() -> Iterator[None]:
+    """The process that writes to MLflow may take its time to begin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simo_cl.tracking.follow.CLOSE_SECONDS", 150.0)
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
@@ -197,18 +205,68 @@ def test_a_suite_runs_what_is_missing_and_only_that(project: Project) -> None:
         "run", suite, "--strategies", "finetune", "--seeds", "0,2", "--tracking-uri", DEAD_SERVER
     )
 
-    assert silent.exit_code == 1
+    assert silent.exit_code == 0
     assert "1 of 2 runs are finished already." in silent.output
     assert "[1/1] finetune, seed 2: average accuracy" in silent.output
     assert silent.output.count("Warning: MLflow") == 1
     assert f"MLflow is not up to date: the MLflow server {DEAD_SERVER} does not answer" in (
         silent.output
     )
+    assert f"simo-cl sync {project.results / 'tiny'} --tracking-uri {DEAD_SERVER}" in silent.output
     assert project.planned("tiny") == [("finetune", 0), ("finetune", 2)]
     runs = pd.read_csv(project.results / "tiny" / "runs.csv")
     assert runs["seed"].tolist() == [0, 2]
     same = (project.run_folder("tiny", "finetune") / "status.json").stat().st_mtime_ns
     assert same == written
+
+
+def test_what_mlflow_lacks_is_brought_there_by_sync(project: Project) -> None:
+    from mlflow import MlflowClient
+
+    suite = project.suite("finetune")
+    behind = project.call("run", suite, "--tracking-uri", DEAD_SERVER)
+    assert behind.exit_code == 0, behind.output
+
+    refused = project.call("sync", suite, "--tracking-uri", DEAD_SERVER)
+    done = project.call("sync", suite)
+    again = project.call("sync", "tiny")
+
+    assert refused.exit_code == 2
+    assert f"Error: the MLflow server {DEAD_SERVER} does not answer" in refused.output
+    assert "shows 1 runs of 1 strategies; 2 entries were new or had changed" in done.output
+    assert "0 entries were new or had changed" in again.output
+    client = MlflowClient(f"sqlite:///{project.results}/tiny/mlflow.db")
+    identifier = client.get_experiment_by_name("tiny").experiment_id
+    (run,) = client.search_runs([identifier], "attributes.run_name = 'finetune seed 0'")
+    lines = (project.run_folder("tiny", "finetune") / "metrics.jsonl").read_text().splitlines()
+    rows = client.get_metric_history(run.info.run_id, "average_accuracy")
+    stored = [json.loads(line) for line in lines]
+    assert [(row.step, row.timestamp, row.value) for row in rows] == [
+        (line["experience"], int(line["time"] * 1000), line["metrics"]["average_accuracy"])
+        for line in stored
+    ]
+
+
+def test_what_opens_a_server_is_neither_printed_nor_stored(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "http://me:pass/w%40rd@127.0.0.1:9/base?token=t0ken&user=me"
+    words = ["run", str(project.suite("finetune", "raises")), f"--tracking-uri={uri}"]
+    monkeypatch.setattr(sys, "argv", ["simo-cl", *words])
+
+    results = [
+        project.call(*words),
+        project.call("sync", "tiny", "--tracking-uri", uri),
+        project.call("ui", "tiny", "--tracking-uri", uri, "--no-browser"),
+        project.call("sync", "tiny"),
+    ]
+
+    assert "simo-cl sync" in results[0].output
+    assert [result.exit_code for result in results] == [1, 2, 2, 0]
+    written = [path.read_bytes() for path in project.results.rglob("*") if path.is_file()]
+    assert any(b"***@127.0.0.1:9/base?token=***&user=***" in content for content in written)
+    for text in (*(result.output.encode() for result in results), *written):
+        assert not any(secret in text for secret in (b"pass/w", b"w%40rd", b"w@rd", b"t0ken"))
 
 
 def test_a_suite_in_which_everything_fails_says_so(project: Project) -> None:
@@ -550,7 +608,7 @@ def test_help_and_list_import_no_heavy_library() -> None:
 import sys
 from simo_cl.cli import app
 
-for words in ([], ["run"], ["report"], ["ui"], ["tune"], ["init"], ["list"], ["data", "fetch"]):
+for words in ([], ["run"], ["report"], ["sync"], ["ui"], ["tune"], ["init"], ["list"], ["data", "fetch"]):
     app([*words, "--help"], standalone_mode=False)
 app(["list"], standalone_mode=False)
 print("imported:", *sorted(name for name in sys.modules if "." not in name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +13,7 @@ import torch
 import simo_cl
 from simo_cl.harness.attempt import attempt
 from simo_cl.harness.checkpoint import Checkpoints
+from simo_cl.harness.cluster import Cluster, execute_on_cluster
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
@@ -53,6 +53,7 @@ def execute_runs(
     device: torch.device,
     progress: SuiteProgress,
     jobs: int = 1,
+    cluster: Cluster | None = None,
     plugins: Path | None = None,
     after_each: Callable[[], None] = lambda: None,
 ) -> Outcome:
@@ -65,6 +66,7 @@ def execute_runs(
         device: to train on; with several jobs, "cuda" is every GPU in turn.
         progress: told of every step.
         jobs: runs at once; with 1, in this process.
+        cluster: where runs are executed, instead of on this machine.
         plugins: a file that other processes import first.
         after_each: called after each run, whether it finished or failed.
     """
@@ -88,6 +90,17 @@ def execute_runs(
             progress.run_failed(run, reason)
         after_each()
 
+    if cluster is not None and unfinished:
+        execute_on_cluster(
+            unfinished,
+            cluster,
+            folder,
+            data=data,
+            plugins=plugins,
+            progress=progress,
+            ends=ends,
+        )
+        return outcome
     if jobs > 1 and len(unfinished) > 1:
         execute_in_workers(
             unfinished,
@@ -105,43 +118,6 @@ def execute_runs(
         step = partial(progress.step, run)
         ends(run, attempt(run, folder, data, device, step, progress.warn))
     return outcome
-
-
-class MLflowView:
-    """Keeps MLflow equal to a suite's run folders, and training apart from MLflow's troubles.
-
-    Args:
-        folder: of the suite.
-        tracking_uri: of MLflow; by default the suite's own store.
-        warn: told, once, that the store does not answer.
-
-    Attributes:
-        problem: why MLflow is not up to date, if it is not.
-    """
-
-    def __init__(self, folder: Path, tracking_uri: str | None, warn: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._tracking_uri = tracking_uri
-        self._warn = warn
-        self.problem: str | None = None
-
-    def update(self) -> None:
-        from simo_cl.tracking.mirror import TrackingError, mirror
-
-        try:
-            mirror(self._folder, self._tracking_uri)
-        except TrackingError as error:
-            self._failed(str(error), str(error))
-        except Exception as error:
-            # Whatever it is, hours of training must not end with it.
-            self._failed(repr(error), traceback.format_exc())
-        else:
-            self.problem = None
-
-    def _failed(self, problem: str, detail: str) -> None:
-        if self.problem is None:
-            self._warn(f"MLflow: {detail}\nThe run folders hold everything; training goes on.")
-        self.problem = problem
 
 
 def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:

@@ -99,6 +99,9 @@ class SuiteProgress:
 
     def _end(self, run: Run, state: str, outcome: str) -> None:
         watched = self._runs[run.name]
+        if not watched.number:
+            # It could not even begin.
+            self.run_begins(run)
         watched.end(state, outcome)
         place = f"[{watched.number}/{len(self._runs)}]"
         self.tell(f"{place} {run.name}: {outcome} ({watched.seconds:.0f} s)")

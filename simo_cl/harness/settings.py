@@ -140,6 +140,18 @@ class EvaluationSettings(BaseModel):
     )
 
 
+class ResourceSettings(BaseModel):
+    """What is reserved for a run on a cluster; fractions let several share a GPU."""
+
+    model_config = Strict
+    cpus: Annotated[Number, Field(gt=0)] | None = Field(
+        None, description="processor cores; default: training.threads"
+    )
+    gpus: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0.0, description="a run with more than 0 trains on one"
+    )
+
+
 class StrategySettings(BaseModel):
     """What every strategy file's ``Settings`` extends."""
 
@@ -180,6 +192,7 @@ class Suite(CommonSettings):
     checkpoint_minutes: Annotated[Number, Field(ge=0)] = Field(
         10.0, description="between two checkpoints within an experience; each ends with one"
     )
+    resources: ResourceSettings = ResourceSettings()
     strategies: dict[str, dict[str, Any]] = Field(min_length=1)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
 

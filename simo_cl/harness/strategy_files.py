@@ -40,7 +40,7 @@ class StrategyFile:
     digest: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load_the_same, (self.name, self.path.parent, self.digest)
+        return load_the_same, (self.name, self.path.parent, self.digest)
 
     @property
     def joint(self) -> bool:
@@ -141,7 +141,12 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
     return StrategyFile(name, path, module, hashlib.sha256(source).hexdigest())
 
 
-def _load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:
+def load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:
+    """Imports a strategy file in another process.
+
+    Raises:
+        SuiteError: as :func:`load_strategy`, or the file has another content.
+    """
     file = load_strategy(name, folder)
     if file.digest != digest:
         raise SuiteError(

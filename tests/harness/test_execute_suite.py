@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny import planned, write_suite
 
-from simo_cl.harness.execute_suite import MLflowView, checked_data, write_plan
+from simo_cl.harness.execute_suite import checked_data, write_plan
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.streams import load_data
@@ -123,33 +123,3 @@ def test_every_point_of_a_grid_is_checked_against_the_data(tmp_path: Path) -> No
 
     with pytest.raises(ValueError, match=r"tiny\.yaml:\d+: memory\.size is 9; digits has 10"):
         checked_data(runs, None)
-
-
-def test_mlflow_s_troubles_are_told_once_and_end_nothing(tmp_path: Path) -> None:
-    warnings: list[str] = []
-    view = MLflowView(tmp_path, "http://127.0.0.1:9", warnings.append)
-
-    view.update()  # there is no plan.json: not a trouble of MLflow's, but no reason to stop
-    assert "FileNotFoundError" in str(view.problem)
-    (tmp_path / "plan.json").write_text('{"suite": "tiny", "runs": []}')
-    view.update()
-
-    assert "http://127.0.0.1:9 does not answer" in str(view.problem)
-    assert len(warnings) == 1
-    assert "training goes on" in warnings[0]
-
-
-def test_mlflow_s_troubles_may_pass(tmp_path: Path, monkeypatch: Any) -> None:
-    import simo_cl.tracking.mirror as tracking
-
-    def unreachable(*_: object) -> None:
-        raise tracking.TrackingError("no answer")
-
-    view = MLflowView(tmp_path, None, lambda _: None)
-    monkeypatch.setattr(tracking, "mirror", unreachable)
-    view.update()
-    assert view.problem == "no answer"
-    monkeypatch.setattr(tracking, "mirror", lambda *_: None)
-    view.update()
-
-    assert view.problem is None

@@ -1,0 +1,218 @@
+"""What the harness itself costs: runs at once, scheduling, checkpoints.
+
+    python benchmarks/speed/harness.py --data-root DIR         # all sections; DIR has CIFAR-10
+    python benchmarks/speed/harness.py --only jobs --jobs 1    # a part; the others are kept
+
+- jobs: seconds of `simo-cl run benchmarks/quickstart.yaml`, one thread a run, with 1 and 2 jobs;
+- overhead: milliseconds a run where training does nothing but begin and finish its folder;
+- checkpoints: the share of a run's time that its checkpoints take, in split_cifar10 with a tenth of
+  its epochs, so that the share in a whole run is smaller.
+
+Writes harness.json and harness.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import about, environment, markdown
+from rich.console import Console
+
+from simo_cl.harness.execute_suite import checked_data, execute_runs
+from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.resume import Resumption
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.suite_file import read_suite
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "benchmarks" / "quickstart.yaml"
+SPLIT_CIFAR10 = ROOT / "benchmarks" / "split_cifar10.yaml"
+COMMAND = [sys.executable, "-c", "from simo_cl.cli import app; app()", "run", str(QUICKSTART)]
+CPU = torch.device("cpu")
+
+# Each process imports this file, as the user's own with --plugins.
+NOTHING = """\
+import simo_cl.harness.attempt
+from simo_cl.harness.environment import describe_environment
+
+def nothing(run, data, folder, device, progress):
+    folder.start(run, data, describe_environment(device, 1))
+    folder.add_metrics(0, {"average_accuracy": 0.0})
+    folder.finish()
+
+simo_cl.harness.attempt.execute_run = nothing
+"""
+
+
+def main() -> None:
+    options = arguments()
+    # Of libraries to their developers.
+    warnings.showwarning = lambda *_, **__: None
+    path = options.out / "harness.json"
+    report: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    for name in options.only:
+        here = environment("harness.py", "avalanche-lib") | {"cores": os.cpu_count()}
+        rows = SECTIONS[name](options)
+        kept = [row for row in report.get(name, {}).get("rows", []) if _other(row, rows)]
+        report[name] = {"environment": here, "rows": sorted([*kept, *rows], key=_first)}
+        print(f"\n{page({name: report[name]})}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(page(report), encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    names = lambda text: text.split(",")  # noqa: E731
+    parser.add_argument("--only", type=names, default=list(SECTIONS), help=f"of {list(SECTIONS)}")
+    parser.add_argument("--jobs", type=names, default=["1", "2"], help="default 1,2")
+    parser.add_argument("--runs", type=int, default=1000, help="that do nothing")
+    parser.add_argument("--strategies", type=names, default=["er", "icarl", "simo"])
+    parser.add_argument("--data-root", type=Path, help="folder with CIFAR-10")
+    parser.add_argument("--quick", action="store_true", help="only see whether everything runs")
+    parser.add_argument("--out", type=Path, default=Path("results/speed"))
+    options = parser.parse_args()
+    unknown = set(options.only) - set(SECTIONS)
+    if unknown:
+        parser.error(f"--only: {sorted(unknown)} are not among {list(SECTIONS)}")
+    options.jobs = [int(jobs) for jobs in options.jobs]
+    if options.quick:
+        options.runs = 20
+    return options
+
+
+def jobs(options: argparse.Namespace) -> list[dict[str, Any]]:
+    quick = ["--seeds=0", "--strategies=finetune,er", "--set=training.epochs=0.5"]
+    rows = []
+    for number in options.jobs:
+        with tempfile.TemporaryDirectory() as results:
+            words = ["--set=training.threads=1", f"--jobs={number}", f"--results={results}"]
+            started = time.perf_counter()
+            subprocess.run(
+                [*COMMAND, *words, *(quick if options.quick else [])],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""},
+            )
+            rows.append({"jobs": number, "seconds": time.perf_counter() - started})
+    return rows
+
+
+def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
+    runs = planned(QUICKSTART, f"seeds={list(range(options.runs))}", ["er"])
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        plugins = Path(name) / "nothing.py"
+        plugins.write_text(NOTHING, encoding="utf-8")
+        load_plugins(plugins)
+        for number in options.jobs:
+            ends = execute(runs, Path(name) / str(number), number, plugins)
+            # From the first end on: before it, processes are started.
+            ms = 1000 * (ends[-1] - ends[0]) / (len(ends) - 1)
+            row = {"jobs": number, "runs": len(ends), "ms_a_run": ms}
+            rows.append({**row, "ms_of_a_process_a_run": ms * number})
+    return rows
+
+
+def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
+    seconds: list[float] = []
+    save = Resumption._save
+
+    def timed(*arguments: Any) -> None:
+        started = time.perf_counter()
+        save(*arguments)
+        seconds.append(time.perf_counter() - started)
+
+    Resumption._save = timed  # type: ignore[method-assign]
+    rows = []
+    try:
+        for strategy in options.strategies:
+            seconds.clear()
+            epochs = 0.02 if options.quick else 0.3
+            (run,) = planned(SPLIT_CIFAR10, "seeds=[0]", [strategy], f"training.epochs={epochs}")
+            with tempfile.TemporaryDirectory() as folder:
+                execute([run], Path(folder), data_root=options.data_root)
+                last = RunFolder(Path(folder) / run.folder).last_metrics()
+            spent = {name: last[f"cost/{name}_seconds"] for name in ("train", "evaluate")}
+            row = {"strategy": strategy, "checkpoints": len(seconds), "seconds": sum(seconds)}
+            rows.append({**row, **spent, "share": sum(seconds) / sum(spent.values())})
+    finally:
+        Resumption._save = save  # type: ignore[method-assign]
+    return rows
+
+
+def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[Run]:
+    file = read_suite(suite, (setting, "training.threads=1", *more))
+    runs = plan_runs(file.suite, ROOT / "strategies", file.places)
+    return [run for run in runs if run.settings.strategy in strategies]
+
+
+def execute(
+    runs: list[Run],
+    folder: Path,
+    number: int = 1,
+    plugins: Path | None = None,
+    data_root: Path | None = None,
+) -> list[float]:
+    """When each run ended."""
+    ends: list[float] = []
+    with SuiteProgress(Console(quiet=True)) as progress:
+        outcome = execute_runs(
+            runs,
+            folder,
+            data=checked_data(runs, data_root),
+            device=CPU,
+            progress=progress,
+            jobs=number,
+            plugins=plugins,
+            after_each=lambda: ends.append(time.perf_counter()),
+        )
+    if outcome.failed:
+        raise RuntimeError(f"a run failed: {outcome.failed}")
+    return ends
+
+
+def page(report: dict[str, Any]) -> str:
+    parts = []
+    for name, section in report.items():
+        rows = section["rows"]
+        header = list(rows[0])
+        cells = [[_cell(row[key]) for key in header] for row in rows]
+        parts.append(f"## {name}\n\n{markdown(header, cells)}\n\n{about(section['environment'])}\n")
+    return "\n".join(parts)
+
+
+def _first(row: dict[str, Any]) -> Any:
+    return next(iter(row.values()))
+
+
+def _other(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    return _first(row) not in map(_first, rows)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+    "jobs": jobs,
+    "overhead": overhead,
+    "checkpoints": checkpoints,
+}
+
+
+if __name__ == "__main__":
+    main()

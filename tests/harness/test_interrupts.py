@@ -1,0 +1,114 @@
+"""The command in a process of its own, stopped from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny import SETTINGS, STRATEGIES, write_suite
+
+pytestmark = pytest.mark.slow
+
+# A shell that starts tests in the background has them ignore what a terminal sends.
+COMMAND = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from simo_cl.cli import app
+app()
+"""
+SUITE = SETTINGS.replace("epochs: 0.2", "epochs: 500") + "strategies: {er: }\nseeds: [0, 1, 2]\n"
+
+
+class Command:
+    """`simo-cl run` on a suite that takes longer than anybody waits."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        suite = write_suite(folder / "benchmarks", SUITE)
+        self.results = folder / "results"
+        self.words = ["run", str(suite), "--strategies-dir", str(STRATEGIES)]
+        self.words += ["--results", str(self.results), *options]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *self.words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
+            start_new_session=True,
+        )
+
+    def wait_until(self, runs_train: int) -> None:
+        def checkpoints() -> bool:
+            assert self.process.poll() is None
+            return len(list(self.results.glob("tiny/runs/*/*/checkpoint.pt"))) >= runs_train
+
+        until(checkpoints)
+
+    def processes(self) -> list[str]:
+        """Those of its session that are left."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,stat=,args=", "-s", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [line for line in listed.stdout.splitlines() if line.split()[1][0] != "Z"]
+
+    def output(self) -> str:
+        return self.process.communicate(timeout=60)[0]
+
+    def states(self) -> set[str]:
+        paths = self.results.glob("tiny/runs/*/*/status.json")
+        return {path.read_text().partition('"state": "')[2].partition('"')[0] for path in paths}
+
+
+def until(true: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    command = Command(tmp_path)
+    command.wait_until(runs_train=1)
+
+    # Like a terminal, or a scheduler: to all processes.
+    os.killpg(command.process.pid, number)
+
+    output = command.output()
+    assert command.process.returncode == 128 + number
+    assert "the same command goes on from there:\n  simo-cl run " in output
+    assert "Traceback" not in output
+    assert command.states() == {"running"}
+
+
+def test_workers_are_stopped_and_never_outlive_the_command(tmp_path: Path) -> None:
+    killed = Command(tmp_path, "--jobs", "2")
+    killed.wait_until(runs_train=2)
+    assert len(killed.processes()) > 2
+
+    killed.process.kill()
+    killed.process.wait()
+
+    until(lambda: killed.processes() == [], seconds=5)
+    assert killed.states() == {"running"}
+
+    interrupted = Command(tmp_path, "--jobs", "2")
+    log = next(interrupted.results.glob("tiny/runs/*/*/log.txt"))
+    until(lambda: "goes on" in log.read_text())
+    os.killpg(interrupted.process.pid, signal.SIGINT)
+
+    output = interrupted.output()
+    assert interrupted.process.returncode == 130
+    assert "the same command goes on from there" in output
+    assert "Traceback" not in output
+    assert "is in use" not in output
+    until(lambda: interrupted.processes() == [], seconds=5)
+    assert interrupted.states() == {"running"}
