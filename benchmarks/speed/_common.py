@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,13 @@ def environment(script: str, *packages: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", *packages)},
-        "command": " ".join(["python", f"benchmarks/speed/{script}", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/speed/{script}", *_arguments()]),
     }
+
+
+def _arguments() -> list[str]:
+    """Of the command; where the data lie is this machine's affair."""
+    return ["DIR" if before == "--data-root" else word for before, word in pairwise(sys.argv)]
 
 
 def begun(out: Path, name: str, here: dict[str, Any]) -> dict[str, Any]:
