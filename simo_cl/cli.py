@@ -112,8 +112,11 @@ def run(
             console.print(preview_table(chosen, folder, data, chosen_device))
             return
         with suite_lock(folder / "suite.lock", _command(), partial(_tell, console)):
+            asked_for = {r.folder for r in chosen}
             kept = [
-                r for r in planned if r in chosen or RunFolder(folder / r.folder).state != "missing"
+                r
+                for r in planned
+                if r.folder in asked_for or RunFolder(folder / r.folder).state != "missing"
             ]
             write_plan(folder, content, kept, command=_command(), data=data)
             with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import tempfile
 import time
@@ -249,7 +250,10 @@ def _connected(address: str) -> Iterator[None]:
         ) from None
     try:
         _try_to_reach(address)
+        asked_to_stop = signal.getsignal(signal.SIGTERM)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        # Ray has put a handler of its own there, which ends the process at once.
+        signal.signal(signal.SIGTERM, asked_to_stop)
     except (OSError, ValueError, RuntimeError) as error:
         raise SuiteError(
             f"--ray {address}: no Ray cluster can be reached there: {error}\n  Start one with `ray "

@@ -71,8 +71,10 @@ def execute_runs(
         after_each: called after each run, whether it finished or failed.
     """
     outcome = Outcome()
-    unfinished = [run for run in runs if RunFolder(folder / run.folder).state != "finished"]
-    outcome.skipped = [run for run in runs if run not in unfinished]
+    unfinished: list[Run] = []
+    for run in runs:
+        finished = RunFolder(folder / run.folder).state == "finished"
+        (outcome.skipped if finished else unfinished).append(run)
     progress.begin(unfinished, outcome.skipped)
     for run in outcome.skipped:
         # One that was killed as soon as it had finished.

@@ -190,7 +190,7 @@ class Suite(CommonSettings):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     control: str | None = Field(None, description="the strategy others are tested against")
     checkpoint_minutes: Annotated[Number, Field(ge=0)] = Field(
-        10.0, description="between two checkpoints within an experience; each ends with one"
+        10.0, description="between two checkpoints within an experience; each begins with one"
     )
     resources: ResourceSettings = ResourceSettings()
     strategies: dict[str, dict[str, Any]] = Field(min_length=1)

@@ -40,8 +40,10 @@ def suite_lock(path: Path, command: str, tell: Callable[[str], None]) -> Iterato
         _write_holder(holder, command)
         yield
     finally:
-        # Before the lock is free, so that it never names one who has left.
-        holder.unlink(missing_ok=True)
+        # Before the lock is free, so that it never names one who has left. On a disk that is now
+        # read-only it stays, which is no reason to hide how the runs ended.
+        with suppress(OSError):
+            holder.unlink()
         lock.release()
 
 

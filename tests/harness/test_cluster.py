@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -124,8 +125,10 @@ def test_a_suite_outlives_a_node(
     load_plugins(plugins)
     text = f"strategies: {{own: {{gate: {gate}}}}}\nseeds: [0, 1, 2]\n"
     runs = planned(tmp_path, text, ("model.encoder=sent",), strategies=strategies)
+    asked_to_stop = signal.getsignal(signal.SIGTERM)
 
     def act() -> None:
+        assert signal.getsignal(signal.SIGTERM) == asked_to_stop
         # What the nodes need of it, they have.
         shutil.rmtree(strategies)
         plugins.unlink()
