@@ -105,6 +105,9 @@ def _read_run(
         return None
     try:
         status = json.loads(status_file.read_text(encoding="utf-8"))
+        if status.get("started") is None:
+            # An attempt that failed before it began, after one whose status was lost.
+            return None
         broken = damaged(path, status.get("files") or {})
         if broken:
             problems.append(
