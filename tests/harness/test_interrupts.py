@@ -97,7 +97,7 @@ def test_workers_are_stopped_and_never_outlive_the_command(tmp_path: Path) -> No
     killed.process.kill()
     killed.process.wait()
 
-    until(lambda: killed.processes() == [], seconds=5)
+    until(lambda: killed.processes() == [], seconds=20)
     assert killed.states() == {"running"}
 
     interrupted = Command(tmp_path, "--jobs", "2")
@@ -110,5 +110,5 @@ def test_workers_are_stopped_and_never_outlive_the_command(tmp_path: Path) -> No
     assert "the same command goes on from there" in output
     assert "Traceback" not in output
     assert "is in use" not in output
-    until(lambda: interrupted.processes() == [], seconds=5)
+    until(lambda: interrupted.processes() == [], seconds=20)
     assert interrupted.states() == {"running"}
