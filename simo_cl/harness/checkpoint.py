@@ -86,6 +86,6 @@ def _read(path: Path) -> dict[str, Any]:
         state = dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         raise DamagedError("it holds more than tensors and primitives") from error
-    if state.pop("format") != FORMAT:
+    if state.pop("format", None) != FORMAT:
         raise DamagedError("another version of simo-cl wrote it")
     return state

@@ -31,6 +31,7 @@ from simo_cl.metrics.geometry import (
     simo_similarity,
 )
 from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
+from simo_cl.streams.resident import ResidentDataset
 
 Metrics = dict[str, float]
 
@@ -305,13 +306,8 @@ def _buffer(strategy: Any) -> Any | None:
     return None
 
 
-def _first_per_class(dataset: Any, samples_per_class: int) -> Any:
+def _first_per_class(dataset: ResidentDataset, samples_per_class: int) -> ResidentDataset:
     """The first samples of each class, as a data set. Which come first was drawn with the data
     set's split, not by the strategy."""
-    labels = np.array([int(label) for label in dataset.targets])
-    indices = [
-        int(index)
-        for c in np.unique(labels)
-        for index in np.flatnonzero(labels == c)[:samples_per_class]
-    ]
-    return dataset.subset(indices)
+    places = [np.flatnonzero(dataset.labels == c) for c in np.unique(dataset.labels)]
+    return dataset.subset(np.concatenate([of_class[:samples_per_class] for of_class in places]))

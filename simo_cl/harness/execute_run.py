@@ -73,7 +73,9 @@ def execute_run(
         try:
             first, first_part = resumption.restore(saved, benchmark.train_stream[0].dataset)
         except NotResumableError as error:
-            warnings.warn(f"the run begins anew: {error}", stacklevel=2)
+            warnings.warn(
+                f"the run begins anew, its checkpoint cannot be used: {error}", stacklevel=2
+            )
             resumption.forget()
             execute_run(run, data, folder, device, progress)
             return

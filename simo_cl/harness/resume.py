@@ -108,8 +108,12 @@ class Resumption(SupervisedPlugin):
         Raises:
             NotResumableError: the strategy is not as it was saved; it is to be built anew.
         """
-        load_strategy(self._strategy, state["strategy"], data)
-        self._evaluation.load_state_dict(state["evaluation"])
+        try:
+            load_strategy(self._strategy, state["strategy"], data)
+            self._evaluation.load_state_dict(state["evaluation"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            # As of an encoder, registered by the user, that is another one now.
+            raise NotResumableError(f"it does not fit what is built now: {error}") from error
         self._state, self._data, self._goes_on = state, data, True
         return Position(state["experience"], state["part"])
 

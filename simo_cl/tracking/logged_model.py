@@ -160,7 +160,8 @@ model = mlflow.pyfunc.load_model("models:/{model_id}")
 points = model.predict(images)["features"]
 ```
 
-An exported program, without pickled code: `data/model.pt2` loads with `torch.export.load` alone.
+An exported program, which `torch.export.load` reads too: `data/model.pt2`. Load only those of
+people you trust.
 """
 
 

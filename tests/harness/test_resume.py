@@ -169,6 +169,20 @@ class TestDamage:
         assert outcome(tmp_path / "cut" / run.folder) == outcome(tmp_path / "whole" / run.folder)
 
 
+def test_a_checkpoint_of_another_network_begins_anew(tmp_path: Path, data: DataSet) -> None:
+    run = run_of(tmp_path, "simo")
+    steps = execute(run, tmp_path / "whole", data)
+    interrupt(run, tmp_path / "other", data, steps // 2)
+    checkpoints = Checkpoints(tmp_path / "other" / run.folder)
+    state = checkpoints.load()
+    assert state is not None
+    state["strategy"]["model"] = {"elsewhere": torch.zeros(1)}
+    checkpoints.save(state)
+    with pytest.warns(UserWarning, match=r"begins anew.*does not fit what is built now"):
+        assert execute(run, tmp_path / "other", data) == steps
+    assert outcome(tmp_path / "other" / run.folder) == outcome(tmp_path / "whole" / run.folder)
+
+
 def test_other_data_are_refused(tmp_path: Path, data: DataSet) -> None:
     run = run_of(tmp_path, "finetune")
     interrupt(run, tmp_path, data, 5)
