@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from simo_cl.streams import DataSet, Images
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "reproduction.py"
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "published" / "reproduction.py"
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ import torch
 from _common import about, environment, markdown
 from rich.console import Console
 
+from simo_cl.harness import attempt
 from simo_cl.harness.execute_suite import checked_data, execute_runs
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.plugins import load_plugins
@@ -117,13 +118,17 @@ def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         plugins = Path(name) / "nothing.py"
         plugins.write_text(NOTHING, encoding="utf-8")
+        execute_run = attempt.execute_run
         load_plugins(plugins)
-        for number in options.jobs:
-            ends = execute(runs, Path(name) / str(number), number, plugins)
-            # From the first end on: before it, processes are started.
-            ms = 1000 * (ends[-1] - ends[0]) / (len(ends) - 1)
-            row = {"jobs": number, "runs": len(ends), "ms_a_run": ms}
-            rows.append({**row, "ms_of_a_process_a_run": ms * number})
+        try:
+            for number in options.jobs:
+                ends = execute(runs, Path(name) / str(number), number, plugins)
+                # From the first end on: before it, processes are started.
+                ms = 1000 * (ends[-1] - ends[0]) / (len(ends) - 1)
+                row = {"jobs": number, "runs": len(ends), "ms_a_run": ms}
+                rows.append({**row, "ms_of_a_process_a_run": ms * number})
+        finally:
+            attempt.execute_run = execute_run
     return rows
 
 

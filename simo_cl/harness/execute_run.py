@@ -39,12 +39,16 @@ def execute_run(
         Exception: whatever the run failed with; the folder holds what was measured before.
     """
     from simo_cl.harness.evaluation import Evaluation
-    from simo_cl.harness.resume import Resumption
+    from simo_cl.harness.resume import Resumption, load_state
 
     settings, file = run.settings, run.strategy_file
     torch.set_num_threads(settings.training.threads)
     compute_deterministically(device)
     environment = describe_environment(device, settings.training.threads)
+    saved = load_state(run, data, folder)
+    if saved is not None:
+        _note_change(folder.environment, environment)
+    folder.start(run, data, environment, [] if saved is None else saved["lines"])
     benchmark = make_benchmark(
         data, settings.stream, settings.training, settings.seed, file.joint, device
     )
@@ -63,10 +67,8 @@ def execute_run(
     )
     strategy.model.to(device)
     resumption = Resumption(run, data, folder, strategy, budget, evaluation)
-    saved = resumption.load()
     if saved is None:
         first, first_part = 0, 0
-        folder.start(run, data, environment)
         folder.log(f"{run.label}, seed {settings.seed}, {steps} steps on {device}")
         evaluation.before_training()
     else:
@@ -79,8 +81,6 @@ def execute_run(
             resumption.forget()
             execute_run(run, data, folder, device, progress)
             return
-        _note_change(folder.environment, environment)
-        folder.start(run, data, environment, saved["lines"])
         folder.log(f"goes on in experience {first}, after {budget.steps_taken} steps")
     for index, experience in enumerate(benchmark.train_stream):
         if index < first:

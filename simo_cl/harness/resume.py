@@ -29,6 +29,32 @@ class Position(NamedTuple):
     part: int
 
 
+def load_state(run: Run, data: DataSet, folder: RunFolder) -> State | None:
+    """The state of a run to go on from, if there is one.
+
+    Raises:
+        DataError: the data are not those that the run began with.
+
+    Warns:
+        UserWarning: a checkpoint cannot be used.
+    """
+    state = Checkpoints(folder.path).load()
+    if state is None:
+        return None
+    if state["data"] != data.digest:
+        raise DataError(
+            f"{folder.path}: the run began on other data than those found now ({data.note}); its "
+            "results would be of neither. Bring the data back, or delete that folder and begin "
+            "anew, or write to another one with --results"
+        )
+    if state["run"] != run.digest:
+        warnings.warn(
+            f"{folder.path} has the checkpoint of another run; this one begins anew", stacklevel=2
+        )
+        return None
+    return state
+
+
 class Resumption(SupervisedPlugin):
     """Saves a run between experiences and, every so many minutes, within one.
 
@@ -47,7 +73,7 @@ class Resumption(SupervisedPlugin):
         evaluation: of the strategy.
 
     Warns:
-        UserWarning: the strategy cannot be saved, or a checkpoint cannot be used.
+        UserWarning: the strategy cannot be saved.
     """
 
     def __init__(
@@ -61,7 +87,6 @@ class Resumption(SupervisedPlugin):
     ) -> None:
         super().__init__()
         self._identity = {"run": run.digest, "data": data.digest}
-        self._note = data.note
         self._minutes = run.checkpoint_minutes
         self._folder = folder
         self._strategy = strategy
@@ -75,34 +100,11 @@ class Resumption(SupervisedPlugin):
         self._goes_on = False
         strategy.plugins.append(self)
 
-    def load(self) -> State | None:
-        """The state to go on from, if there is one.
-
-        Raises:
-            DataError: the data are not those that the run began with.
-        """
-        state = self._checkpoints.load()
-        if state is None:
-            return None
-        if state["data"] != self._identity["data"]:
-            raise DataError(
-                f"{self._folder.path}: the run began on other data than those found now "
-                f"({self._note}); its results would be of neither. Bring the data back, or delete "
-                "that folder and begin anew, or write to another one with --results"
-            )
-        if state["run"] != self._identity["run"]:
-            warnings.warn(
-                f"{self._folder.path} has the checkpoint of another run; this one begins anew",
-                stacklevel=2,
-            )
-            return None
-        return state
-
     def restore(self, state: State, data: Any) -> Position:
         """Brings strategy and evaluation back.
 
         Args:
-            state: from :meth:`load`.
+            state: from :func:`load_state`.
             data: a data set whose store has the rows in the strategy's memory.
 
         Raises:

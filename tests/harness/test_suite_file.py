@@ -56,8 +56,8 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
             "training:",
             "trainings:",
             "2: unknown key 'trainings'; allowed here: data, stream, model, training, "
-            "memory, evaluation, name, description, seeds, control, strategies, grid. Did you mean "
-            "'training'?",
+            "memory, evaluation, name, description, seeds, control, checkpoint_minutes, resources, "
+            "strategies, grid. Did you mean 'training'?",
         ),
         (
             "epochs: 2",

@@ -27,7 +27,8 @@ def test_reads_classes_in_alphabetical_order(folder: Path) -> None:
     assert data.size == 16
     expected = torch.from_numpy(random_images(3, size=16, seed=1)).permute(0, 3, 1, 2)
     assert torch.equal(data.train.images[:3], expected)
-    assert check_data(folder)[-1].detail == "2 classes, 6 + 4 images"
+    (status,) = [status for status in check_data(folder) if status.name == "image_folder"]
+    assert status.detail == "2 classes, 6 + 4 images"
 
 
 def test_grey_images_become_rgb(folder: Path) -> None:

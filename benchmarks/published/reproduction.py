@@ -1,7 +1,7 @@
 """Published online results on Split CIFAR-10, each as its script sets it up, on our streams.
 
-    python benchmarks/reproduction.py --data-root FOLDER --seeds 0 --seeds 1 --seeds 2
-    python benchmarks/reproduction.py --only-table        # writes it from the finished runs
+    python benchmarks/published/reproduction.py --data-root FOLDER --seeds 0 --seeds 1 --seeds 2
+    python benchmarks/published/reproduction.py --only-table    # from the finished runs
 
 The scripts are those of Avalanche's baselines, https://github.com/ContinualAI/continual-learning-baselines;
 the targets are of that project's `tests/target_results.csv`. The strategies are Avalanche's
