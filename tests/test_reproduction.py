@@ -52,6 +52,13 @@ def test_a_recipe_trains_and_is_evaluated(
     data = DataSet("colours", plain_colours(11), plain_colours(2), names, "colours")
     trained = []
     evaluate = reproduction.average_accuracy
+    class_means = reproduction.SCR.compute_class_means
+
+    def in_evaluation_mode(strategy: Any) -> None:
+        assert not strategy.model.training
+        class_means(strategy)
+
+    monkeypatch.setattr(reproduction.SCR, "compute_class_means", in_evaluation_mode)
 
     def average_accuracy(strategy: Any, benchmark: Any) -> float:
         trained.append(strategy)

@@ -40,6 +40,7 @@ from simo_cl.streams.class_incremental import ClassIncremental, class_incrementa
 
 BATCH = 10
 PRECISION = "bfloat16"
+MADE_WITH = ("data", "precision", "device", "cpu", "threads", "torch", "avalanche")
 PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 # What Avalanche's SplitCIFAR10 normalizes by, unless its user says otherwise.
 AVALANCHE = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
@@ -204,9 +205,10 @@ def execute(recipe: Recipe, data: DataSet, seed: int) -> dict[str, float]:
 @torch.no_grad()
 def average_accuracy(strategy: Any, benchmark: ClassIncremental) -> float:
     """Mean over experiences of the accuracy on their test images."""
-    if isinstance(strategy, SCR):
-        strategy.compute_class_means()
     model = strategy.model.eval()
+    if isinstance(strategy, SCR):
+        # In evaluation mode, as SCR does it: batch statistics of one class would hide its mean.
+        strategy.compute_class_means()
     accuracies = []
     for experience in benchmark.test_stream:
         loader = torch.utils.data.DataLoader(experience.dataset, batch_size=500)
@@ -245,6 +247,12 @@ def write_table(runs: pd.DataFrame, folder: Path) -> None:
     written.to_csv(folder / "table.csv", index=False)
     lines = [list(written), ["---"] * written.shape[1], *written.astype(str).to_numpy().tolist()]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    made = [
+        f"{name} {' and '.join(map(str, runs[name].unique()))}"
+        for name in MADE_WITH
+        if name in runs
+    ]
+    text += f"\n{', '.join(made)}\n" if made else ""
     (folder / "table.md").write_text(text, encoding="utf-8")
     print(text)
 
