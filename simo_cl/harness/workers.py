@@ -6,13 +6,13 @@ import os
 import pickle
 import signal
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
+from simo_cl.orphan import end_with_parent
 from simo_cl.streams import DataSet, Images
 
 _SECONDS_TO_LEAVE = 10.0
@@ -99,6 +100,8 @@ class _Worker:
         )
         # An interrupt goes to all processes of a terminal; this one ends the others, which inherit
         # that they do not hear it.
+        # Whoever starts multiprocessing's own first process hears it again afterwards.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self._process.start()
@@ -163,7 +166,7 @@ def _work(
     device: torch.device,
     plugins: Path | None,
 ) -> None:
-    threading.Thread(target=_end_with_the_one_that_began_this, daemon=True).start()
+    end_with_parent()
     if plugins is not None:
         load_plugins(plugins)
     data = _read(path, *shown)
@@ -188,14 +191,6 @@ def _work(
         else:
             reason = attempt(run, folder, data, device, step, warn)
         say("ended", reason)
-
-
-def _end_with_the_one_that_began_this() -> None:
-    """The same command given again may be at this run's folder before this run is over."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 @contextmanager

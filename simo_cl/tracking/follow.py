@@ -14,13 +14,14 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import get_context
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 
+from simo_cl.orphan import end_with_parent
 from simo_cl.tracking import store
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import TrackingError
@@ -138,6 +139,8 @@ class Follower:
         """The thread: has one process after the other, until one has done the last attempt."""
         if sys.platform != "win32":
             # A terminal sends Ctrl-C to all processes; those that this thread starts inherit this.
+            # Whoever starts multiprocessing's own first process hears it again afterwards.
+            resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while True:
             is_last = self._is_over.is_set()
@@ -203,9 +206,11 @@ class Follower:
 def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> None:
     """The process: brings MLflow up to date whenever the folders have changed, until ordered to do
     so for the last time, or the command has ended."""
+    end_with_parent()
     if sys.platform != "win32":
         os.nice(_NICENESS)
     is_own = store.is_own_store(folder, store.suite_store(folder, tracking_uri))
+    file, held = store.own_file(folder), None
     seen, pause, retry = None, 0.0, _RETRY_SECONDS[0]
     while True:
         is_last = connection.poll(pause)
@@ -220,9 +225,16 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
             continue
         began = time.monotonic()
         state = _State(is_last=is_last) if now == seen else _attempt(folder, tracking_uri, is_last)
+        if is_own:
+            there = _identity(file)
+            if there is None or held not in (None, there):
+                # MLflow keeps connections to a file that is no more; another process has none, and
+                # makes the last attempt, too.
+                reason = state.problem or f"{file} has been removed or replaced."
+                state = replace(state, problem=reason, is_last=False)
+            held = there
         with suppress(OSError):  # the command has ended
             connection.send(state)
-        # MLflow keeps connections to a file that is no more; another process has none.
         if is_last or (state.problem is not None and is_own):
             return
         if state.problem is None:
@@ -239,12 +251,20 @@ def _attempt(folder: Path, tracking_uri: str | None, is_last: bool) -> _State:
     try:
         report = mirror(folder, tracking_uri)
     except TrackingError as error:
-        return _State(str(error), is_last=is_last)
+        return _State(str(error), notes=error.problems, is_last=is_last)
     except Exception as error:
         # Whatever it is, hours of training must not end with it.
         problem = without_secrets(f"{type(error).__name__}: {error}")
         return _State(problem, without_secrets(traceback.format_exc()), is_last=is_last)
     return _State(notes=report.problems, is_last=is_last)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Tells a file from another that has taken its place."""
+    with suppress(OSError):
+        stat = file.stat()
+        return stat.st_dev, stat.st_ino
+    return None
 
 
 def _stamp(folder: Path) -> list[tuple[str, int, int]]:

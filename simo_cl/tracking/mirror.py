@@ -93,9 +93,14 @@ def mirror(
         suite = read_suite(suite_folder, problems)
         if store.is_own_store(suite_folder, uri):
             _set_damaged_aside(store.own_file(suite_folder), problems)
-        client = store.open_client(uri)
-        with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
-            return _Mirror(client, uri, suite, problems).bring_up_to_date()
+        try:
+            client = store.open_client(uri)
+            with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
+                return _Mirror(client, uri, suite, problems).bring_up_to_date()
+        except TrackingError as error:
+            # The next call does not find a damaged file any more.
+            error.problems = tuple(dict.fromkeys(problems))
+            raise
 
 
 class _Mirror:

@@ -33,7 +33,13 @@ VALUE_LENGTH = 6000
 
 
 class TrackingError(Exception):
-    """The MLflow store cannot be used; the message says which, why, and what to do."""
+    """The MLflow store cannot be used; the message says which, why, and what to do.
+
+    Attributes:
+        problems: what was found before that, a sentence each, as that a damaged file was renamed.
+    """
+
+    problems: tuple[str, ...] = ()
 
 
 def suite_store(suite_folder: Path, tracking_uri: str | None = None) -> str:
