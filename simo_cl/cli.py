@@ -499,6 +499,8 @@ def _plain_errors() -> Iterator[None]:
     # Avalanche imports a solver chooser on its way, which says that there is no solver; only GEM
     # would need one.
     warnings.filterwarnings("ignore", message="no QP solver found")
+    # In the processes that this one begins, too.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:no QP solver found")
     # Avalanche's replay plugins call a method that Avalanche 0.7 will drop; we require 0.6.
     warnings.filterwarnings("ignore", message="Call to deprecated function update")
     try:

@@ -110,5 +110,6 @@ def test_workers_are_stopped_and_never_outlive_the_command(tmp_path: Path) -> No
     assert "the same command goes on from there" in output
     assert "Traceback" not in output
     assert "is in use" not in output
+    assert "QP solver" not in output
     until(lambda: interrupted.processes() == [], seconds=20)
     assert interrupted.states() == {"running"}
