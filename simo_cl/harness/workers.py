@@ -99,8 +99,7 @@ class _Worker:
             target=_work, args=(far_end, path, shown, *rest), daemon=True
         )
         # An interrupt goes to all processes of a terminal; this one ends the others, which inherit
-        # that they do not hear it.
-        # Whoever starts multiprocessing's own first process hears it again afterwards.
+        # that they do not hear it. Starting multiprocessing's own process, once, would undo that.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:

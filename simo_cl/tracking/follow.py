@@ -139,7 +139,7 @@ class Follower:
         """The thread: has one process after the other, until one has done the last attempt."""
         if sys.platform != "win32":
             # A terminal sends Ctrl-C to all processes; those that this thread starts inherit this.
-            # Whoever starts multiprocessing's own first process hears it again afterwards.
+            # Starting multiprocessing's own process, once, would undo that.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while True:
