@@ -41,7 +41,7 @@ def build(setup, settings):
         os._exit(7)
     if settings.how == "raise":
         raise ValueError("no such luck")
-    if "mlflow" in sys.modules:
+    if "mlflow" in sys.modules and "pytest" not in sys.modules:
         raise ValueError("MLflow was imported")
     while not Path(settings.gate).exists():
         time.sleep(0.05)
@@ -138,7 +138,7 @@ def test_a_suite_outlives_a_node(
     console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
     progress = ActsWhenBothNodesAreBusy(console, act)
     outcome = execute_on(cluster.address, runs, tmp_path / "there", progress, plugins=plugins)
-    execute(runs, tmp_path / "here")
+    assert execute(runs, tmp_path / "here").failed == {}
 
     said = console.export_text()
     assert outcome.failed == {}
