@@ -41,6 +41,24 @@ def write_suite_at() -> MakeSuite:
     return write_suite
 
 
+@pytest.fixture(scope="session")
+def write_incomplete_suite() -> Callable[[Path], Path]:
+    """Writes a small suite with a failed run and a missing one below a folder; gives its own."""
+
+    def write(parent: Path) -> Path:
+        return write_suite(
+            parent / "split_synthetic",
+            strategies=("joint", "finetune", "er", "simo"),
+            failed=[("er", 1)],
+            missing=[("simo", 2)],
+            experiences=3,
+            classes=6,
+            sample=6,
+        )
+
+    return write
+
+
 @pytest.fixture
 def make_suite(tmp_path: Path) -> MakeSuite:
     """Write a suite's result folder and return it; see `write_suite`."""

@@ -39,16 +39,8 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(write_suite_at, tmp_path_factory) -> ReportPaths:
-    folder = write_suite_at(
-        tmp_path_factory.mktemp("results") / "split_synthetic",
-        strategies=("joint", "finetune", "er", "simo"),
-        failed=[("er", 1)],
-        missing=[("simo", 2)],
-        experiences=3,
-        classes=6,
-        sample=6,
-    )
+def report(write_incomplete_suite, tmp_path_factory) -> ReportPaths:
+    folder = write_incomplete_suite(tmp_path_factory.mktemp("results"))
     (folder / "runs/simo/seed1-1a2b3c4d/embeddings.npz").unlink()
     return write_report(folder)
 

@@ -28,16 +28,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def report(write_suite_at, tmp_path_factory) -> Path:
-    folder = write_suite_at(
-        tmp_path_factory.mktemp("results") / "split_synthetic",
-        strategies=("joint", "finetune", "er", "simo"),
-        failed=[("er", 1)],
-        missing=[("simo", 2)],
-        experiences=3,
-        classes=6,
-        sample=6,
-    )
+def report(write_incomplete_suite, tmp_path_factory) -> Path:
+    folder = write_incomplete_suite(tmp_path_factory.mktemp("results"))
     return write_report(folder).page
 
 
