@@ -49,7 +49,7 @@ def test_streams_are_compared_in_every_section(tmp_path: Path) -> None:
     assert {len(ms) for ms in report["course"]["ms"].values()} == {3}
     assert set(report["evaluation"]["seconds"]) == {
         "training",
-        "forward passes over the test images",
+        "accuracy on the test images alone",
         "all metrics on top",
         "MLflow",
     }

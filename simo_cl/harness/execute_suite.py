@@ -37,6 +37,8 @@ class Outcome:
     """What came of some runs.
 
     Attributes:
+        finished: in the order in which they ended.
+        skipped: finished before, in the order of the plan.
         failed: a run's name to why.
     """
 

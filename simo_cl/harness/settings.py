@@ -134,7 +134,7 @@ class EvaluationSettings(BaseModel):
     """What is measured after each experience."""
 
     model_config = Strict
-    batch_size: PositiveInt = 500
+    batch_size: PositiveInt = 128
     samples_per_class: Annotated[int, Field(ge=2)] = Field(
         100, description="images a class for geometry, oracle read-outs and stored embeddings"
     )
