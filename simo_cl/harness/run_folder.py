@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from simo_cl.harness.plan import Run
 from simo_cl.harness.whole_file import write_whole
+from simo_cl.run_status import NAME, Failure, RunStatus, read_status
 from simo_cl.vouched import damaged, vouch
 
 if TYPE_CHECKING:
@@ -41,28 +42,34 @@ class RunFolder:
     def state(self) -> str:
         """``"missing"``, ``"running"`` (perhaps interrupted), ``"finished"``, ``"failed"`` or
         ``"damaged"``."""
-        return "damaged" if self.damage else str(self._status().get("state", "missing"))
+        if self.damage:
+            return "damaged"
+        status = self._status()
+        return "missing" if status is None else status.state
 
     @property
     def damage(self) -> str:
         """What has happened to the run's files since it wrote them, if anything has."""
-        status = self._status()
-        if not status and (self.path / "status.json").exists():
-            return "status.json cannot be read"
-        if status.get("state") != "finished":
+        try:
+            status = read_status(self.path)
+        except ValueError as error:
+            return str(error)
+        if status is None or status.state != "finished":
             return ""
-        names = damaged(self.path, status.get("files", {}))
+        names = damaged(self.path, status.files)
         return f"what the run wrote is not what is in {', '.join(names)} now" if names else ""
 
     @property
     def data(self) -> dict[str, str]:
         """Digest and note of the data that the run is on; empty if it has none yet."""
-        return dict(self._status().get("data") or {})
+        status = self._status()
+        return {} if status is None else status.data
 
     @property
     def environment(self) -> dict[str, Any]:
         """In which the run was executed last."""
-        return dict(self._status().get("environment", {}))
+        status = self._status()
+        return {} if status is None else status.environment
 
     def last_metrics(self) -> dict[str, float]:
         """What was measured after the last experience."""
@@ -86,16 +93,18 @@ class RunFolder:
         for pattern in ("*.npz", "*.pt2"):
             for old in self.path.glob(pattern):
                 old.unlink()
-        started = self._status().get("started") if lines else None
+        before = self._status() if lines else None
         config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
         write_whole(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         self.lines = list(lines)
         write_whole(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
         self._write_status(
-            "running",
-            environment=environment,
-            data={"digest": data.digest, "note": data.note},
-            started=started or time.time(),
+            RunStatus(
+                state="running",
+                started=(before.started if before else None) or time.time(),
+                environment=environment,
+                data={"digest": data.digest, "note": data.note},
+            )
         )
 
     def add_metrics(self, experience: int, metrics: dict[str, float]) -> None:
@@ -125,36 +134,29 @@ class RunFolder:
 
     def finish(self) -> None:
         """Says that all is there, and by which digests it can be told that it still is."""
-        self._write_status("finished", files=vouch(self.path))
+        self._end("finished", files=vouch(self.path))
 
     def fail(self, error: BaseException) -> None:
         """Records why the run ended; what it had measured stays."""
         trace = "".join(traceback.format_exception(error))
         self.log(f"failed: {error!r}\n{trace}")
-        self._write_status(
+        self._end(
             "failed",
-            error={"type": type(error).__name__, "message": str(error), "traceback": trace},
+            error=Failure(type=type(error).__name__, message=str(error), traceback=trace),
         )
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> RunStatus | None:
+        """``None``, too, for a status that cannot be read: what it said is lost."""
         try:
-            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+            return read_status(self.path)
+        except ValueError:
+            return None
 
-    def _write_status(self, state: str, **changes: Any) -> None:
-        nothing: dict[str, Any] = {
-            "started": None,
-            "ended": None,
-            "error": None,
-            "environment": {},
-            "data": {},
-        }
-        before: dict[str, Any] = {}
-        if state != "running":
-            before = self._status()
-            # A clock may have been set back.
-            before["ended"] = max(time.time(), before.get("started") or 0.0)
-        status = {**nothing, **before, **changes, "state": state}
-        write_whole(self.path / "status.json", json.dumps(status, indent=1))
+    def _end(self, state: Literal["finished", "failed"], **changes: Any) -> None:
+        before = self._status() or RunStatus(state="running")
+        # A clock may have been set back.
+        ended = max(time.time(), before.started or 0.0)
+        self._write_status(before.model_copy(update={"state": state, "ended": ended, **changes}))
+
+    def _write_status(self, status: RunStatus) -> None:
+        write_whole(self.path / NAME, status.model_dump_json(indent=1))

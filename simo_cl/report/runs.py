@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from simo_cl.confined import run_path
+from simo_cl.run_status import RunStatus, read_status
 from simo_cl.vouched import damaged
 
 RunState = Literal["finished", "running", "failed", "missing", "broken"]
@@ -120,44 +121,37 @@ def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
         "seed": int(planned["seed"]),
         "folder": folder,
     }
-    if not (folder / "status.json").is_file():
+    try:
+        status = read_status(folder)
+    except ValueError as error:
+        return Run(**planned_as, state="broken", problem=str(error))
+    if status is None:
         problem = "its folder has no status.json" if folder.is_dir() else "not run yet"
         return Run(**planned_as, state="missing", problem=problem)
-    try:
-        status = _read_status(folder)
-        recorded: dict[str, Any] = {key: status.get(key) for key in ("started", "ended")}
-        recorded["environment"] = status.get("environment") or {}
-        if status["state"] == "finished":
+    recorded = status.model_dump(include={"started", "ended", "environment"})
+    if status.state == "finished":
+        try:
             _check(folder, status)
             return _read_finished(Run(**planned_as, **recorded, state="finished"))
-    except _Unreadable as error:
-        return Run(**planned_as, state="broken", problem=str(error))
-    record = status.get("error") or {}
-    state: RunState = "failed" if status["state"] == "failed" else "running"
+        except _Unreadable as error:
+            return Run(**planned_as, state="broken", problem=str(error))
+    failure = status.error
     problem = "started and not finished: still running, or interrupted"
-    if state == "failed":
-        problem = f"{record.get('type', 'error')}: {record.get('message', 'unknown')}"
+    if status.state == "failed":
+        problem = (
+            f"{failure.type}: {failure.message}" if failure else "failed, and does not say why"
+        )
     return Run(
         **planned_as,
         **recorded,
-        state=state,
+        state=status.state,
         problem=f"{problem} ({_progress(folder)})",
-        traceback=record.get("traceback") or "",
+        traceback=failure.traceback if failure else "",
     )
 
 
-def _read_status(folder: Path) -> dict[str, Any]:
-    try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _Unreadable(f"status.json cannot be read: {error}") from error
-    if not isinstance(status, dict) or "state" not in status:
-        raise _Unreadable("status.json names no state")
-    return status
-
-
-def _check(folder: Path, status: Mapping[str, Any]) -> None:
-    names = damaged(folder, status.get("files") or {})
+def _check(folder: Path, status: RunStatus) -> None:
+    names = damaged(folder, status.files)
     if names:
         raise _Unreadable(
             f"finished, but what the run wrote is not what is in {', '.join(names)} now; running "

@@ -37,9 +37,9 @@ def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
     for name in ("config.yaml", "log.txt"):
         if (run.path / name).is_file():
             shutil.copy(run.path / name, to / name)
-    error = run.status.get("error")
+    error = run.status.error
     if error:
-        (to / "error.txt").write_text(str(error.get("traceback", "")), encoding="utf-8")
+        (to / "error.txt").write_text(error.traceback, encoding="utf-8")
     by_experience = {f"experience {line.experience}": line.metrics for line in run.lines}
     _write_metrics(by_experience, to / "tables" / "metrics.csv")
     arrays = _read_arrays(run, problems)

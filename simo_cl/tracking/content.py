@@ -51,12 +51,11 @@ class Content:
 def seed_content(run: RunFolder, problems: list[str]) -> Content:
     """One run: its settings, what it measured when, and its files."""
     tags = {"level": "seed", "strategy": run.label} | {
-        f"environment.{name}": str(value)
-        for name, value in run.status.get("environment", {}).items()
+        f"environment.{name}": str(value) for name, value in run.status.environment.items()
     }
-    error = run.status.get("error")
+    error = run.status.error
     if error:
-        tags["error"] = f"{error.get('type')}: {error.get('message')}"[: store.VALUE_LENGTH]
+        tags["error"] = f"{error.type}: {error.message}"[: store.VALUE_LENGTH]
     model = exported_model(run, problems)
     return Content(
         identity=run.name,
@@ -69,8 +68,8 @@ def seed_content(run: RunFolder, problems: list[str]) -> Content:
             for line in run.lines
         ],
         state=run.state,
-        started=float(run.status["started"]),
-        ended=run.status.get("ended"),
+        started=run.started,
+        ended=run.status.ended,
         # Drawing takes longer than all else, so it waits for the run's end.
         artifacts="" if run.state == "running" else artifacts.fingerprint([run]),
         write_artifacts=lambda to: artifacts.write_run_artifacts(run, to, problems),
@@ -100,8 +99,8 @@ def strategy_content(
         note=description.of_a_strategy(label, finished, planned),
         blocks=_mean_blocks(finished, label, problems),
         state=state,
-        started=min(float(run.status["started"]) for run in runs),
-        ended=None if state == "running" else max(run.status.get("ended") or 0.0 for run in runs),
+        started=min(run.started for run in runs),
+        ended=None if state == "running" else max(run.status.ended or 0.0 for run in runs),
         artifacts=artifacts.fingerprint(finished),
         write_artifacts=lambda to: artifacts.write_mean_artifacts(label, finished, to, problems),
         images={ACCURACY_IMAGE: artifacts.MEAN_ACCURACY_FIGURE},

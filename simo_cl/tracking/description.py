@@ -127,9 +127,9 @@ def of_a_strategy(label: str, finished: Sequence[RunFolder], planned: int) -> st
 
 def of_a_seed(run: RunFolder, *, has_model: bool) -> str:
     """How a run ended, in Markdown."""
-    error = run.status.get("error")
+    error = run.status.error
     if error:
-        return f"Failed: {error.get('type')}: {error.get('message')} (error.txt, log.txt)"
+        return f"Failed: {error.type}: {error.message} (error.txt, log.txt)"
     if run.state != "finished" or not run.lines:
         return ""
     metrics = run.lines[-1].metrics

@@ -54,7 +54,7 @@ def exported_model(run: RunFolder, problems: list[str]) -> ExportedModel | None:
     try:
         with np.load(run.path / "model_example.npz") as stored:
             arrays = {name: stored[name] for name in stored.files}
-        images, torch = arrays.pop("images"), str(run.status["environment"]["torch"])
+        images, torch = arrays.pop("images"), str(run.status.environment["torch"])
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         problems.append(f"{run.name}: no model, model_example.npz cannot be read ({error})")
         return None

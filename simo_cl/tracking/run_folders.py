@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from simo_cl.confined import refuse_links, run_path
+from simo_cl.run_status import RunStatus, read_status
 from simo_cl.vouched import damaged
 
 
@@ -31,13 +32,19 @@ class RunFolder:
     label: str
     seed: int
     settings: dict[str, Any]
-    status: dict[str, Any]
+    status: RunStatus
     lines: tuple[Line, ...]
 
     @property
     def state(self) -> str:
         """``running``, ``finished`` or ``failed``."""
-        return str(self.status.get("state", "running"))
+        return self.status.state
+
+    @property
+    def started(self) -> float:
+        """Unix, seconds."""
+        assert self.status.started is not None
+        return self.status.started
 
 
 @dataclass(frozen=True)
@@ -100,15 +107,15 @@ def _read_run(
     suite: Path, name: str, label: str, seed: int, problems: list[str]
 ) -> RunFolder | None:
     path = run_path(suite, name)
-    status_file, settings_file = path / "status.json", path / "config.yaml"
-    if not status_file.is_file() or not settings_file.is_file():
+    settings_file = path / "config.yaml"
+    if not settings_file.is_file():
         return None
     try:
-        status = json.loads(status_file.read_text(encoding="utf-8"))
-        if status.get("started") is None:
-            # An attempt that failed before it began, after one whose status was lost.
+        status = read_status(path)
+        if status is None or status.started is None:
+            # Perhaps an attempt that failed before it began, after one whose status was lost.
             return None
-        broken = damaged(path, status.get("files") or {})
+        broken = damaged(path, status.files)
         if broken:
             problems.append(
                 f"{name}: left out, what the run wrote is not what is in {', '.join(broken)} now; "

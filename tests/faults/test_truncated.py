@@ -88,6 +88,35 @@ def test_damage_to_it_is_seen_by_all(
     assert problem in problems[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "Invalid JSON"),
+        (b"\xff{}", "Invalid JSON"),
+        (b"[]", "Input should be an object"),
+        (b'{"started": 1.0}', "state: Field required"),
+        (b'{"state": "done"}', "state: Input should be 'running', 'finished' or 'failed'"),
+        (b'{"state": "finished", "files": []}', "files: Input should be an object"),
+        (b'{"state": "finished", "started": NaN}', "started: Input should be a finite number"),
+        (b'{"state": "failed", "error": "loss is NaN"}', "error: Input should be an object"),
+    ],
+)
+def test_a_status_that_is_none_is_seen_by_all(
+    content: bytes, why: str, copied: tuple[list[Run], Path]
+) -> None:
+    (run, _), folder = copied
+    (folder / run.folder / "status.json").write_bytes(content)
+
+    there = RunFolder(folder / run.folder)
+    assert there.state == "damaged"
+    assert there.damage.startswith(f"status.json cannot be read: {why}")
+    reported, other = load_suite(folder).runs
+    assert (reported.state, reported.problem, other.state) == ("broken", there.damage, "finished")
+    problems: list[str] = []
+    assert [r.label for r in read_for_mlflow(folder, problems).runs] == ["simo"]
+    assert there.damage in problems[0]
+
+
 @pytest.mark.parametrize("name", [*WRITTEN[:3], "status.json"])
 def test_a_damaged_run_is_executed_again(
     name: str,
