@@ -1,0 +1,76 @@
+"""How a command ends that cannot go on, or is asked to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from simo_cl.cli.terminal import given_command, tell
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Prints the user's errors as a message; a traceback is for ours."""
+    from simo_cl.harness.suite_file import SuiteError
+    from simo_cl.streams.data_set import DataError
+
+    # Avalanche imports a solver chooser on its way, which says that there is no solver; only GEM
+    # would need one.
+    warnings.filterwarnings("ignore", message="no QP solver found")
+    # In the processes that this one begins, too.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:no QP solver found")
+    # Avalanche's replay plugins call a method that Avalanche 0.7 will drop; we require 0.6.
+    warnings.filterwarnings("ignore", message="Call to deprecated function update")
+    try:
+        yield
+    except (DataError, SuiteError, OSError) as error:
+        fail(str(error))
+    except Exception as error:
+        from simo_cl.report.load import ReportError
+        from simo_cl.tracking.store import TrackingError
+
+        if isinstance(error, (ReportError, TrackingError)):
+            fail(str(error))
+        raise
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command with the user's error, and status 2."""
+    from simo_cl.tracking.redact import without_secrets
+
+    typer.echo(f"Error: {without_secrets(message)}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def interruptible(console: Console) -> Iterator[None]:
+    """Ends a command that is asked to stop with how to go on, and the status that shells expect."""
+    asked = signal.SIGINT
+
+    def stop(number: int, _: object) -> NoReturn:
+        nonlocal asked
+        asked = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    # What a machine sends before it is taken away.
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell(
+            console,
+            "\nInterrupted. What is finished is kept; the same command goes on from there:\n  "
+            + given_command(),
+        )
+        raise typer.Exit(128 + asked) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

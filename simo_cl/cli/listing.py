@@ -1,0 +1,50 @@
+"""``simo-cl list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simo_cl.cli.errors import plain_errors
+from simo_cl.cli.options import StrategiesDirOption
+from simo_cl.cli.terminal import make_console
+
+
+def list_(
+    suites: Annotated[Path, typer.Option(help="Folder with suite files.")] = Path("benchmarks"),
+    strategies_dir: StrategiesDirOption = None,
+) -> None:
+    """List the strategies, suites and data sources there are."""
+    console = make_console()
+    with plain_errors():
+        from rich.table import Table
+
+        from simo_cl.harness.strategy_files import (
+            strategies_folder,
+            strategy_names,
+            strategy_summary,
+        )
+        from simo_cl.streams import data_source_names
+
+        table = Table(title="Strategies", title_justify="left", show_header=False, box=None)
+        folder = strategies_folder(None, strategies_dir)
+        for name in strategy_names(folder):
+            table.add_row(name, strategy_summary(folder / f"{name}.py"))
+        console.print(table)
+        table = Table(title="\nSuites", title_justify="left", show_header=False, box=None)
+        for path in sorted(suites.glob("*.yaml")):
+            table.add_row(str(path), _description(path))
+        console.print(table)
+        console.print("\nData sources:", ", ".join(data_source_names()))
+
+
+def _description(suite: Path) -> str:
+    """A suite's own; of a broken one, what is wrong with it."""
+    from simo_cl.harness.suite_file import SuiteError, read_suite
+
+    try:
+        return " ".join(read_suite(suite).suite.description.split())
+    except SuiteError as error:
+        return f"cannot be read: {error}"

@@ -1,0 +1,63 @@
+"""What several commands take, and what it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simo_cl.cli.errors import fail
+
+if TYPE_CHECKING:
+    import torch
+
+SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Where suites have their folders.")]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the data. Default: $SIMO_CL_DATA, or ./data."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, as training.epochs=1 or simo@epsilon=0.2. Repeatable."),
+]
+PluginsOption = Annotated[
+    Path | None,
+    typer.Option(help="A Python file that registers data sources or encoders of your own."),
+]
+StrategiesDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with strategy files. Default: strategies/ beside the suite's folder."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow store or server. Default: $MLFLOW_TRACKING_URI, or mlflow.db in the suite's "
+        "results."
+    ),
+]
+RESULTS = Path("results")
+"""What ``--results`` is without being given."""
+
+
+def device_of(name: str) -> torch.device:
+    """What ``--device`` names."""
+    from simo_cl.harness.environment import choose_device
+
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        fail(f"--device: {error}")
+
+
+def use_plugins(path: Path | None) -> None:
+    """Imports the file of ``--plugins``, if one is given."""
+    if path is None:
+        return
+    from simo_cl.harness.plugins import load_plugins
+
+    load_plugins(path)

@@ -1,0 +1,51 @@
+"""``simo-cl report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simo_cl.cli.errors import plain_errors
+from simo_cl.cli.options import RESULTS, ResultsOption, SuiteArgument
+from simo_cl.cli.suite_folder import suite_folder
+from simo_cl.cli.terminal import make_console
+
+
+def report(
+    suite: SuiteArgument,
+    results: ResultsOption = RESULTS,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--row",
+            help="Draw this row, as the tables name it, in the figures with room for a few: writes "
+            "figures/chosen alone. Repeatable.",
+        ),
+    ] = None,
+) -> None:
+    """Write tables, figures and the HTML page of a suite's finished runs."""
+    with plain_errors():
+        folder = suite_folder(suite, results)
+        if not rows:
+            write_and_show(folder)
+            return
+        from simo_cl.report import write_chosen_figures
+
+        for path in write_chosen_figures(folder, rows):
+            typer.echo(path)
+
+
+def write_and_show(folder: Path) -> None:
+    from simo_cl.report import comparison_table, write_report
+
+    console = make_console()
+    paths = write_report(folder)
+    console.print(comparison_table(folder))
+    console.print(
+        f"Report: {paths.page}\nCompare in MLflow: simo-cl ui {folder}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

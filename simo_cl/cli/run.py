@@ -1,0 +1,198 @@
+"""``simo-cl run``."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simo_cl.cli.errors import fail, interruptible, plain_errors
+from simo_cl.cli.options import (
+    RESULTS,
+    DataRootOption,
+    DeviceOption,
+    PluginsOption,
+    ResultsOption,
+    SetOption,
+    StrategiesDirOption,
+    SuiteArgument,
+    TrackingOption,
+    device_of,
+    use_plugins,
+)
+from simo_cl.cli.report import write_and_show
+from simo_cl.cli.terminal import given_command, make_console, tell
+
+if TYPE_CHECKING:
+    from simo_cl.harness.cluster import Cluster
+    from simo_cl.harness.plan import Run
+    from simo_cl.harness.settings import Suite
+
+
+def run(
+    suite: SuiteArgument,
+    strategies: Annotated[str | None, typer.Option(help="Only these, comma-separated.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="These instead of the suite's: 0,1,2.")] = None,
+    device: DeviceOption = "auto",
+    data_root: DataRootOption = None,
+    overrides: SetOption = None,
+    results: ResultsOption = RESULTS,
+    tracking_uri: TrackingOption = None,
+    plugins: PluginsOption = None,
+    strategies_dir: StrategiesDirOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once, in processes.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on the Ray cluster at this address: host:6379, ray://host:10001 or auto."
+        ),
+    ] = None,
+    ray_shared: Annotated[
+        bool,
+        typer.Option(
+            "--ray-shared",
+            help="The results folder has the same path on every node of the cluster.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+) -> None:
+    """Run a suite: what is missing or unfinished of it. Then write its report."""
+    console = make_console()
+    with plain_errors(), interruptible(console):
+        use_plugins(plugins)
+        content, planned, chosen = _plan(suite, overrides, strategies, seeds, strategies_dir)
+        from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
+        from simo_cl.harness.preview import preview_table
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.run_folder import RunFolder
+        from simo_cl.harness.suite_lock import suite_lock
+        from simo_cl.tracking.follow import Follower
+
+        chosen_device = device_of(device)
+        cluster = _cluster(content, ray, ray_shared, device, jobs)
+        folder = results / content.name
+        data = checked_data(chosen, data_root)
+        if dry_run:
+            console.print(preview_table(chosen, folder, data, chosen_device))
+            return
+        with suite_lock(folder / "suite.lock", given_command(), partial(tell, console)):
+            asked_for = {r.folder for r in chosen}
+            kept = [
+                r
+                for r in planned
+                if r.folder in asked_for or RunFolder(folder / r.folder).state != "missing"
+            ]
+            write_plan(folder, content, kept, command=given_command(), data=data)
+            with (
+                SuiteProgress(console) as progress,
+                Follower(folder, tracking_uri, progress.tell) as follower,
+            ):
+                outcome = execute_runs(
+                    chosen,
+                    folder,
+                    data=data,
+                    device=chosen_device,
+                    progress=progress,
+                    jobs=jobs,
+                    cluster=cluster,
+                    plugins=plugins,
+                )
+            report_problem = _try_to_report(folder)
+    if report_problem is not None:
+        tell(
+            console,
+            f"The report is not up to date: {report_problem}. This writes it:\n"
+            f"  simo-cl report {shlex.quote(str(folder))}",
+            style="red",
+        )
+    if follower.problem is not None:
+        tell(
+            console,
+            f"MLflow is not up to date: {follower.problem} Nothing is lost; this brings it up to "
+            f"date once the server answers:\n  {_sync_command(folder, tracking_uri)}",
+            style="red",
+        )
+    for name, reason in outcome.failed.items():
+        tell(console, f"Failed: {name}: {reason}", style="red")
+    if outcome.failed or report_problem is not None:
+        raise typer.Exit(1)
+
+
+def _plan(
+    suite: Path,
+    overrides: list[str] | None,
+    strategies: str | None,
+    seeds: str | None,
+    strategies_dir: Path | None,
+) -> tuple[Suite, list[Run], list[Run]]:
+    """The suite, all its runs, and those that were asked for."""
+    from simo_cl.harness.plan import plan_runs
+    from simo_cl.harness.strategy_files import strategies_folder
+    from simo_cl.harness.suite_file import SuiteError, nearest, read_suite
+
+    file = read_suite(suite, overrides or ())
+    content = file.suite
+    names = list(content.strategies)
+    if strategies is not None:
+        names = [name.strip() for name in strategies.split(",")]
+    for name in names:
+        if name not in content.strategies:
+            raise SuiteError(
+                f"--strategies: {suite} has no strategy {name!r}; it has "
+                f"{', '.join(content.strategies)}.{nearest(name, list(content.strategies))}"
+            )
+    wanted = content.seeds if seeds is None else _seeds(seeds)
+    everything = content.model_copy(
+        update={"seeds": (*content.seeds, *(s for s in wanted if s not in content.seeds))}
+    )
+    planned = plan_runs(everything, strategies_folder(suite, strategies_dir), file.places)
+    chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
+    return content, planned, chosen
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = (-1,)
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        fail(f"--seeds is {text!r}; give different whole numbers from 0 on, as 0,1,2")
+    return seeds
+
+
+def _cluster(
+    suite: Suite, address: str | None, shared: bool, device: str, jobs: int
+) -> Cluster | None:
+    from simo_cl.harness.cluster import Cluster
+
+    if address is None:
+        if shared:
+            fail("--ray-shared is about the nodes of a cluster; name one with --ray")
+        return None
+    if jobs > 1 or device != "auto":
+        fail(
+            "--ray takes neither --jobs nor --device: `resources` in the suite, as {cpus: 1, gpus: "
+            "0.5}, says how many runs a node has at once, and whether they train on a GPU"
+        )
+    return Cluster(address, suite.resources, shared)
+
+
+def _try_to_report(folder: Path) -> str | None:
+    """Why the report cannot be written, on a full disk say: no reason to hide how runs ended."""
+    try:
+        write_and_show(folder)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _sync_command(folder: Path, tracking_uri: str | None) -> str:
+    from simo_cl.tracking.redact import without_secrets
+
+    words = ["simo-cl", "sync", str(folder)]
+    if tracking_uri is not None:
+        words += ["--tracking-uri", without_secrets(tracking_uri)]
+    return shlex.join(words)

@@ -1,0 +1,30 @@
+"""What a command was given, and where it prints."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def make_console() -> Console:
+    """Prints to the terminal, in its width; to a file or pipe, in ``COLUMNS`` or 110 columns."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "110")))
+
+
+def tell(console: Console, message: str, style: str | None = None) -> None:
+    """Prints text as it is: paths and messages may have what rich reads as markup."""
+    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def given_command() -> str:
+    """The command line as the user gave it, without passwords and tokens."""
+    from simo_cl.tracking.redact import without_secrets
+
+    return shlex.join(["simo-cl", *map(without_secrets, sys.argv[1:])])

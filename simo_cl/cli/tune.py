@@ -1,0 +1,67 @@
+"""``simo-cl tune``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from simo_cl.cli.errors import interruptible, plain_errors
+from simo_cl.cli.options import (
+    RESULTS,
+    DataRootOption,
+    DeviceOption,
+    PluginsOption,
+    ResultsOption,
+    SetOption,
+    StrategiesDirOption,
+    SuiteArgument,
+    device_of,
+    use_plugins,
+)
+from simo_cl.cli.terminal import given_command, make_console
+
+
+def tune(
+    suite: SuiteArgument,
+    strategy: Annotated[str, typer.Option(help="Whose settings to choose.")],
+    trials: Annotated[int, typer.Option(min=1, help="Points of its search space to try.")],
+    device: DeviceOption = "auto",
+    data_root: DataRootOption = None,
+    overrides: SetOption = None,
+    results: ResultsOption = RESULTS,
+    plugins: PluginsOption = None,
+    strategies_dir: StrategiesDirOption = None,
+) -> None:
+    """Choose a strategy's settings on a tenth of the training images held out."""
+    console = make_console()
+    with plain_errors(), interruptible(console):
+        use_plugins(plugins)
+        from simo_cl.harness.strategy_files import load_strategy, strategies_folder
+        from simo_cl.harness.suite_file import read_suite
+
+        suite_file = read_suite(suite, overrides or ())
+        file = load_strategy(strategy, strategies_folder(suite, strategies_dir), "--strategy")
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.tune import run_trials, trials_table, write_trials
+
+        folder = results / suite_file.suite.name / "tuning"
+        with SuiteProgress(console) as progress:
+            tried = run_trials(
+                suite_file,
+                file,
+                trials,
+                folder,
+                device=device_of(device),
+                data_root=data_root,
+                progress=progress,
+                command=given_command(),
+            )
+        path = folder / f"{strategy}.json"
+        write_trials(path, tried)
+    console.print(trials_table(tried))
+    console.print(f"Written to {path}.", markup=False)
+    if tried.best is None:
+        console.print("Every trial failed; see the logs in the run folders.", style="red")
+        raise typer.Exit(1)
+    console.print(f"The best, to put into the suite:\n  {tried.best_as_yaml()}", markup=False)

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tiny import ROOT
+
+HEAVY = ("torch", "avalanche", "mlflow", "matplotlib", "pandas", "sklearn", "scipy")
+
+
+def test_help_and_list_import_no_heavy_library() -> None:
+    program = """
+import sys
+from simo_cl.cli import app
+
+for words in ("", "run", "report", "sync", "ui", "tune", "init", "list", "data fetch"):
+    app([*words.split(), "--help"], standalone_mode=False)
+app(["list"], standalone_mode=False)
+print("imported:", *sorted(name for name in sys.modules if "." not in name))
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    imported = finished.stdout.rpartition("imported:")[2].split()
+    assert "typer" in imported
+    assert not set(HEAVY) & set(imported)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+from project import Project
+from tiny import ROOT
+
+
+def test_init_writes_what_can_be_run_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project.results.parent / "new"
+
+    first = project.call("init", folder)
+    again = project.call("init", folder)
+    monkeypatch.chdir(folder)
+    preview = project.call("run", "benchmarks/quickstart.yaml", "--dry-run")
+
+    assert first.exit_code == 0
+    for name in ("benchmarks", "strategies"):
+        shipped = {path.name for path in (ROOT / name).iterdir() if path.suffix in (".py", ".yaml")}
+        assert {path.name for path in (folder / name).iterdir()} == shipped
+    assert again.exit_code == 2
+    assert "there already" in again.output
+    assert preview.exit_code == 0
+    assert "24 runs in" in preview.output

@@ -1,0 +1,132 @@
+"""What cannot run is explained before anything is written."""
+
+from __future__ import annotations
+
+import pytest
+from project import Project
+
+
+@pytest.mark.parametrize(
+    ("edit", "options", "message"),
+    [
+        ("memory:>memry:", "", "tiny.yaml:5: unknown key 'memry'; allowed here: .*'memory'?"),
+        ("epochs: 0.2>epochs: few", "", "tiny.yaml:4: training.epochs is 'few' (a text): must be"),
+        ("  er:>  err:", "", "tiny.yaml:8: no strategy 'err' in .*Did you mean 'er'?"),
+        (
+            "  er:>  er: {lrr: 1}",
+            "",
+            "tiny.yaml:8: unknown key 'strategies.er.lrr'; allowed here: lr.",
+        ),
+        (
+            "digits>digit",
+            "",
+            "tiny.yaml:1: data.name is 'digit', which is no data set; there are digits, cifar10, "
+            "cifar100, mnist, fashion_mnist, image_folder. Did you mean 'digits'?",
+        ),
+        (
+            "small_cnn>small_cn",
+            "",
+            "tiny.yaml:3: model.encoder is 'small_cn', which is no encoder; there are resnet18, "
+            "slim_resnet18, small_cnn. Did you mean 'small_cnn'?",
+        ),
+        (
+            "threads: 1>augment: [crop, flop]",
+            "",
+            "tiny.yaml:4: training.augment: The augmentation 'flop' does not exist here. "
+            "Did you mean 'flip'?",
+        ),
+        (
+            "experiences: 2>experiences: 11",
+            "",
+            "tiny.yaml:2: stream.experiences is 11; digits has 10 classes",
+        ),
+        (
+            "experiences: 2>class_order: [1, 0]",
+            "",
+            "tiny.yaml:2: stream.class_order is [1, 0]; it must hold every label of digits once",
+        ),
+        ("size: 40>size: 9", "", "tiny.yaml:5: memory.size is 9; digits has 10 classes"),
+        ("digits>cifar10", "--data-root nowhere", "cifar10: not found. Looked for"),
+        ("", "--set memory.size=9", "--set memory.size=9: memory.size is 9; digits has 10"),
+        ("", "--set model.encoder=resnet", "--set model.encoder=resnet: model.encoder is 'resnet'"),
+        ("", "--set training.epochs", "--set training.epochs: write key=value"),
+        ("", "--seeds 0,one", "--seeds is '0,one'; give different whole numbers from 0 on"),
+        ("", "--seeds 1,1", "--seeds is '1,1'"),
+        ("", "--seeds=-1", "--seeds is '-1'"),
+        ("", "--seeds=", "--seeds is ''"),
+        (
+            "",
+            "--strategies simmo",
+            "--strategies: .* has no strategy 'simmo'; it has er, simo. Did",
+        ),
+        ("", "--device gpu", "--device: device 'gpu' cannot be used here"),
+        ("", "--plugins mine.py", "--plugins mine.py: no such file"),
+        ("", "--strategies-dir nowhere", "no folder with strategy files (looked in nowhere)"),
+    ],
+)
+def test_what_cannot_start_is_explained_and_writes_nothing(
+    project: Project, edit: str, options: str, message: str
+) -> None:
+    suite = project.suite("er", "simo")
+    old, _, new = edit.partition(">")
+    assert old in suite.read_text()
+    suite.write_text(suite.read_text().replace(old, new, 1) if edit else suite.read_text())
+
+    result = project.call("run", suite, *options.split())
+
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: ")
+    begin, _, end = message.partition(".*")
+    assert begin in result.output
+    assert end in result.output
+    assert not project.results.exists()
+
+
+def test_a_broken_data_file_is_named(project: Project) -> None:
+    data = project.results.parent / "data"
+    (data / "cifar10").mkdir(parents=True)
+    for name in ("train-0.parquet", "test-0.parquet"):
+        (data / "cifar10" / name).write_bytes(b"PAR1 but no more")
+    suite = project.suite("finetune")
+    suite.write_text(suite.read_text().replace("digits", "cifar10"))
+
+    result = project.call("run", suite, "--data-root", data)
+
+    assert result.exit_code == 2
+    assert ".parquet" in result.output
+    assert not project.results.exists()
+
+
+def test_an_encoder_that_is_not_what_it_says_is_refused(project: Project) -> None:
+    result = project.call("run", project.suite("er"), *project.plugin("wrong", wrong=1))
+    other_size = project.call(
+        "run", project.suite("er"), *project.plugin("other"), "--set", "data.name=digits"
+    )
+
+    assert result.exit_code == 2
+    assert "says that it has 5 features but maps 2 images to (2, 4)" in result.output
+    assert other_size.exit_code == 2
+    assert "cannot embed the images of digits (1 x 8 x 8)" in other_size.output
+    assert not project.results.exists()
+
+
+def test_a_broken_plugin_is_explained(project: Project) -> None:
+    path = project.suites.parent / "mine.py"
+    path.write_text("import torch\n\nimport no_such_module\n")
+
+    result = project.call("run", project.suite("er"), "--plugins", path)
+
+    assert result.exit_code == 2
+    assert "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'" in (
+        result.output
+    )
+    assert "mine.py, line 3" in result.output
+
+
+def test_a_folder_for_results_that_cannot_be_made_is_named(project: Project) -> None:
+    project.results.write_text("a file")
+
+    result = project.call("run", project.suite("finetune"))
+
+    assert result.exit_code == 2
+    assert str(project.results) in result.output

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import socket
+
+from project import Project
+from typer.testing import Result
+
+
+def test_ui_says_that_its_port_is_taken(mixed: tuple[Project, Result]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = mixed[0].call("ui", "mixed", "--port", port, "--no-browser")
+
+    assert result.exit_code == 2
+    assert f"Error: cannot listen on 127.0.0.1:{port}" in result.output
