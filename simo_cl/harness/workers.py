@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,12 +17,13 @@ from typing import Any
 import torch
 from torch.multiprocessing import get_context
 
+from simo_cl.child_process import end_with_parent, start_without_interrupts
 from simo_cl.harness.attempt import attempt, seldom
 from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.orphan import end_with_parent
+from simo_cl.harness.suite_file import SuiteError
 from simo_cl.streams import DataSet, Images
 
 _SECONDS_TO_LEAVE = 10.0
@@ -98,14 +97,7 @@ class _Worker:
         self._process: BaseProcess = context.Process(
             target=_work, args=(far_end, path, shown, *rest), daemon=True
         )
-        # An interrupt goes to all processes of a terminal; this one ends the others, which inherit
-        # that they do not hear it. Starting multiprocessing's own process, once, would undo that.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_without_interrupts(self._process)
         # Only the process holds it now, so that its death shows as the end of the connection.
         far_end.close()
 
@@ -127,27 +119,26 @@ class _Worker:
         try:
             kind, *content = self.connection.recv()
         except (EOFError, ConnectionError):
-            kind, content = "ended", [self._died(folder)]
+            kind, content = "unable", [self._death()]
+            self._start()
         if kind == "step":
             progress.step(self.run, *content)
         elif kind == "warning":
             progress.warn(*content)
         else:
             run, self.run = self.run, None
+            if kind == "unable":
+                # On a full disk the reason is told all the same.
+                with suppress(OSError):
+                    RunFolder(folder / run.folder).fail(RuntimeError(*content))
             ends(run, *content)
 
-    def _died(self, folder: Path) -> str:
-        assert self.run is not None
+    def _death(self) -> str:
         self._process.join()
-        reason = (
+        return (
             f"its process ended with exit code {self._process.exitcode}; a negative one is a "
             "signal, and -9 often means that memory ran out"
         )
-        # On a full disk the reason is told all the same.
-        with suppress(OSError):
-            RunFolder(folder / self.run.folder).fail(RuntimeError(reason))
-        self._start()
-        return reason
 
     def leave(self) -> None:
         if self.run is None:
@@ -166,9 +157,6 @@ def _work(
     plugins: Path | None,
 ) -> None:
     end_with_parent()
-    if plugins is not None:
-        load_plugins(plugins)
-    data = _read(path, *shown)
 
     def say(kind: str, *content: object) -> None:
         try:
@@ -178,18 +166,23 @@ def _work(
             os._exit(1)
 
     step, warn = seldom(partial(say, "step")), partial(say, "warning")
+    data = None
     while True:
         try:
             job = connection.recv()
         except EOFError:
             return
         try:
+            if data is None:
+                if plugins is not None:
+                    load_plugins(plugins)
+                data = _read(path, *shown)
             run = pickle.loads(job)
         except Exception as error:
-            reason: str | None = str(error)
+            name = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
+            say("unable", f"its process could not begin it: {name}{error}")
         else:
-            reason = attempt(run, folder, data, device, step, warn)
-        say("ended", reason)
+            say("ended", attempt(run, folder, data, device, step, warn))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ at a fifth of its speed, because both want the interpreter; beside this process,
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -15,13 +14,13 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 
-from simo_cl.orphan import end_with_parent
+from simo_cl.child_process import end_with_parent, start_without_interrupts
 from simo_cl.tracking import store
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import TrackingError
@@ -137,11 +136,6 @@ class Follower:
 
     def _attend(self) -> None:
         """The thread: has one process after the other, until one has done the last attempt."""
-        if sys.platform != "win32":
-            # A terminal sends Ctrl-C to all processes; those that this thread starts inherit this.
-            # Starting multiprocessing's own process, once, would undo that.
-            resource_tracker.ensure_running()
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while True:
             is_last = self._is_over.is_set()
             if self._attend_process() or is_last:
@@ -158,7 +152,7 @@ class Follower:
                 return True
             process = context.Process(target=_follow, args=arguments, daemon=True)
             try:
-                process.start()
+                start_without_interrupts(process)
             except OSError as error:
                 self._falls_behind(f"no process can be started for it ({error}).")
                 return False

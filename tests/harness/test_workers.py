@@ -167,6 +167,17 @@ def test_processes_have_the_plugins(tmp_path: Path) -> None:
     assert in_two_processes(runs, tmp_path, path).failed == {}
 
 
+def test_a_process_that_cannot_begin_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("raise RuntimeError('not in this process')\n")
+    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
+    outcome = in_two_processes(runs, tmp_path, path)
+    for run in runs:
+        assert "could not begin it: --plugins" in outcome.failed[run.name]
+        assert "not in this process" in outcome.failed[run.name]
+        assert RunFolder(tmp_path / run.folder).state == "failed"
+
+
 def test_gpus_are_used_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [d.index for d in devices_for(3, torch.device("cuda"))] == [0, 1, 0]
