@@ -10,17 +10,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-STREAMS = Path(__file__).parents[1] / "benchmarks" / "speed" / "streams.py"
+SPEED = Path(__file__).parents[1] / "benchmarks" / "speed"
 
 
-def _run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(STREAMS), "--threads", "1", *options]
+def _run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SPEED / script), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
 def test_streams_are_compared_in_every_section(tmp_path: Path) -> None:
-    finished = _run("--quick", "--out", str(tmp_path))
+    finished = _run("streams.py", "--threads", "1", "--quick", "--out", str(tmp_path))
     assert finished.returncode == 0, finished.stderr
 
     report = json.loads((tmp_path / "streams.json").read_text(encoding="utf-8"))
@@ -60,6 +60,31 @@ def test_streams_are_compared_in_every_section(tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "streams.svg").getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
+def test_a_report_keeps_what_another_call_measured_in_the_same_environment(tmp_path: Path) -> None:
+    elsewhere = {"environment": {"cpu": "another"}, "commands": {"jobs 1": ""}, "rows": [{}]}
+    (tmp_path / "harness.json").write_text(json.dumps(elsewhere), encoding="utf-8")
+    options = ("--quick", "--only", "overhead", "--out", str(tmp_path), "--jobs")
+    first, second = _run("harness.py", *options, "1"), _run("harness.py", *options, "2")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    replaced = "is of another machine, versions or data, and is replaced"
+    assert replaced in first.stdout
+    assert replaced not in second.stdout
+
+    report = json.loads((tmp_path / "harness.json").read_text(encoding="utf-8"))
+    assert [(row["section"], row["jobs"], row["runs"]) for row in report["rows"]] == [
+        ("overhead", 1, 20),
+        ("overhead", 2, 20),
+    ]
+    assert all(row["ms_a_run"] > 0 for row in report["rows"])
+    commands = report["commands"]
+    assert set(commands) == {"overhead 1", "overhead 2"}
+    assert commands["overhead 1"].endswith("--jobs 1")
+    assert commands["overhead 2"].endswith("--jobs 2")
+    page = (tmp_path / "harness.md").read_text(encoding="utf-8")
+    assert f"`{commands['overhead 1']}`\n\n`{commands['overhead 2']}`" in page
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -68,6 +93,6 @@ def test_streams_are_compared_in_every_section(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_is_refused(options: tuple[str, str], complaint: str) -> None:
-    finished = _run("--quick", *options)
+    finished = _run("streams.py", "--quick", *options)
     assert finished.returncode == 2
     assert complaint in finished.stderr

@@ -23,30 +23,34 @@ def synchronize(device: torch.device | str) -> None:
         torch.cuda.synchronize()
 
 
-def environment(script: str, *packages: str) -> dict[str, Any]:
-    """The machine, the versions and the command."""
+def environment(*packages: str) -> dict[str, Any]:
+    """The machine and the versions."""
     return {
         "cpu": _processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", *packages)},
-        "command": " ".join(["python", f"benchmarks/speed/{script}", *_arguments()]),
     }
 
 
-def _arguments() -> list[str]:
-    """Of the command; where the data lie is this machine's affair."""
-    return ["DIR" if before == "--data-root" else word for before, word in pairwise(sys.argv)]
+def command(name: str) -> str:
+    """What was called; where the data lie is this machine's affair."""
+    words = ["DIR" if before == "--data-root" else word for before, word in pairwise(sys.argv)]
+    return " ".join(["python", f"benchmarks/speed/{name}.py", *words])
 
 
 def begun(out: Path, name: str, here: dict[str, Any]) -> dict[str, Any]:
-    """The report of an earlier call in the environment `here`; else an empty one."""
+    """The report of an earlier call in the environment `here`; else an empty one.
+
+    What it keeps of that call was so measured in the environment that it names. ``commands`` has
+    the command of each part.
+    """
     path = out / f"{name}.json"
     if path.exists():
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if report["environment"].items() <= here.items():
-            return report | {"environment": here}
+        if report["environment"] == here:
+            return report
         print(f"{path} is of another machine, versions or data, and is replaced")
     return {"environment": here, "commands": {}, "rows": []}
 
@@ -61,24 +65,26 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
 
 
-def write(
-    out: Path, name: str, report: dict[str, Any], page: str, draw: Callable[[Any], Any]
-) -> None:
-    """Writes ``<name>.json``, ``.md``, ``.svg`` and ``.png``; ``draw(pyplot)`` gives the figure."""
+def write(out: Path, name: str, report: dict[str, Any], page: str) -> None:
+    """Writes ``<name>.json`` and ``.md``."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (out / f"{name}.md").write_text(page, encoding="utf-8")
+    print(f"\nwritten to {out}")
+
+
+def write_figure(out: Path, name: str, draw: Callable[[Any], Any]) -> None:
+    """Writes ``<name>.svg`` and ``.png``; ``draw(pyplot)`` gives the figure."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     plt.rcParams["svg.fonttype"] = "none"  # text, not outlines: a tenth of the size
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (out / f"{name}.md").write_text(page, encoding="utf-8")
     figure = draw(plt)
     figure.savefig(out / f"{name}.svg", metadata={"Date": None})
     figure.savefig(out / f"{name}.png", dpi=150)
     plt.close(figure)
-    print(f"\nwritten to {out}")
 
 
 def _processor() -> str:

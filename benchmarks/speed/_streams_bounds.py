@@ -3,57 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from _common import markdown
+from _bounds import Bound, Row
 from _scene import BARE, EMPTY, ON_OURS, OURS, OURS_SPLIT, SLIM
-
-Row = dict[str, Any]
 
 CROP_AND_FLIP = "crop + flip"
 OURS_ONLINE = (OURS, "ours, SupCon", "ours, triplet", "ours, SimO")
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A limit for one number of some rows.
-
-    Attributes:
-        what: is measured, in words.
-        key: of the number in a row.
-        limit: the worst value allowed; `None` where the number is only for comparison.
-        of: whether a row is meant.
-        shown: the format of the number.
-        at_least: whether the limit is the smallest value allowed, or the largest.
-    """
-
-    what: str
-    key: str
-    limit: float | None
-    of: Callable[[Row], bool]
-    shown: str = "{:.0%}"
-    at_least: bool = True
-
-    def line(self, rows: list[Row]) -> list[str]:
-        """The worst value of each precision, beside the limit; empty without a row."""
-        worst: dict[str, float] = {}
-        for row in filter(self.of, rows):
-            precision, value = row["precision"], row[self.key]
-            values = (value, worst.get(precision, value))
-            worst[precision] = min(values) if self.at_least else max(values)
-        if not worst:
-            return []
-        values = ", ".join(f"{self.shown.format(v)} ({name})" for name, v in worst.items())
-        if self.limit is None:
-            return [self.what, "", values, ""]
-        kept = [v >= self.limit if self.at_least else v <= self.limit for v in worst.values()]
-        return [
-            self.what,
-            f"at {'least' if self.at_least else 'most'} {self.shown.format(self.limit)}",
-            values,
-            "yes" if all(kept) else "partly" if any(kept) else "no",
-        ]
 
 
 def _ours(row: Row) -> bool:
@@ -131,9 +87,3 @@ BOUNDS = (
         at_least=False,
     ),
 )
-
-
-def bounds_table(rows: list[Row]) -> str:
-    """A line a bound that a row falls under."""
-    lines = [line for line in (bound.line(rows) for bound in BOUNDS) if line]
-    return markdown(["slim ResNet-18 unless said", "bound", "worst", "kept"], lines)

@@ -6,9 +6,10 @@ import statistics
 from textwrap import fill
 from typing import Any
 
+from _bounds import Row, bounds_table
 from _common import COLOURS, about, markdown
 from _scene import BARE
-from _streams_bounds import Row, bounds_table
+from _streams_bounds import BOUNDS
 
 _COLUMNS = 3
 _TITLE: dict[str, Any] = {"fontsize": 8, "loc": "left"}
@@ -27,7 +28,11 @@ def page(report: dict[str, Any], headings: dict[str, str]) -> str:
         "# Speed of streams and replay",
         about(report["environment"]),
         *(f"`{command}`" for command in commands),
-        bounds_table([*report["rows"], *course_rows(report), *evaluation_rows(report)]),
+        bounds_table(
+            BOUNDS,
+            [*report["rows"], *course_rows(report), *evaluation_rows(report)],
+            "slim ResNet-18 unless said",
+        ),
         "![](streams.svg)",
     ]
     section = ""

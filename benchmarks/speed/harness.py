@@ -6,15 +6,16 @@
 - jobs: seconds of `simo-cl run benchmarks/quickstart.yaml`, one thread a run, with 1 and 2 jobs;
 - overhead: milliseconds a run where training does nothing but begin and finish its folder;
 - checkpoints: the share of a run's time that its checkpoints take, in split_cifar10 with a tenth of
-  its epochs, so that the share in a whole run is smaller.
+  its epochs, and in a whole run. That writes as many, unless an experience takes it longer than the
+  suite's `checkpoint_minutes`.
 
-Writes harness.json and harness.md.
+Writes harness.json and .md after every section, and keeps there what an earlier call on this
+machine, with these versions, has measured and this one does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import about, environment, markdown
+from _common import begun, command, environment, write
+from _harness_page import HEADINGS, page, table
 from rich.console import Console
 
 from simo_cl.harness import attempt
@@ -42,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "benchmarks" / "quickstart.yaml"
 SPLIT_CIFAR10 = ROOT / "benchmarks" / "split_cifar10.yaml"
 COMMAND = [sys.executable, "-c", "from simo_cl.cli import app; app()", "run", str(QUICKSTART)]
+SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
 CPU = torch.device("cpu")
 
 # Each process imports this file, as the user's own with --plugins.
@@ -60,19 +63,25 @@ simo_cl.harness.attempt.execute_run = nothing
 
 def main() -> None:
     options = arguments()
+    torch.set_num_threads(1)  # as each run has
     # Of libraries to their developers.
     warnings.showwarning = lambda *_, **__: None
-    path = options.out / "harness.json"
-    report: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    here = environment("avalanche-lib") | {"cores": os.cpu_count()}
+    report = begun(options.out, "harness", here)
     for name in options.only:
-        here = environment("harness.py", "avalanche-lib") | {"cores": os.cpu_count()}
-        rows = SECTIONS[name](options)
-        kept = [row for row in report.get(name, {}).get("rows", []) if _other(row, rows)]
-        report[name] = {"environment": here, "rows": sorted([*kept, *rows], key=_first)}
-        print(f"\n{page({name: report[name]})}", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(page(report), encoding="utf-8")
+        rows = [{"section": name, **row} for row in SECTIONS[name](options)]
+        print(f"\n{HEADINGS[name]}\n{table(rows)}", flush=True)
+        report["commands"] |= {" ".join(part(row)): command("harness") for row in rows}
+        measured = set(map(part, rows))
+        report["rows"] = [row for row in report["rows"] if part(row) not in measured] + rows
+        report["rows"].sort(key=lambda row: (list(SECTIONS).index(row["section"]), part(row)))
+        write(options.out, "harness", report, page(report))
+
+
+def part(row: dict[str, Any]) -> tuple[str, str]:
+    """The section, and what tells its rows apart."""
+    section, first, *_ = row.values()
+    return section, str(first)
 
 
 def arguments() -> argparse.Namespace:
@@ -100,7 +109,7 @@ def jobs(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for number in options.jobs:
         with tempfile.TemporaryDirectory() as results:
-            words = ["--set=training.threads=1", f"--jobs={number}", f"--results={results}"]
+            words = [f"--jobs={number}", f"--results={results}"]
             started = time.perf_counter()
             subprocess.run(
                 [*COMMAND, *words, *(quick if options.quick else [])],
@@ -142,25 +151,40 @@ def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
         seconds.append(time.perf_counter() - started)
 
     Resumption._save = timed  # type: ignore[method-assign]
+    suite = QUICKSTART if options.quick else SPLIT_CIFAR10
     rows = []
     try:
         for strategy in options.strategies:
             seconds.clear()
-            epochs = 0.02 if options.quick else 0.3
-            (run,) = planned(SPLIT_CIFAR10, "seeds=[0]", [strategy], f"training.epochs={epochs}")
+            (whole,) = planned(suite, "seeds=[0]", [strategy])
+            epochs = SHARE_OF_EPOCHS * whole.settings.training.epochs
+            (run,) = planned(suite, "seeds=[0]", [strategy], f"training.epochs={epochs}")
             with tempfile.TemporaryDirectory() as folder:
                 execute([run], Path(folder), data_root=options.data_root)
                 last = RunFolder(Path(folder) / run.folder).last_metrics()
-            spent = {name: last[f"cost/{name}_seconds"] for name in ("train", "evaluate")}
-            row = {"strategy": strategy, "checkpoints": len(seconds), "seconds": sum(seconds)}
-            rows.append({**row, **spent, "share": sum(seconds) / sum(spent.values())})
+            train, evaluate, spent = (
+                last["cost/train_seconds"],
+                last["cost/evaluate_seconds"],
+                sum(seconds),
+            )
+            rows.append(
+                {
+                    "strategy": strategy,
+                    "checkpoints": len(seconds),
+                    "seconds": spent,
+                    "train_seconds": train,
+                    "evaluate_seconds": evaluate,
+                    "share": spent / (train + evaluate + spent),
+                    "share_of_whole_run": spent / (train / SHARE_OF_EPOCHS + evaluate + spent),
+                }
+            )
     finally:
         Resumption._save = save  # type: ignore[method-assign]
     return rows
 
 
 def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[Run]:
-    file = read_suite(suite, (setting, "training.threads=1", *more))
+    file = read_suite(suite, (setting, *more))
     runs = plan_runs(file.suite, ROOT / "strategies", file.places)
     return [run for run in runs if run.settings.strategy in strategies]
 
@@ -188,28 +212,6 @@ def execute(
     if outcome.failed:
         raise RuntimeError(f"a run failed: {outcome.failed}")
     return ends
-
-
-def page(report: dict[str, Any]) -> str:
-    parts = []
-    for name, section in report.items():
-        rows = section["rows"]
-        header = list(rows[0])
-        cells = [[_cell(row[key]) for key in header] for row in rows]
-        parts.append(f"## {name}\n\n{markdown(header, cells)}\n\n{about(section['environment'])}\n")
-    return "\n".join(parts)
-
-
-def _first(row: dict[str, Any]) -> Any:
-    return next(iter(row.values()))
-
-
-def _other(row: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
-    return _first(row) not in map(_first, rows)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {

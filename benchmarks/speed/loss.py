@@ -20,7 +20,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler announces every 
 
 import torch
 import torch.nn.functional as F
-from _common import begun, environment, synchronize, write
+from _common import begun, command, environment, synchronize, write, write_figure
 from _loss_page import draw, growth, page, table
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -55,8 +54,7 @@ SQUARES = 8  # alive at once in a loss over all pairs, about
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    here = environment("loss.py", "pytorch-metric-learning", "avalanche-lib")
-    command = here.pop("command")
+    here = environment("pytorch-metric-learning", "avalanche-lib")
     report = begun(options.out, "loss", here)
     for d in options.dims:
         for n in options.sizes:
@@ -64,9 +62,10 @@ def main() -> None:
             print(f"\nN = {n}, d = {d}\n{table(new)}", flush=True)
             rows = [row for row in report["rows"] if (row["n"], row["d"]) != (n, d)] + new
             rows.sort(key=lambda row: (row["d"], row["n"]))
-            report["commands"][f"N = {n}, d = {d}"] = command
+            report["commands"][f"N = {n}, d = {d}"] = command("loss")
             report |= {"rows": rows, "growth": growth(rows)}
-            write(options.out, "loss", report, page(report), partial(draw, rows=rows))
+            write(options.out, "loss", report, page(report))
+            write_figure(options.out, "loss", lambda plt, rows=rows: draw(plt, rows))
 
 
 def arguments() -> argparse.Namespace:

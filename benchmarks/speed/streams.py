@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import begun, environment, synchronize, write
+from _common import begun, command, environment, synchronize, write, write_figure
 from _contestants import (
     BATCH,
     LARGE_BATCH,
@@ -137,18 +137,17 @@ def main() -> None:
     data = random_data(150 if options.quick else 5000)
     if options.data_root is not None:
         data = load_data("cifar10", options.data_root)
-    here = environment("streams.py", "avalanche-lib") | {"data": data.note}
+    here = environment("avalanche-lib") | {"data": data.note}
     report = begun(options.out, "streams", here)
-    command = report["environment"].pop("command")
     for name in options.only:
         print(f"\n{HEADINGS[name]}", flush=True)
         if name == "course":
             report["course"] = course(data, options)
-            keep(report, name, command, options.out)
+            keep(report, name, options.out)
             print(course_table(report), flush=True)
         elif name == "evaluation":
             report["evaluation"] = evaluation(data, options)
-            keep(report, name, command, options.out)
+            keep(report, name, options.out)
             print(evaluation_table(report), flush=True)
         else:
             for scene, contestants in COMPARISONS[name](data, options):
@@ -157,15 +156,16 @@ def main() -> None:
                 this = title(rows[0])
                 others = [r for r in report["rows"] if r["section"] != name or title(r) != this]
                 report["rows"] = others + rows
-                keep(report, f"{name}: {this}", command, options.out)
+                keep(report, f"{name}: {this}", options.out)
                 print(f"\n{this}\n{comparison_table(rows)}", flush=True)
 
 
-def keep(report: dict[str, Any], part: str, command: str, out: Path) -> None:
+def keep(report: dict[str, Any], part: str, out: Path) -> None:
     """Writes the report with a part that is new in it."""
-    report["commands"][part] = command
+    report["commands"][part] = command("streams")
     report["rows"].sort(key=lambda row: list(HEADINGS).index(row["section"]))
-    write(out, "streams", report, page(report, HEADINGS), lambda plt: draw(plt, report))
+    write(out, "streams", report, page(report, HEADINGS))
+    write_figure(out, "streams", lambda plt: draw(plt, report))
 
 
 def arguments() -> argparse.Namespace:
