@@ -38,7 +38,7 @@ def main() -> None:
         simo_cl("init", "suites", cwd=folder)
         suites = Path(folder, "suites")
         suite = "benchmarks/quickstart.yaml"
-        chosen = ("--strategies", STRATEGIES, "--seeds", "0,1", "--set", "training.threads=1")
+        chosen = ("--strategies", STRATEGIES, "--seeds", "0,1")
         simo_cl("run", suite, *chosen, cwd=suites)
         with served(suites) as address, photographer() as page:
             take_all(page, address)
