@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.options import RESULTS, ResultsOption, SuiteArgument
 from simo_cl.cli.suite_folder import suite_folder
 from simo_cl.cli.terminal import make_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def report(
@@ -29,7 +32,7 @@ def report(
     with plain_errors():
         folder = suite_folder(suite, results)
         if not rows:
-            write_and_show(folder)
+            write_and_show(make_console(), folder)
             return
         from simo_cl.report import write_chosen_figures
 
@@ -37,10 +40,10 @@ def report(
             typer.echo(path)
 
 
-def write_and_show(folder: Path) -> None:
+def write_and_show(console: Console, folder: Path) -> None:
+    """Writes the report of a suite's folder; prints its table, and where to see more."""
     from simo_cl.report import comparison_table, write_report
 
-    console = make_console()
     paths = write_report(folder)
     console.print(comparison_table(folder))
     console.print(

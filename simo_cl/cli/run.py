@@ -27,6 +27,8 @@ from simo_cl.cli.report import write_and_show
 from simo_cl.cli.terminal import given_command, make_console, tell
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from simo_cl.harness.cluster import Cluster
     from simo_cl.harness.plan import Run
     from simo_cl.harness.settings import Suite
@@ -86,28 +88,22 @@ def run(
                 if r.folder in asked_for or RunFolder(folder / r.folder).state != "missing"
             ]
             write_plan(folder, content, kept, command=given_command(), data=data)
-            with (
-                SuiteProgress(console) as progress,
-                Follower(folder, tracking_uri, progress.tell) as follower,
-            ):
-                outcome = execute_runs(
-                    chosen,
-                    folder,
-                    data=data,
-                    device=chosen_device,
-                    progress=progress,
-                    jobs=jobs,
-                    cluster=cluster,
-                    plugins=plugins,
-                )
-            report_problem = _try_to_report(folder)
-    if report_problem is not None:
-        tell(
-            console,
-            f"The report is not up to date: {report_problem}. This writes it:\n"
-            f"  simo-cl report {shlex.quote(str(folder))}",
-            style="red",
-        )
+            with Follower(folder, tracking_uri, partial(tell, console)) as follower:
+                with SuiteProgress(console) as progress:
+                    outcome = execute_runs(
+                        chosen,
+                        folder,
+                        data=data,
+                        device=chosen_device,
+                        progress=progress,
+                        jobs=jobs,
+                        cluster=cluster,
+                        plugins=plugins,
+                    )
+                # Leaving the Follower waits for MLflow; Ctrl-C then cuts nothing else short.
+                has_report = _try_to_report(console, folder)
+                for name, reason in outcome.failed.items():
+                    tell(console, f"Failed: {name}: {reason}", style="red")
     if follower.problem is not None:
         tell(
             console,
@@ -115,9 +111,7 @@ def run(
             f"date once the server answers:\n  {_sync_command(folder, tracking_uri)}",
             style="red",
         )
-    for name, reason in outcome.failed.items():
-        tell(console, f"Failed: {name}: {reason}", style="red")
-    if outcome.failed or report_problem is not None:
+    if outcome.failed or not has_report:
         raise typer.Exit(1)
 
 
@@ -180,13 +174,19 @@ def _cluster(
     return Cluster(address, suite.resources, shared)
 
 
-def _try_to_report(folder: Path) -> str | None:
-    """Why the report cannot be written, on a full disk say: no reason to hide how runs ended."""
+def _try_to_report(console: Console, folder: Path) -> bool:
+    """Whether the report could be written; a full disk, say, must not hide how the runs ended."""
     try:
-        write_and_show(folder)
+        write_and_show(console, folder)
     except OSError as error:
-        return str(error)
-    return None
+        tell(
+            console,
+            f"The report is not up to date: {error}. This writes it:\n"
+            f"  simo-cl report {shlex.quote(str(folder))}",
+            style="red",
+        )
+        return False
+    return True
 
 
 def _sync_command(folder: Path, tracking_uri: str | None) -> str:

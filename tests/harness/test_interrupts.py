@@ -11,17 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny import SETTINGS, STRATEGIES, write_suite
+from tiny import COMMAND, SETTINGS, STRATEGIES, write_suite
 
 pytestmark = pytest.mark.slow
 
-# A shell that starts tests in the background has them ignore what a terminal sends.
-COMMAND = """\
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from simo_cl.cli import app
-app()
-"""
 SUITE = SETTINGS.replace("epochs: 0.2", "epochs: 500") + "strategies: {er: }\nseeds: [0, 1, 2]\n"
 
 
