@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,27 @@ def test_a_full_disk_keeps_the_checkpoints_there_are(
     steps = seen[-1]
     assert seen[0] == steps // 2
     assert outcome(small_disk / run.folder) == outcome(whole / run.folder)
+
+
+def test_runs_go_on_once_files_may_grow_again(
+    tmp_path: Path, undisturbed: tuple[list[Run], Path]
+) -> None:
+    """A quota, as a limit on the size of a file: it needs no file system of its own."""
+    runs, whole = undisturbed
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        first = execute_here(runs, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(first.failed) == [run.name for run in runs]
+    for run, reason in zip(runs, first.failed.values(), strict=True):
+        assert "File too large" in reason
+        assert RunFolder(tmp_path / run.folder).state == "failed"
+
+    assert execute_here(runs, tmp_path).failed == {}
+    for run in runs:
+        assert outcome(tmp_path / run.folder) == outcome(whole / run.folder)
 
 
 def test_a_failure_that_cannot_be_written_down_is_told_in_full(
