@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from simo_cl.cli.terminal import given_command, tell
+from simo_cl.cli.terminal import given_command, tell, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +38,9 @@ def plain_errors() -> Iterator[None]:
         from simo_cl.report.load import ReportError
         from simo_cl.tracking.store import TrackingError
 
+        if isinstance(error, TrackingError):
+            # A damaged file that was renamed, say: the next command would not find it any more.
+            warn(error.problems)
         if isinstance(error, (ReportError, TrackingError)):
             fail(str(error))
         raise

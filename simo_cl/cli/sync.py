@@ -5,7 +5,7 @@ from __future__ import annotations
 from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.options import RESULTS, ResultsOption, SuiteArgument, TrackingOption
 from simo_cl.cli.suite_folder import suite_folder
-from simo_cl.cli.terminal import make_console, tell
+from simo_cl.cli.terminal import make_console, tell, warn
 
 
 def sync(
@@ -14,16 +14,14 @@ def sync(
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Bring MLflow up to date with a suite's run folders."""
-    console = make_console()
     with plain_errors():
         from simo_cl.tracking.mirror import mirror
         from simo_cl.tracking.redact import without_secrets
 
         shown = mirror(suite_folder(suite, results), tracking_uri)
-    for problem in shown.problems:
-        tell(console, f"Warning: {problem}", style="yellow")
+    warn(shown.problems)
     tell(
-        console,
+        make_console(),
         f"{without_secrets(shown.tracking_uri)} shows {shown.children} runs of {shown.parents} "
         f"strategies; {shown.written} entries were new or had changed, {shown.removed} went to "
         "its trash.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ def make_console() -> Console:
 def tell(console: Console, message: str, style: str | None = None) -> None:
     """Prints text as it is: paths and messages may have what rich reads as markup."""
     console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(problems: Iterable[str]) -> None:
+    """Prints what the user should know although it is no reason to fail."""
+    console = make_console()
+    for problem in problems:
+        tell(console, f"Warning: {problem}", style="yellow")
 
 
 def given_command() -> str:

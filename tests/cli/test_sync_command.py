@@ -30,3 +30,19 @@ def test_what_mlflow_lacks_is_brought_there_by_sync(project: Project) -> None:
         (line["experience"], int(line["time"] * 1000), line["metrics"]["average_accuracy"])
         for line in stored
     ]
+
+
+def test_what_was_found_before_a_store_failed_is_told_too(project: Project) -> None:
+    folder = project.results / "tiny"
+    run = folder / "runs" / "er" / "seed0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("{}")
+    (run / "status.json").write_text('{"state": ')
+    entry = {"strategy": "er", "seed": 0, "folder": "runs/er/seed0"}
+    (folder / "plan.json").write_text(json.dumps({"suite": "tiny", "runs": [entry]}))
+
+    result = project.call("sync", "tiny", "--tracking-uri", DEAD_SERVER)
+
+    assert result.exit_code == 2
+    assert "Warning: runs/er/seed0: left out, it cannot be read (" in result.output
+    assert f"Error: the MLflow server {DEAD_SERVER} does not answer" in result.output
