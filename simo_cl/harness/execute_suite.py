@@ -39,7 +39,7 @@ class Outcome:
     Attributes:
         finished: in the order in which they ended.
         skipped: finished before, in the order of the plan.
-        failed: a run's name to why.
+        failed: a run's name to why, in the order of the plan.
     """
 
     finished: list[Run] = field(default_factory=list)
@@ -73,6 +73,7 @@ def execute_runs(
         after_each: called after each run, whether it finished or failed.
     """
     outcome = Outcome()
+    reasons: dict[str, str] = {}
     unfinished: list[Run] = []
     for run in runs:
         finished = RunFolder(folder / run.folder).state == "finished"
@@ -90,7 +91,7 @@ def execute_runs(
             outcome.finished.append(run)
             progress.run_ends(run, RunFolder(folder / run.folder).last_metrics())
         else:
-            outcome.failed[run.name] = reason
+            reasons[run.name] = reason
             progress.run_failed(run, reason)
         after_each()
 
@@ -104,8 +105,7 @@ def execute_runs(
             progress=progress,
             ends=ends,
         )
-        return outcome
-    if jobs > 1 and len(unfinished) > 1:
+    elif jobs > 1 and len(unfinished) > 1:
         execute_in_workers(
             unfinished,
             jobs,
@@ -116,11 +116,12 @@ def execute_runs(
             progress=progress,
             ends=ends,
         )
-        return outcome
-    for run in unfinished:
-        progress.run_begins(run)
-        step = partial(progress.step, run)
-        ends(run, attempt(run, folder, data, device, step, progress.warn))
+    else:
+        for run in unfinished:
+            progress.run_begins(run)
+            step = partial(progress.step, run)
+            ends(run, attempt(run, folder, data, device, step, progress.warn))
+    outcome.failed = {run.name: reasons[run.name] for run in unfinished if run.name in reasons}
     return outcome
 
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from rich.console import Console
 from tiny import planned, write_suite
 
-from simo_cl.harness.execute_suite import checked_data, write_plan
+from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
+from simo_cl.harness.plan import Run
+from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.streams import load_data
@@ -51,6 +56,28 @@ def test_what_is_finished_is_not_run_again_and_what_failed_is(execute: Any, tmp_
     assert again.skipped == first.finished
     assert list(again.failed) == list(first.failed) == ["own[do=1 __ 0], seed 0"]
     assert "ZeroDivisionError" in first.failed["own[do=1 __ 0], seed 0"]
+
+
+def test_failures_are_listed_in_the_order_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_backwards(runs: list[Run], *_: Any, ends: Callable[..., None], **__: Any) -> None:
+        for run in reversed(runs):
+            ends(run, f"{run.name} had no luck")
+
+    monkeypatch.setattr("simo_cl.harness.execute_suite.execute_in_workers", end_backwards)
+    runs = planned(tmp_path, "strategies: {er: , simo: }\nseeds: [0, 1]\n")
+    with SuiteProgress(Console(quiet=True)) as progress:
+        outcome = execute_runs(
+            runs,
+            tmp_path,
+            data=load_data("digits"),
+            device=torch.device("cpu"),
+            progress=progress,
+            jobs=2,
+        )
+
+    assert list(outcome.failed.items()) == [(run.name, f"{run.name} had no luck") for run in runs]
 
 
 def test_a_run_that_was_cut_short_begins_anew(execute: Any, tmp_path: Path) -> None:
