@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from simo_cl.report.figures import suite_figures
+from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.pairs import pairs_of
 from simo_cl.report.load import load_suite
-from simo_cl.report.statistics import compare_with_control
+from simo_cl.report.statistics import compare_all_pairs, compare_with_control
 
 
 def figures_of(folder):
@@ -66,6 +70,48 @@ def test_the_matrix_of_differences_is_antisymmetric_and_leaves_out_joint(make_su
         for label in panel.rows
     }
     assert values[2, 1] == pytest.approx(means["simo"] - means["er"], abs=1e-3)
+
+
+def test_the_matrix_of_some_rows_is_corrected_over_the_pairs_of_all(make_suite):
+    suite = load_suite(
+        make_suite(
+            strategies=(
+                "finetune",
+                "er",
+                "er_balanced",
+                "der",
+                "icarl",
+                "supcon",
+                "triplet",
+                "simo",
+            ),
+            variants=("memory.size=200", "memory.size=1000"),
+            seeds=range(3),
+            sample=2,
+        )
+    )
+    figure = paired_differences(suite)
+    (panel,) = figure.panels
+    assert (len(suite.streamed_labels), len(panel.rows)) == (16, 14)
+    assert "Holm's correction over all 120 pairs" in figure.caption
+    assert "14 of 16 rows" in figure.caption
+    assert "tables/paired_differences.csv has the others" in figure.caption
+    assert "--row" not in figure.caption
+
+    axes = Figure().subplots()
+    panel.draw(axes)
+    shaded = {
+        (panel.rows[row], panel.rows[column])
+        for row, column in np.argwhere(axes.images[0].get_array()[..., 3])
+        if row < column
+    }
+    assert shaded == told_apart(suite, suite.streamed_labels) & set(combinations(panel.rows, 2))
+    assert shaded < told_apart(suite, panel.rows)
+
+
+def told_apart(suite, labels):
+    pairs = compare_all_pairs(suite, labels)
+    return {(c.label, c.control) for c in pairs if c.verdict in ("above", "below")}
 
 
 def test_one_seed_has_no_matrix_of_differences(make_suite):

@@ -21,7 +21,8 @@ CELL = 0.56
 def paired_differences(suite: Suite) -> Figure | None:
     """A matrix of the differences between rows with their intervals; None without any interval."""
     labels = shown_rows(suite, suite.streamed_labels, MOST_ROWS)
-    pairs = [c for c in compare_all_pairs(suite, labels) if c.low is not None]
+    tested = [c for c in compare_all_pairs(suite, suite.streamed_labels) if c.low is not None]
+    pairs = [c for c in tested if c.label in labels and c.control in labels]
     if not pairs:
         return None
     place = {label: index for index, label in enumerate(labels)}
@@ -57,9 +58,13 @@ def paired_differences(suite: Suite) -> Figure | None:
         title="Every strategy against every other",
         caption="Average accuracy of the row minus that of the column: mean over shared seeds and "
         "95 % paired t interval, which stands for its cell alone. Shaded where the test tells "
-        f"the two apart after Holm's correction over all {count(len(pairs), 'pair')} "
+        f"the two apart after Holm's correction over all {count(len(tested), 'pair')} "
         f"(p < {ALPHA:.2g}). An empty cell: no test is defined."
-        + shown_note(labels, suite.streamed_labels),
+        + shown_note(
+            labels,
+            suite.streamed_labels,
+            "tables/paired_differences.csv has the others",
+        ),
         panels=(
             Panel(
                 "0",

@@ -63,13 +63,15 @@ def shown_steps(count: int) -> list[int]:
     return [int(step) for step in steps.round()]
 
 
-def shown_note(shown: Sequence[str], labels: Sequence[str]) -> str:
-    """For a caption: how many of the labels are shown, if not all."""
+def shown_note(
+    shown: Sequence[str], labels: Sequence[str], others: str = "simo-cl report --row draws others"
+) -> str:
+    """For a caption: how many of the labels are shown, if not all, and where the others are."""
     if len(shown) >= len(labels):
         return ""
     return (
         f" {len(shown)} of {len(labels)} rows, those with a loss space of their own first; "
-        "simo-cl report --row draws others."
+        f"{others}."
     )
 
 
