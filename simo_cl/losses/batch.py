@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -58,7 +59,9 @@ class _FractionSum(torch.autograd.Function):
         bounded: bool,
     ) -> Tensor:
         total = points.new_zeros(())
-        gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
+        gradient = None
+        if ctx.needs_input_grad[0]:
+            gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
         for groups in parts(len(points), numbers_of_group(*points.shape[1:]), points.device):
             e = points[groups]
             exists = (
@@ -72,8 +75,9 @@ class _FractionSum(torch.autograd.Function):
             o = o / pairs
             value, by_d, by_o = fraction(d, o, y, epsilon)
             total += value.sum()
-            away.mul_(2 * size * by_d / pairs)
-            gradient[groups] = away.addcmul_(o_gradient, by_o / pairs)
+            if gradient is not None:
+                away.mul_(2 * size * by_d / pairs)
+                gradient[groups] = away.addcmul_(o_gradient(), by_o / pairs)
         ctx.save_for_backward(gradient)
         return total
 
@@ -98,19 +102,21 @@ def accurate_type(e: Tensor, bounded: bool) -> torch.dtype:
     return e.dtype if bounded else torch.float64
 
 
-def _squared_products(e: Tensor, accurate: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Sum of o_ij over the pairs of each group, (groups, 1, 1), and its gradient by the rows."""
+def _squared_products(e: Tensor, accurate: torch.dtype) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Sum of o_ij over the pairs of each group, (groups, 1, 1), and what gives its gradient by the
+    rows."""
     n, d = e.shape[1:]
     if n <= d:
         gram = torch.bmm(e, e.transpose(1, 2))
         gram.diagonal(dim1=1, dim2=2).zero_()
-        return gram.square().sum((1, 2), keepdim=True) / 2, 2 * torch.bmm(gram, e)
-    given, e = e.dtype, e.to(accurate)
-    gram = torch.bmm(e.transpose(1, 2), e)
-    square = e.square().sum(2, keepdim=True)
+        value = gram.square().sum((1, 2), keepdim=True) / 2
+        return value, lambda: 2 * torch.bmm(gram, e)
+    rows = e.to(accurate)
+    gram = torch.bmm(rows.transpose(1, 2), rows)
+    square = rows.square().sum(2, keepdim=True)
     total = gram.square().sum((1, 2), keepdim=True) - square.square().sum(1, keepdim=True)
-    gradient = torch.bmm(e, gram).addcmul_(square, e, value=-1).mul_(2)
-    return total.clamp_min(0).to(given) / 2, gradient.to(given)
+    value = total.clamp_min(0).to(e.dtype) / 2
+    return value, lambda: torch.bmm(rows, gram).addcmul_(square, rows, value=-1).mul_(2).to(e.dtype)
 
 
 def numbers_of_group(n: int, d: int) -> int:

@@ -505,6 +505,51 @@ def test_no_gradient_leaves_the_device() -> None:
             assert gradient.device.type == "cuda"
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 16), (3, 20, 4)])
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (_PairSum, (None, 0.1, 0.1, "unit")),
+        (_FractionSum, (None, 0.1, 0.1, True, True)),
+        (_FractionSum, (None, 0.1, 0.1, False, False)),
+    ],
+)
+def test_without_a_gradient_none_is_computed_and_the_value_is_the_same(
+    function: type, arguments: tuple, shape: tuple[int, int, int]
+) -> None:
+    points = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    outcomes = {}
+    for needed in (True, False):
+        context = Context(needs_input_grad=(needed,))
+        with CountProducts() as counted:
+            value = function.forward(context, points, *arguments)
+        outcomes[needed] = value, counted.products, context.saved_tensors[0]
+    (value, products, gradient), (same, fewer, nothing) = outcomes[True], outcomes[False]
+    assert torch.equal(value, same)
+    assert fewer < products
+    assert gradient.shape == shape
+    assert nothing is None
+
+
+class CountProducts(TorchDispatchMode):
+    """How many matrix products are taken."""
+
+    products = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.products += func.overloadpacket.__name__.rstrip("_") in ("mm", "bmm", "baddbmm")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("form", ["pairwise", "batch"])
+def test_no_grad_changes_nothing(form: str) -> None:
+    embeddings = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor(BALANCED)
+    value = simo_loss(embeddings.requires_grad_(), labels, form=form)
+    with torch.no_grad():
+        assert torch.equal(simo_loss(embeddings, labels, form=form), value)
+
+
 @pytest.mark.parametrize("form", ["pairwise", "batch"])
 @pytest.mark.parametrize("samples_per_class", [None, 4])
 def test_forward_and_backward_on_the_meta_device(form: str, samples_per_class: int | None) -> None:
