@@ -8,17 +8,16 @@ import time
 from pathlib import Path
 
 import torch
+from _runs import finish
 from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.supervised import Naive
-from rich.console import Console
 from threadpoolctl import threadpool_limits
 from torch.optim import SGD
 
 from simo_cl.harness.execute_run import make_benchmark
-from simo_cl.harness.execute_suite import execute_runs, write_plan
+from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run, plan_runs
-from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
@@ -64,17 +63,12 @@ def evaluation_cost(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_plan(folder, content, [run], command="", data=data)
-        with SuiteProgress(Console(quiet=True)) as progress:
-            store = f"sqlite:///{folder / 'mlflow.db'}"
-            mirror(folder, store)  # makes the store, once a suite
-            outcome = execute_runs(
-                [run], folder, data=data, device=torch.device(device), progress=progress
-            )
-            started = time.perf_counter()
-            mirror(folder, store)
-            logging = time.perf_counter() - started
-        if outcome.failed:
-            raise RuntimeError(f"{outcome.failed}")
+        store = f"sqlite:///{folder / 'mlflow.db'}"
+        mirror(folder, store)  # makes the store, once a suite
+        finish([run], folder, data=data, device=torch.device(device))
+        started = time.perf_counter()
+        mirror(folder, store)
+        logging = time.perf_counter() - started
         measured = RunFolder(folder / run.folder).last_metrics()
     experiences = run.settings.stream.experiences
     images = len(data.train) / experiences

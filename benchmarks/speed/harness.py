@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -29,23 +28,17 @@ from typing import Any
 import torch
 from _common import begun, command, environment, write
 from _harness_page import HEADINGS, page, table
-from rich.console import Console
+from _runs import CPU, QUICKSTART, ROOT, SIMO_CL, SPLIT_CIFAR10, finish
 
 from simo_cl.harness import attempt
-from simo_cl.harness.execute_suite import checked_data, execute_runs
+from simo_cl.harness.execute_suite import checked_data
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.plugins import load_plugins
-from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.resume import Resumption
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
 
-ROOT = Path(__file__).resolve().parents[2]
-QUICKSTART = ROOT / "benchmarks" / "quickstart.yaml"
-SPLIT_CIFAR10 = ROOT / "benchmarks" / "split_cifar10.yaml"
-COMMAND = [sys.executable, "-c", "from simo_cl.cli import app; app()", "run", str(QUICKSTART)]
 SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
-CPU = torch.device("cpu")
 
 # Each process imports this file, as the user's own with --plugins.
 NOTHING = """\
@@ -112,7 +105,7 @@ def jobs(options: argparse.Namespace) -> list[dict[str, Any]]:
             words = [f"--jobs={number}", f"--results={results}"]
             started = time.perf_counter()
             subprocess.run(
-                [*COMMAND, *words, *(quick if options.quick else [])],
+                [*SIMO_CL, "run", str(QUICKSTART), *words, *(quick if options.quick else [])],
                 check=True,
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""},
@@ -198,19 +191,15 @@ def execute(
 ) -> list[float]:
     """When each run ended."""
     ends: list[float] = []
-    with SuiteProgress(Console(quiet=True)) as progress:
-        outcome = execute_runs(
-            runs,
-            folder,
-            data=checked_data(runs, data_root),
-            device=CPU,
-            progress=progress,
-            jobs=number,
-            plugins=plugins,
-            after_each=lambda: ends.append(time.perf_counter()),
-        )
-    if outcome.failed:
-        raise RuntimeError(f"a run failed: {outcome.failed}")
+    finish(
+        runs,
+        folder,
+        data=checked_data(runs, data_root),
+        device=CPU,
+        jobs=number,
+        plugins=plugins,
+        after_each=lambda: ends.append(time.perf_counter()),
+    )
     return ends
 
 

@@ -48,6 +48,7 @@ from _contestants import (
     training,
 )
 from _evaluation_cost import evaluation_cost
+from _runs import QUICKSTART, SPLIT_CIFAR10
 from _scene import (
     BARE,
     EMPTY,
@@ -69,7 +70,6 @@ from torchvision.transforms import ToTensor
 
 from simo_cl.streams import DataSet, load_data
 
-SUITES = Path(__file__).resolve().parents[1]
 # Of the training whose metrics are timed; their time does not depend on it.
 SHARE_OF_STEPS = 0.07
 
@@ -333,9 +333,9 @@ def course(data: DataSet, options: argparse.Namespace) -> dict[str, Any]:
 
 def evaluation(data: DataSet, options: argparse.Namespace) -> dict[str, Any]:
     if options.quick:
-        suite, data = SUITES / "quickstart.yaml", load_data("digits")
+        suite, data = QUICKSTART, load_data("digits")
     else:
-        suite = SUITES / "split_cifar10.yaml"
+        suite = SPLIT_CIFAR10
     seconds = evaluation_cost(suite, data, options.device, share_of_steps=SHARE_OF_STEPS)
     torch.set_num_threads(options.threads)  # the suite has its own number
     return {"suite": suite.stem, "seconds": seconds}
