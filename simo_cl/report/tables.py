@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -80,6 +81,7 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
     tables = {
         suite.folder / "runs.csv": runs_table(suite),
         suite.folder / "summary.csv": summary_table(suite),
+        folder / "environments.csv": environments_table(suite),
         folder / "history.csv": history_table(suite),
         folder / "comparisons.csv": comparisons_table(comparisons),
         folder / "paired_differences.csv": comparisons_table(
@@ -126,6 +128,21 @@ def summary_table(suite: Suite) -> pd.DataFrame:
                     row[f"{name}_high"] = over_seeds.mean + reach
         rows.append(row)
     return pd.DataFrame(rows, columns=["strategy", "seeds", *columns])
+
+
+def environments_table(suite: Suite) -> pd.DataFrame:
+    """A row an environment that finished runs were executed in: how many, of which strategies, and
+    its versions and hardware."""
+    names = dict.fromkeys(name for run in suite.finished_runs for name in run.environment)
+    in_environment: dict[str, list[Run]] = {}
+    for run in _in_order(suite):
+        in_environment.setdefault(json.dumps(dict(run.environment)), []).append(run)
+    rows = [
+        {"runs": len(runs), "strategies": ", ".join(dict.fromkeys(run.label for run in runs))}
+        | dict(runs[0].environment)
+        for runs in in_environment.values()
+    ]
+    return pd.DataFrame(rows, columns=["runs", "strategies", *names])
 
 
 def history_table(suite: Suite) -> pd.DataFrame:

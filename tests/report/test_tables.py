@@ -103,6 +103,20 @@ def test_every_pair_of_rows_on_the_stream_is_in_a_table(make_suite):
     assert pairs["difference"][0] == pytest.approx((accuracy["er"] - accuracy["simo"]).mean())
 
 
+def test_every_environment_is_in_a_table_with_its_runs(make_suite):
+    folder = make_suite(strategies=("er", "simo"))
+    path = folder / "runs/simo/seed1-1a2b3c4d/status.json"
+    status = json.loads(path.read_text())
+    status["environment"] |= {"torch": "2.15.0", "gpu": "H100"}
+    path.write_text(json.dumps(status))
+    write(folder)
+    environments = pd.read_csv(folder / "tables/environments.csv", dtype=str).set_index("torch")
+    assert environments["runs"].to_dict() == {"2.14.1": "5", "2.15.0": "1"}
+    assert environments["strategies"].to_dict() == {"2.14.1": "er, simo", "2.15.0": "simo"}
+    assert set(environments["cpu"]) == {"AMD EPYC"}
+    assert environments["gpu"].fillna("").to_dict() == {"2.14.1": "", "2.15.0": "H100"}
+
+
 def test_accuracy_matrices_are_means_over_seeds(make_suite):
     folder = make_suite(strategies=("joint", "simo"))
     write(folder)
