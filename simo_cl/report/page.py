@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,8 +18,8 @@ from simo_cl.report.drawing import NEGATIVE, POSITIVE
 from simo_cl.report.figures import (
     Figure,
     Panel,
+    Written,
     chosen_figures,
-    panel_svg,
     suite_figures,
     write_figures,
 )
@@ -57,10 +57,11 @@ def write_report(suite_folder: Path) -> ReportPaths:
     comparisons = compare_with_control(suite)
     tables = write_tables(suite, comparisons)
     figures = suite_figures(suite, comparisons)
-    drawn = write_figures(suite, figures)
+    written = write_figures(suite, figures)
     page = suite.folder / "report.html"
-    page.write_text(render_page(suite, comparisons, figures), encoding="utf-8")
-    return ReportPaths(page=page, tables=tuple(tables), figures=tuple(drawn))
+    page.write_text(render_page(suite, comparisons, figures, written), encoding="utf-8")
+    files = tuple(path for figure in written.values() for path in figure.files)
+    return ReportPaths(page=page, tables=tuple(tables), figures=files)
 
 
 def write_chosen_figures(suite_folder: Path, labels: Sequence[str]) -> list[Path]:
@@ -79,11 +80,21 @@ def write_chosen_figures(suite_folder: Path, labels: Sequence[str]) -> list[Path
             f"no finished run of {listed(unknown)} in {suite.folder}; there are "
             f"{listed(suite.finished_labels) or 'none'}"
         )
-    return write_figures(suite, chosen_figures(suite, labels), "figures/chosen")
+    written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen")
+    return [path for figure in written.values() for path in figure.files]
 
 
-def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequence[Figure]) -> str:
-    """The page as HTML that needs no other file and no network."""
+def render_page(
+    suite: Suite,
+    comparisons: Sequence[Comparison],
+    figures: Sequence[Figure],
+    written: Mapping[str, Written],
+) -> str:
+    """The page as HTML that needs no other file and no network.
+
+    Args:
+        written: by the name of each of the figures.
+    """
     templates = Environment(
         loader=PackageLoader("simo_cl.report"),
         autoescape=True,
@@ -116,7 +127,7 @@ def render_page(suite: Suite, comparisons: Sequence[Comparison], figures: Sequen
         explanations=_explanations(),
         lacking=[run for run in suite.finished_runs if run.problem],
         when=_when(suite),
-        panel_svg=lambda figure, panel: Markup(panel_svg(figure, panel)),
+        panel_svg=lambda figure, panel: Markup(written[figure.name].panels[panel.key]),
         matrix_of=_matrix_of,
         css_variable_of=css_variable_of,
         shades=_shades(),

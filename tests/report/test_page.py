@@ -191,4 +191,4 @@ def test_any_rows_can_be_drawn_side_by_side(make_suite):
 
 def page_without_figures(folder) -> str:
     suite = load_suite(folder)
-    return render_page(suite, compare_with_control(suite), [])
+    return render_page(suite, compare_with_control(suite), [], {})

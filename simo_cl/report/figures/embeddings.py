@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ from simo_cl.report.runs import Run
 
 MOST_COLOURS = 10
 MOST_STEPS = 6
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,24 @@ def group_classes(suite: Suite, run: Run, present: np.ndarray) -> Groups:
     return Groups(of_class, {int(e): f"exp. {int(e) + 1}" for e in np.unique(taught[present])})
 
 
-def later(points: np.ndarray) -> Callable[[], np.ndarray]:
-    """The t-SNE of points, made once, when it is first asked for."""
-    return cache(lambda: tsne_layout(points))
+class Later(Generic[T]):
+    """A value that is made once, when it is first asked for.
+
+    Unlike a cached function it can be sent to the process that asks.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+
+    def __call__(self) -> T:
+        return self._value
+
+    @cached_property
+    def _value(self) -> T:
+        return self._make()
 
 
 def tsne_layout(points: np.ndarray, *, iterations: int = 750) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import matplotlib
 import numpy as np
+from joblib import Parallel, delayed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -104,22 +105,41 @@ class Figure:
         )
 
 
-def write_figures(suite: Suite, figures: Sequence[Figure], within: str = "figures") -> list[Path]:
-    """Write every figure as SVG and PNG; files of earlier reports go.
+@dataclass(frozen=True)
+class Written:
+    """A figure's files, and its panels by key as SVG elements for the page."""
+
+    files: tuple[Path, ...]
+    panels: Mapping[str, str]
+
+
+def write_figures(
+    suite: Suite, figures: Sequence[Figure], within: str = "figures"
+) -> dict[str, Written]:
+    """Write every figure as SVG and PNG, on all cores; files of earlier reports go.
 
     Args:
         within: the folder, relative to the suite's.
+
+    Returns:
+        What was written, by the figure's name.
     """
     folder = suite.folder / within
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (*folder.glob("*.svg"), *folder.glob("*.png")):
         stale.unlink()
     drawn_as = looks(suite)
-    paths = []
-    for figure in figures:
-        with matplotlib.rc_context(STYLE):
-            paths += save_files(_sheet(figure, drawn_as), folder / figure.name)
-    return paths
+    written = Parallel(n_jobs=-1, batch_size=1)(
+        delayed(_write)(figure, drawn_as, folder / figure.name) for figure in figures
+    )
+    return {figure.name: of_it for figure, of_it in zip(figures, written, strict=True)}
+
+
+def _write(figure: Figure, drawn_as: Mapping[str, Look], stem: Path) -> Written:
+    with matplotlib.rc_context(STYLE):
+        files = save_files(_sheet(figure, drawn_as), stem)
+    panels = {panel.key: panel_svg(figure, panel) for panel in figure.panels}
+    return Written(tuple(files), panels)
 
 
 def panel_svg(figure: Figure, panel: Panel) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,16 +12,17 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.embeddings import (
     Groups,
+    Later,
     dot_colour,
     frame,
     group_classes,
-    later,
     main_space,
     name_group,
     shown_note,
     shown_rows,
     shown_steps,
     spaced,
+    tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.load import Suite
@@ -98,7 +100,7 @@ def _movement(suite: Suite, run: Run) -> _Movement | None:
     steps = np.array(shown_steps(len(points)))
     kept = spaced(classes, POINTS_OF_A_ROW // len(steps))
     chosen = points[np.ix_(steps, kept)]
-    layout = later(chosen.reshape(-1, points.shape[2]))
+    layout = Later(partial(tsne_layout, chosen.reshape(-1, points.shape[2])))
     groups = group_classes(suite, run, np.unique(classes))
     return _Movement(
         steps=steps,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,11 +13,11 @@ from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
 from simo_cl.report.figures.embeddings import (
     Groups,
+    Later,
     dot_colour,
     draw_groups,
     frame,
     group_classes,
-    later,
     main_space,
     shown_note,
     shown_rows,
@@ -56,7 +56,8 @@ def train_and_test(suite: Suite, labels: Sequence[str] = ()) -> Figure:
         }
         if not samples:
             continue
-        layout = later(np.concatenate([points for points, _ in samples.values()]))
+        points = np.concatenate([points for points, _ in samples.values()])
+        layout = Later(partial(tsne_layout, points))
         classes = np.concatenate([numbers for _, numbers in samples.values()])
         of_part = np.concatenate([[part] * len(numbers) for part, (_, numbers) in samples.items()])
         groups = group_classes(suite, run, np.unique(classes))
@@ -148,7 +149,7 @@ def _part_drawer(
 
 
 def _pairs_drawer(of_class: Sequence[np.ndarray], names: Sequence[str]) -> Callable[[Axes], None]:
-    dots = cache(lambda: _pair_dots(of_class))
+    dots = Later(partial(_pair_dots, of_class))
 
     def draw(ax: Axes) -> None:
         last = len(names) - 1
