@@ -8,7 +8,7 @@ import typer
 
 from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.options import DataRootOption
-from simo_cl.cli.terminal import make_console
+from simo_cl.cli.terminal import make_console, tell
 
 app = typer.Typer(help="Look for data sets, or download them.", no_args_is_help=True)
 
@@ -40,4 +40,4 @@ def fetch(
         from simo_cl.streams import fetch_data
 
         path = fetch_data(name, data_root)
-    make_console().print(f"{name} is in {path}.", markup=False)
+    tell(make_console(), f"{name} is in {path}.")

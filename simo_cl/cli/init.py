@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.terminal import make_console
+from simo_cl.cli.terminal import make_console, tell
 
 
 def init(
@@ -19,8 +20,8 @@ def init(
         from simo_cl.harness.shipped import write_shipped
 
         written = write_shipped(folder)
-    make_console().print(
-        f"Wrote {len(written)} files below {folder}. Try:\n  cd {folder}\n"
+    tell(
+        make_console(),
+        f"Wrote {len(written)} files below {folder}. Try:\n  cd {shlex.quote(str(folder))}\n"
         "  simo-cl run benchmarks/quickstart.yaml",
-        markup=False,
     )

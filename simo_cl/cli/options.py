@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
+SuiteOfResultsArgument = Annotated[
+    Path,
+    typer.Argument(help="A suite file, the suite's name, or the folder of its results."),
+]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Where suites have their folders.")]
 DataRootOption = Annotated[
     Path | None,

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption, SuiteArgument
+from simo_cl.cli.options import RESULTS, ResultsOption, SuiteOfResultsArgument
 from simo_cl.cli.suite_folder import suite_folder
-from simo_cl.cli.terminal import make_console
+from simo_cl.cli.terminal import make_console, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def report(
-    suite: SuiteArgument,
+    suite: SuiteOfResultsArgument,
     results: ResultsOption = RESULTS,
     rows: Annotated[
         list[str] | None,
@@ -46,9 +47,7 @@ def write_and_show(console: Console, folder: Path) -> None:
 
     paths = write_report(folder)
     console.print(comparison_table(folder))
-    console.print(
-        f"Report: {paths.page}\nCompare in MLflow: simo-cl ui {folder}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+    tell(
+        console,
+        f"Report: {paths.page}\nCompare in MLflow: simo-cl ui {shlex.quote(str(folder))}",
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption, SuiteArgument, TrackingOption
+from simo_cl.cli.options import RESULTS, ResultsOption, SuiteOfResultsArgument, TrackingOption
 from simo_cl.cli.suite_folder import suite_folder
 from simo_cl.cli.terminal import make_console, tell, warn
 
 
 def sync(
-    suite: SuiteArgument,
+    suite: SuiteOfResultsArgument,
     results: ResultsOption = RESULTS,
     tracking_uri: TrackingOption = None,
 ) -> None:

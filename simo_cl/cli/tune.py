@@ -19,7 +19,7 @@ from simo_cl.cli.options import (
     device_of,
     use_plugins,
 )
-from simo_cl.cli.terminal import given_command, make_console
+from simo_cl.cli.terminal import given_command, make_console, tell
 
 
 def tune(
@@ -60,8 +60,8 @@ def tune(
         path = folder / f"{strategy}.json"
         write_trials(path, tried)
     console.print(trials_table(tried))
-    console.print(f"Written to {path}.", markup=False)
+    tell(console, f"Written to {path}.")
     if tried.best is None:
-        console.print("Every trial failed; see the logs in the run folders.", style="red")
+        tell(console, "Every trial failed; see the logs in the run folders.", style="red")
         raise typer.Exit(1)
-    console.print(f"The best, to put into the suite:\n  {tried.best_as_yaml()}", markup=False)
+    tell(console, f"The best, to put into the suite:\n  {tried.best_as_yaml()}")

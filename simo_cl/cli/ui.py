@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption, SuiteArgument, TrackingOption
+from simo_cl.cli.options import RESULTS, ResultsOption, SuiteOfResultsArgument, TrackingOption
 from simo_cl.cli.suite_folder import suite_folder
 
 
 def ui(
-    suite: SuiteArgument,
+    suite: SuiteOfResultsArgument,
     results: ResultsOption = RESULTS,
     tracking_uri: TrackingOption = None,
-    port: Annotated[int, typer.Option(help="On the loopback address.")] = 5000,
+    port: Annotated[int, typer.Option(help="To listen on, at the loopback address.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open MLflow's own UI on a suite, with its strategies compared."""

@@ -13,7 +13,8 @@ def test_help_and_list_import_no_heavy_library() -> None:
 import sys
 from simo_cl.cli import app
 
-for words in ("", "run", "report", "sync", "ui", "tune", "init", "list", "data fetch"):
+commands = ["run", "report", "sync", "ui", "tune", "init", "list", "data"]
+for words in ("", *commands, "data check", "data fetch"):
     app([*words.split(), "--help"], standalone_mode=False)
 app(["list"], standalone_mode=False)
 print("imported:", *sorted(name for name in sys.modules if "." not in name))

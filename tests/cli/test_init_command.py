@@ -8,7 +8,7 @@ from tiny import ROOT
 def test_init_writes_what_can_be_run_there(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = project.results.parent / "new"
+    folder = project.results.parent / "a new one"
 
     first = project.call("init", folder)
     again = project.call("init", folder)
@@ -16,6 +16,7 @@ def test_init_writes_what_can_be_run_there(
     preview = project.call("run", "benchmarks/quickstart.yaml", "--dry-run")
 
     assert first.exit_code == 0
+    assert f"cd '{folder}'\n" in first.output
     for name in ("benchmarks", "strategies"):
         shipped = {path.name for path in (ROOT / name).iterdir() if path.suffix in (".py", ".yaml")}
         assert {path.name for path in (folder / name).iterdir()} == shipped
