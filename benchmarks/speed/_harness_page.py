@@ -27,6 +27,14 @@ BOUNDS = (
         at_least=False,
     ),
     Bound(
+        "its runs alone: of their time with one",
+        "runs_of_one_job",
+        None,
+        lambda row: row["section"] == "jobs" and row["jobs"] == 2 and "of_one_job" in row,
+        "{:.2f}",
+        at_least=False,
+    ),
+    Bound(
         "scheduling of a run that does nothing",
         "ms_a_run",
         50,
@@ -63,11 +71,17 @@ def page(report: dict[str, Any]) -> str:
 
 def compared(rows: list[Row]) -> list[Row]:
     """With the time of each number of jobs over the time of one, where that has been measured."""
-    seconds = {row["jobs"]: row["seconds"] for row in rows if row["section"] == "jobs"}
-    if 1 not in seconds:
+    one = next((row for row in rows if row["section"] == "jobs" and row["jobs"] == 1), None)
+    if one is None:
         return rows
     return [
-        row | {"of_one_job": row["seconds"] / seconds[1]} if row["section"] == "jobs" else row
+        row
+        | {
+            "of_one_job": row["seconds"] / one["seconds"],
+            "runs_of_one_job": row["seconds_of_runs"] / one["seconds_of_runs"],
+        }
+        if row["section"] == "jobs"
+        else row
         for row in rows
     ]
 

@@ -3,7 +3,8 @@
     python benchmarks/speed/harness.py --data-root DIR         # all sections; DIR has CIFAR-10
     python benchmarks/speed/harness.py --only jobs --jobs 1    # a part; the others are kept
 
-- jobs: seconds of `simo-cl run benchmarks/quickstart.yaml`, one thread a run, with 1 and 2 jobs;
+- jobs: seconds of `simo-cl run benchmarks/quickstart.yaml`, one thread a run, with 1 and 2 jobs,
+  and of its runs alone: the rest imports, draws the report and brings MLflow up to date;
 - overhead: milliseconds a run where training does nothing but begin and finish its folder;
 - checkpoints: the share of a run's time that its checkpoints take, in split_cifar10 with a tenth of
   its epochs, and in a whole run. That writes as many, unless an experience takes it longer than the
@@ -37,6 +38,7 @@ from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.resume import Resumption
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
+from simo_cl.run_status import read_status
 
 SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
 
@@ -110,8 +112,18 @@ def jobs(options: argparse.Namespace) -> list[dict[str, Any]]:
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""},
             )
-            rows.append({"jobs": number, "seconds": time.perf_counter() - started})
+            seconds = time.perf_counter() - started
+            rows.append(
+                {"jobs": number, "seconds": seconds, "seconds_of_runs": _of_runs(Path(results))}
+            )
     return rows
+
+
+def _of_runs(results: Path) -> float:
+    """From the beginning of a suite's first run to the end of its last: what jobs can share."""
+    statuses = [read_status(path.parent) for path in results.glob("*/runs/*/*/status.json")]
+    first, last = zip(*((s.started, s.ended) for s in statuses if s is not None), strict=True)
+    return float(max(last) - min(first))
 
 
 def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
