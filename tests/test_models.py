@@ -109,6 +109,29 @@ class TestEncoder:
         assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
         assert all(p.is_contiguous() and p.grad.is_contiguous() for p in encoder.parameters())
 
+    @pytest.mark.parametrize(
+        ("width", "threads", "training", "expected"),
+        [
+            (20, 2, True, torch.contiguous_format),
+            (20, 1, True, torch.channels_last),
+            (20, 2, False, torch.channels_last),
+            (16, 2, True, torch.channels_last),
+        ],
+    )
+    def test_threads_do_not_share_the_cache_lines_of_channels(
+        self, width, threads, training, expected
+    ):
+        seen = []
+        encoder = build_encoder("small_cnn", width=width, precision="bfloat16").train(training)
+        encoder.backbone[1].register_forward_hook(lambda _, inputs, output: seen.append(output))
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            encoder(torch.randn(2, 3, 8, 8))
+        finally:
+            torch.set_num_threads(before)
+        assert seen[0].is_contiguous(memory_format=expected)
+
     def test_counts_the_images_of_training_passes(self):
         encoder = small_encoder()
         for _ in range(2):
