@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
@@ -37,7 +38,7 @@ def environment(*packages: str) -> dict[str, Any]:
 def command(name: str) -> str:
     """What was called; where the data lie is this machine's affair."""
     words = ["DIR" if before == "--data-root" else word for before, word in pairwise(sys.argv)]
-    return " ".join(["python", f"benchmarks/speed/{name}.py", *words])
+    return shlex.join(["python", f"benchmarks/speed/{name}.py", *words])
 
 
 def begun(out: Path, name: str, here: dict[str, Any]) -> dict[str, Any]:
