@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess, parent_process
 def start_without_interrupts(process: BaseProcess) -> None:
     """Starts a process that a terminal's Ctrl-C, which all its processes get, does not reach.
 
-    The one that began it hears it, and ends the others in an order.
+    The one that began it hears it, and ends the others in an order. Windows cannot do this.
 
     Raises:
         OSError: the process cannot be started.
@@ -22,9 +22,10 @@ def start_without_interrupts(process: BaseProcess) -> None:
     if sys.platform == "win32":
         process.start()
         return
-    # Children inherit the mask. Starting multiprocessing's own process, once, would undo it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    # Starting multiprocessing's own process, once, would undo the mask that children inherit.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
     finally:

@@ -130,7 +130,7 @@ class Encoder(nn.Module):
         self.num_features = num_features
         self.precision = precision
         self.images_forwarded = 0
-        self._has_uneven_channels = any(
+        self._has_channels_across_lines = any(
             module.num_features % 16
             for module in backbone.modules()
             if isinstance(module, nn.BatchNorm2d)
@@ -146,14 +146,14 @@ class Encoder(nn.Module):
 
     def _memory_format(self, device_type: str) -> torch.memory_format:
         # On the CPU, the backward pass of batch normalization divides channels among threads. In
-        # channels-last they share cache lines where channels do not fill these: two threads take
-        # three times as long for 20 channels as one does. In float32, convolutions gain as much
-        # from channels-last as that costs.
+        # channels-last the threads write to the same cache lines unless the channels are a
+        # multiple of 16: two threads take three times as long for 20 channels as one does. In
+        # float32, convolutions gain as much from channels-last as that costs.
         threads_collide = (
             self.training
             and device_type == "cpu"
             and self.precision == "bfloat16"
-            and self._has_uneven_channels
+            and self._has_channels_across_lines
             and torch.get_num_threads() > 1
         )
         return torch.contiguous_format if threads_collide else torch.channels_last

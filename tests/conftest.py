@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import joblib
 import pytest
 import torch
 from hypothesis import settings
@@ -25,6 +26,13 @@ settings.load_profile("deterministic")
 warnings.filterwarnings("ignore", message="no QP solver found")
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _draw_here() -> Iterator[None]:
+    """Figures are drawn in the tests' own process, where a warning fails the test."""
+    with joblib.parallel_config("sequential"):
+        yield
 
 
 @pytest.fixture(scope="module")

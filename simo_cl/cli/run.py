@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -175,10 +176,11 @@ def _cluster(
 
 
 def _try_to_report(console: Console, folder: Path) -> bool:
-    """Whether the report could be written; a full disk, say, must not hide how the runs ended."""
+    """Whether the report could be written; a full disk, or a process that draws and is killed, must
+    not hide how the runs ended."""
     try:
         write_and_show(console, folder)
-    except OSError as error:
+    except (OSError, BrokenExecutor) as error:
         tell(
             console,
             f"The report is not up to date: {error}. This writes it:\n"

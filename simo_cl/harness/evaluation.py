@@ -32,7 +32,6 @@ from simo_cl.metrics.geometry import (
 )
 from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
 from simo_cl.streams.resident import ResidentDataset
-from simo_cl.training.contrastive_replay import ContrastiveReplay
 
 Metrics = dict[str, float]
 
@@ -138,17 +137,13 @@ class Evaluation:
     def after_experience(self, experience: Any) -> Metrics:
         """Evaluates, after training on ``experience``; metrics as docs/metrics.md names them."""
         started = time.perf_counter()
-        memory = self._memory_sample(experience)
-        strategy = self._strategy
-        if isinstance(strategy, ContrastiveReplay) and not hasattr(self._file.module, "memory"):
-            # Its own class means are of the same samples.
-            strategy.take_class_means(memory.spaces[strategy.model.read_out], memory.labels)
-        strategy.eval(self._stream)
+        self._strategy.eval(self._stream)
         recorded, predictions = self._recorder.take()
         seen = sorted(experience.classes_seen_so_far)
         sample_of_all = self._oracle_sample()
         count = self._settings.samples_per_class
         oracle = sample_of_all.first_per_class(seen, count)
+        memory = self._memory_sample(experience)
         metrics = self._accuracy_metrics(recorded, predictions, oracle, memory)
         metrics |= self._forward_transfer(recorded, sample_of_all)
         confusion = confusion_matrix(recorded.labels, predictions, self._num_classes)

@@ -118,9 +118,10 @@ class _Worker:
         assert self.run is not None
         try:
             kind, *content = self.connection.recv()
+            has_died = False
         except (EOFError, ConnectionError):
             kind, content = "unable", [self._death()]
-            self._start()
+            has_died = True
         if kind == "step":
             progress.step(self.run, *content)
         elif kind == "warning":
@@ -132,6 +133,8 @@ class _Worker:
                 with suppress(OSError):
                     RunFolder(folder / run.folder).fail(RuntimeError(*content))
             ends(run, *content)
+        if has_died:
+            self._start()
 
     def _death(self) -> str:
         self._process.join()
@@ -166,7 +169,13 @@ def _work(
             os._exit(1)
 
     step, warn = seldom(partial(say, "step")), partial(say, "warning")
-    data = None
+    data, problem = None, ""
+    try:
+        if plugins is not None:
+            load_plugins(plugins)
+        data = _read(path, *shown)
+    except Exception as error:
+        problem = _in_words(error)
     while True:
         try:
             job = connection.recv()
@@ -174,15 +183,16 @@ def _work(
             return
         try:
             if data is None:
-                if plugins is not None:
-                    load_plugins(plugins)
-                data = _read(path, *shown)
+                raise SuiteError(problem)
             run = pickle.loads(job)
         except Exception as error:
-            name = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
-            say("unable", f"its process could not begin it: {name}{error}")
+            say("unable", f"its process could not begin it: {_in_words(error)}")
         else:
             say("ended", attempt(run, folder, data, device, step, warn))
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

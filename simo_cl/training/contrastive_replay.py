@@ -115,17 +115,9 @@ class ContrastiveReplay(SupervisedTemplate):
             return
         sources = self._read_out_samples()
         if sources:
-            self.take_class_means(*self._embed(sources))
-
-    def take_class_means(self, points: Tensor, labels: Tensor) -> None:
-        """Takes the class means from samples that somebody has embedded already.
-
-        Args:
-            points: (N, d) in the read-out space, with the weights of now.
-            labels: (N,).
-        """
-        self.model.set_class_means(points, labels)
-        self._means_are_stale = False
+            points, labels = self._embed(sources)
+            self.model.set_class_means(points, labels)
+            self._means_are_stale = False
 
     def _before_training_iteration(self, **kwargs: Any) -> None:
         self._means_are_stale = True

@@ -270,10 +270,11 @@ def test_the_memory_has_the_size_it_may_have(trained: Trained) -> None:
 
 
 def test_simo_classifies_by_the_class_means_of_its_memory(trained: Trained) -> None:
-    if trained.name == "simo":
-        for after in trained.after:
-            expected = nearest_class_mean(*after.memory, after.test)
-            np.testing.assert_array_equal(after.predictions, expected)
+    if trained.name != "simo":
+        pytest.skip("another classifier")
+    for after in trained.after:
+        expected = nearest_class_mean(*after.memory, after.test)
+        np.testing.assert_array_equal(after.predictions, expected)
 
 
 def test_validation_images_are_evaluated_where_a_suite_says_so(

@@ -14,6 +14,7 @@ from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
+from simo_cl.run_status import read_status
 from simo_cl.streams import DataError, DataSet, Images
 
 # Those whose batches are ours are saved at any step.
@@ -128,10 +129,13 @@ def test_times_go_on_too(tmp_path: Path, data: DataSet) -> None:
     folder = RunFolder(tmp_path / run.folder)
     interrupt(run, tmp_path, data, steps)
     first = json.loads((folder.path / "metrics.jsonl").read_text().splitlines()[0])
-    started = folder._status()["started"]
+    before = read_status(folder.path)
     execute(run, tmp_path, data)
     assert json.loads((folder.path / "metrics.jsonl").read_text().splitlines()[0]) == first
-    assert folder._status()["started"] == started
+    after = read_status(folder.path)
+    assert before is not None
+    assert after is not None
+    assert after.started == before.started
     assert folder.last_metrics()["cost/train_seconds"] > first["metrics"]["cost/train_seconds"]
 
 

@@ -169,12 +169,13 @@ def test_processes_have_the_plugins(tmp_path: Path) -> None:
 
 def test_a_process_that_cannot_begin_says_why(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text("raise RuntimeError('not in this process')\n")
+    # A second import would find the name taken, and say that instead.
+    path.write_text(ENCODER.replace('"mine"', '"halfway"') + "raise RuntimeError('not here')\n")
     runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
     outcome = in_two_processes(runs, tmp_path, path)
     for run in runs:
         assert "could not begin it: --plugins" in outcome.failed[run.name]
-        assert "not in this process" in outcome.failed[run.name]
+        assert "not here" in outcome.failed[run.name]
         assert RunFolder(tmp_path / run.folder).state == "failed"
 
 

@@ -181,21 +181,6 @@ class TestReadOut:
         strategy.eval(stream.test_stream)
         assert strategy.model.class_means is not means
 
-    def test_means_of_samples_embedded_elsewhere_stay_until_something_changes(self, stream):
-        strategy = replay()
-        strategy.train(stream.train_stream[0])
-        memory = strategy.replay.memory_dataset
-        points = torch.randn(len(memory), strategy.model.class_means.shape[1])
-        strategy.take_class_means(points, torch.tensor(list(memory.targets)))
-        means = strategy.model.class_means
-        strategy.eval(stream.test_stream)
-        assert strategy.model.class_means is means
-        strategy.train(stream.train_stream[1])
-        strategy.eval(stream.test_stream)
-        torch.testing.assert_close(
-            strategy.model.class_means, means_of(strategy.model, strategy.replay.memory_dataset)
-        )
-
     def test_an_evaluation_inside_training_has_means_of_the_weights_it_evaluates(self, stream):
         """Of the old classes from the memory, of the current ones from the experience itself."""
         current = []

@@ -14,7 +14,8 @@ from typing import Literal
 
 import matplotlib
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
+from joblib.externals.loky import get_reusable_executor
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -129,9 +130,14 @@ def write_figures(
     for stale in (*folder.glob("*.svg"), *folder.glob("*.png")):
         stale.unlink()
     drawn_as = looks(suite)
-    written = Parallel(n_jobs=-1, batch_size=1)(
-        delayed(_write)(figure, drawn_as, folder / figure.name) for figure in figures
-    )
+    processes = max(1, min(len(figures), cpu_count()))
+    try:
+        written = Parallel(n_jobs=processes, batch_size=1)(
+            delayed(_write)(figure, drawn_as, folder / figure.name) for figure in figures
+        )
+    finally:
+        # Otherwise they stay for minutes, with all that drawing imports.
+        get_reusable_executor().shutdown(wait=True)
     return {figure.name: of_it for figure, of_it in zip(figures, written, strict=True)}
 
 
