@@ -142,6 +142,8 @@ class RunFolder:
         self.log(f"failed: {error!r}\n{trace}")
         self._end(
             "failed",
+            # Of an earlier attempt, which this one was to replace.
+            files={},
             error=Failure(type=type(error).__name__, message=str(error), traceback=trace),
         )
 

@@ -136,7 +136,7 @@ def environments_table(suite: Suite) -> pd.DataFrame:
     names = dict.fromkeys(name for run in suite.finished_runs for name in run.environment)
     in_environment: dict[str, list[Run]] = {}
     for run in _in_order(suite):
-        in_environment.setdefault(json.dumps(dict(run.environment)), []).append(run)
+        in_environment.setdefault(json.dumps(dict(run.environment), sort_keys=True), []).append(run)
     rows = [
         {"runs": len(runs), "strategies": ", ".join(dict.fromkeys(run.label for run in runs))}
         | dict(runs[0].environment)
