@@ -45,6 +45,7 @@ def write_and_show(console: Console, folder: Path) -> None:
     """Writes the report of a suite's folder; prints its table, and where to see more."""
     from simo_cl.report import comparison_table, write_report
 
+    tell(console, "Drawing the report ...")
     paths = write_report(folder)
     console.print(comparison_table(folder))
     tell(
