@@ -13,15 +13,14 @@ from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.supervised import Naive
 from threadpoolctl import threadpool_limits
-from torch.optim import SGD
 
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.setup import Setup
 from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
-from simo_cl.models import Classifier, build_encoder
 from simo_cl.streams import DataSet
 from simo_cl.tracking.mirror import mirror
 
@@ -87,21 +86,9 @@ def _seconds_of_accuracy(run: Run, data: DataSet, device: torch.device) -> float
     run has."""
     settings = run.settings
     benchmark = make_benchmark(data, settings.stream, settings.training, 0, False, device)
-    encoder = build_encoder(
-        settings.model.encoder,
-        channels=data.channels,
-        width=settings.model.width,
-        norm=settings.model.norm,
-        precision=settings.model.precision,
-    )
-    model = Classifier(encoder, data.num_classes)
-    strategy = Naive(
-        model=model,
-        optimizer=SGD(model.parameters(), lr=0.1),
-        eval_mb_size=settings.evaluation.batch_size,
-        device=device,
-        evaluator=EvaluationPlugin(accuracy_metrics(experience=True, stream=True)),
-    )
+    setup = Setup(settings, data, device, [1])
+    accuracy = EvaluationPlugin(accuracy_metrics(experience=True, stream=True))
+    strategy = Naive(**setup.stock_arguments(setup.classifier(), 0.1) | {"evaluator": accuracy})
     torch.set_num_threads(settings.training.threads)
     with threadpool_limits(settings.training.threads):
         strategy.eval(benchmark.test_stream[:1])

@@ -17,12 +17,16 @@ HEADINGS = {
 }
 
 
+def _two_jobs(row: Row) -> bool:
+    return row["section"] == "jobs" and row["jobs"] == 2 and "of_one_job" in row
+
+
 BOUNDS = (
     Bound(
         "quick start with two jobs: of the time with one",
         "of_one_job",
         0.6,
-        lambda row: row["section"] == "jobs" and row["jobs"] == 2 and "of_one_job" in row,
+        _two_jobs,
         "{:.2f}",
         at_least=False,
     ),
@@ -30,7 +34,7 @@ BOUNDS = (
         "its runs alone: of their time with one",
         "runs_of_one_job",
         None,
-        lambda row: row["section"] == "jobs" and row["jobs"] == 2 and "of_one_job" in row,
+        _two_jobs,
         "{:.2f}",
         at_least=False,
     ),
