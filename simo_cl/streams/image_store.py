@@ -6,6 +6,7 @@ import hashlib
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class ImageStore:
     """Images and labels as two tensors on a device; samples are named by their row.
 
     A store is pickled and copied by its name, so that what refers to it stays small. See
-    :func:`image_store`, which names stores by their content.
+    :func:`image_store`, which names stores by their content. What is sent to another process, as to
+    a data loader's worker, takes the images with it, in shared memory.
 
     Args:
         name: a store of the same name, in this or another process, must be the same.
@@ -76,10 +78,7 @@ class ImageStore:
             RuntimeError: in a data loader's worker process when the device is no CPU.
         """
         if self.device.type != "cpu" and get_worker_info() is not None:
-            raise RuntimeError(
-                f"these images are on {self.device}, which a data loader's worker process cannot "
-                "use; train with num_workers=0, as there is nothing left for workers to do"
-            )
+            raise self._no_workers()
         index = torch.as_tensor(rows, dtype=torch.int64)
         on_device = index.to(self.device, non_blocking=True)
         images = self._images.index_select(0, index.to(self._images.device, non_blocking=True))
@@ -95,6 +94,22 @@ class ImageStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _find, (self.name,)
+
+    def _reduce_for_process(self) -> tuple[Any, ...]:
+        if self.device.type != "cpu":
+            raise self._no_workers()
+        content = (self._images, self.labels, self.transforms, self.device)
+        return _find_or_make, (self.name, *content)
+
+    def _no_workers(self) -> RuntimeError:
+        return RuntimeError(
+            f"these images are on {self.device}, which a data loader's worker process cannot use; "
+            "train with num_workers=0, as there is nothing left for workers to do"
+        )
+
+
+# As torch does for tensors, which then share their memory.
+ForkingPickler.register(ImageStore, ImageStore._reduce_for_process)
 
 
 def image_store(
@@ -150,6 +165,11 @@ def _find(name: str) -> ImageStore:
             "make the same stream or resident data set first, with the same data, augmentations "
             "and device, and keep it"
         ) from None
+
+
+def _find_or_make(name: str, *content: Any) -> ImageStore:
+    loaded = _STORES.get(name)
+    return ImageStore(name, *content) if loaded is None else loaded
 
 
 def _fingerprint(

@@ -6,6 +6,8 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,31 @@ assert pickle.loads(pickled) is store
         assert result.returncode == 0, result.stderr
 
 
+class TestOtherProcesses:
+    @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+    def test_workers_read_it_however_they_are_started(self, start_method: str) -> None:
+        data = random_data()
+        collate = partial(image_store(data, "train", AUGMENT).batch, group="eval")
+        loader = DataLoader(
+            range(12), 4, collate_fn=collate, num_workers=1, multiprocessing_context=start_method
+        )
+        batches = list(loader)
+        images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        torch.testing.assert_close(images, normalized(data.train.images, data))
+        assert torch.equal(labels, data.train.labels)
+
+    def test_it_is_sent_in_shared_memory(self) -> None:
+        store = image_store(random_data(count=1000), "train")
+        assert not store._images.is_shared()
+        assert len(ForkingPickler.dumps(store)) < 5000
+        assert store._images.is_shared()
+
+    def test_another_device_is_refused_before_a_process_is_started(self) -> None:
+        store = image_store(random_data(), "train", device="meta")
+        with pytest.raises(RuntimeError, match=r"images are on meta, which .*num_workers=0"):
+            ForkingPickler.dumps(store)
+
+
 class RefuseCopiesToTheHost(TorchDispatchMode):
     """Fake tensors let values be copied to the host; this does not."""
 
@@ -222,6 +249,10 @@ class TestDevice:
 
     def test_a_worker_process_refuses_another_device_than_the_cpu(self) -> None:
         store = image_store(random_data(), "train", device="meta")
-        loader = DataLoader(range(4), num_workers=1, collate_fn=lambda r: store.batch(r, "eval"))
+        collate = partial(store.batch, group="eval")
+        # A process that is not forked is refused before it starts.
+        loader = DataLoader(
+            range(4), num_workers=1, collate_fn=collate, multiprocessing_context="fork"
+        )
         with pytest.raises(RuntimeError, match=r"images are on meta, which .*num_workers=0"):
             next(iter(loader))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,14 @@ class TestCollate:
         assert torch.equal(images, dataset.store.batch(range(20), "train")[0])
         assert labels.tolist() == dataset.labels.tolist()
         assert tasks.tolist() == [0] * 20
+
+    @pytest.mark.parametrize("change", [lambda d: d, lambda d: d.sample_by_sample()])
+    def test_can_be_sent_to_a_process_that_is_not_forked(
+        self, digits: DataSet, change: Any
+    ) -> None:
+        dataset = change(plain(digits))
+        sent = ForkingPickler.dumps(dataset)
+        assert torch.equal(pickle.loads(sent)[5][0], plain(digits)[5][0])
 
 
 CHANGES = {
