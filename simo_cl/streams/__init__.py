@@ -16,6 +16,7 @@ from simo_cl.streams.data_set import (
 from simo_cl.streams.sources import (
     DataStatus,
     check_data,
+    data_root,
     data_source_names,
     default_root,
     fetch_data,
@@ -34,6 +35,7 @@ __all__ = [
     "UnknownDataError",
     "check_augmentations",
     "check_data",
+    "data_root",
     "data_source_names",
     "default_root",
     "fetch_data",

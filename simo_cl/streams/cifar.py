@@ -24,6 +24,7 @@ class CIFARSource:
         name: the data source's name.
         title: its name in prose.
         class_name: of torchvision's class.
+        archive: the file that torchvision downloads.
         extracted: the folder that torchvision extracts to.
         label_column: the labels' column in hub-style Parquet.
         class_names: in the order of the labels.
@@ -32,6 +33,7 @@ class CIFARSource:
     name: str
     title: str
     class_name: str
+    archive: str
     extracted: str
     label_column: str
     class_names: tuple[str, ...]
@@ -73,6 +75,12 @@ class CIFARSource:
         for folder in candidates:
             if (folder / self.extracted).is_dir():
                 return folder, False
+            archive = folder / self.archive
+            if archive.is_file():
+                remark = (
+                    f"{archive} is there; this unpacks it: simo-cl data fetch {self.name} "
+                    f"--data-root {folder}"
+                )
             train, test = (parquet.parquet_files(folder, split) for split in ("train", "test"))
             if train and test:
                 # The root may hold the files of another data set.
@@ -101,15 +109,19 @@ class CIFARSource:
 
     def _torchvision(self, folder: Path, split: str) -> torchvision.datasets.CIFAR10:
         import torchvision.datasets
+        from torchvision.datasets.utils import check_integrity
 
+        kind = getattr(torchvision.datasets, self.class_name)
         try:
-            return getattr(torchvision.datasets, self.class_name)(
-                str(folder), train=split == "train"
-            )
+            return kind(str(folder), train=split == "train")
         except (OSError, RuntimeError) as error:
+            extracted = folder / self.extracted
+            originals = [*kind.train_list, *kind.test_list]
+            wrong = [name for name, md5 in originals if not check_integrity(extracted / name, md5)]
             raise DataBrokenError(
-                f"{folder / self.extracted}: {self.title} is incomplete or damaged "
-                f"({error}). Delete the folder and run: simo-cl data fetch {self.name}"
+                f"{extracted}: {self.title} is incomplete or damaged; missing or not as in the "
+                f"original: {', '.join(wrong) or error}. Copy these again, or run: "
+                f"simo-cl data fetch {self.name} --data-root {folder}"
             ) from error
 
 
@@ -129,6 +141,7 @@ CIFAR10 = CIFARSource(
     name="cifar10",
     title="CIFAR-10",
     class_name="CIFAR10",
+    archive="cifar-10-python.tar.gz",
     extracted="cifar-10-batches-py",
     label_column="label",
     class_names=tuple(_CIFAR10_CLASSES.split()),
@@ -137,6 +150,7 @@ CIFAR100 = CIFARSource(
     name="cifar100",
     title="CIFAR-100",
     class_name="CIFAR100",
+    archive="cifar-100-python.tar.gz",
     extracted="cifar-100-python",
     label_column="fine_label",
     class_names=tuple(_CIFAR100_CLASSES.split()),

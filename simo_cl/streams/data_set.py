@@ -18,7 +18,11 @@ class DataError(Exception):
 
 
 class DataNotFoundError(DataError):
-    """The data set is not in any of the folders looked in."""
+    """The data set is not in any of the folders looked in.
+
+    Attributes:
+        remark: what was found instead, as a sentence; may be empty.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class DataNotFoundError(DataError):
         how_to_get: str,
         remark: str = "",
     ) -> None:
+        self.remark = remark
         folders = ", ".join(str(folder.absolute()) for folder in looked_in)
         super().__init__(
             f"{name}: not found. Looked for {looked_for} in: {folders}."
@@ -146,7 +151,17 @@ class DataSet:
 def _check(where: str, data: Images, num_classes: int) -> None:
     import torch
 
+    if not isinstance(data, Images):
+        raise DataBrokenError(
+            f"{where} is a {type(data).__name__}; expected Images(images, labels)."
+        )
     images, labels = data.images, data.labels
+    for what, values in (("images", images), ("labels", labels)):
+        if not isinstance(values, torch.Tensor):
+            raise DataBrokenError(
+                f"{where}: {what} are a {type(values).__name__}; expected a torch.Tensor, which "
+                "torch.as_tensor makes of arrays and lists."
+            )
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise DataBrokenError(
             f"{where}: images are {images.dtype} {tuple(images.shape)}; expected square uint8 "

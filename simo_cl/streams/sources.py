@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ __all__ = [
     "Images",
     "UnknownDataError",
     "check_data",
+    "data_root",
     "data_source_names",
     "default_root",
     "fetch_data",
@@ -48,6 +51,7 @@ class DataSource:
         find: says where and in which form the data lie, without reading the images; raises
             `DataError`. Without it, checking the data means loading them.
         fetch: downloads the data below a root folder.
+        file: the user's file that registered it; empty for our own.
     """
 
     name: str
@@ -56,6 +60,7 @@ class DataSource:
     how_to_get: str
     find: Callable[[Path], tuple[str, str]] | None = None
     fetch: Callable[[Path], Path] | None = None
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def load_data(name: str, root: str | Path | None = None) -> DataSet:
         DataNotFoundError: it is not there; the message says where and how to get it.
         DataBrokenError: it is there but cannot be used.
     """
-    return _source(name).load(_root(root))
+    return _load(_source(name), data_root(root))
 
 
 def data_source_names() -> list[str]:
@@ -96,21 +101,29 @@ def register_data_source(
 
     Args:
         name: what suites will call it.
-        load: takes the data root and returns a `DataSet`; should raise `DataError`s.
+        load: takes the data root and returns a `DataSet`. What it raises is told with the line
+            that raised it; a `DataError` is told as it is.
         description: one line for lists.
         how_to_get: one line for somebody who does not have the data.
 
     Raises:
         ValueError: the name is taken.
+        TypeError: `load` cannot be called.
     """
+    if not callable(load):
+        raise TypeError(
+            f"load of the data source '{name}' is of type {type(load).__name__}; give the function "
+            "itself, which takes the data root and returns a DataSet."
+        )
     if name in _SOURCES:
         raise ValueError(f"The data source '{name}' exists already; choose another name.")
-    _SOURCES[name] = DataSource(name, load, description, how_to_get)
+    file = sys._getframe(1).f_code.co_filename
+    _SOURCES[name] = DataSource(name, load, description, how_to_get, file=file)
 
 
 def check_data(root: str | Path | None = None) -> list[DataStatus]:
     """Say of every source whether its data are there, where, and in which form."""
-    return [_status(source, _root(root)) for source in _SOURCES.values()]
+    return [_status(source, data_root(root)) for source in _SOURCES.values()]
 
 
 def fetch_data(name: str, root: str | Path | None = None) -> Path:
@@ -126,11 +139,16 @@ def fetch_data(name: str, root: str | Path | None = None) -> Path:
     source = _source(name)
     if source.fetch is None:
         raise DataError(f"{name}: nothing to download. {source.how_to_get}")
-    return source.fetch(_root(root))
+    return source.fetch(data_root(root))
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that data are looked for in: the given one, else `default_root()`."""
+    return default_root() if root is None else Path(root).expanduser()
 
 
 def default_root() -> Path:
-    """The folder that data are looked for in: $SIMO_CL_DATA, else ./data."""
+    """$SIMO_CL_DATA, else ./data."""
     return Path(os.environ.get("SIMO_CL_DATA") or "data")
 
 
@@ -177,6 +195,14 @@ _SOURCES: dict[str, DataSource] = {
             fetch=mnist.FASHION_MNIST.fetch,
         ),
         DataSource(
+            "kmnist",
+            mnist.KMNIST.load,
+            "cursive Japanese characters, 28x28 grey, 70,000 images, 10 classes",
+            mnist.KMNIST.how_to_get,
+            find=mnist.KMNIST.find,
+            fetch=mnist.KMNIST.fetch,
+        ),
+        DataSource(
             "image_folder",
             image_folder.load,
             "your own images, train/<class>/* and test/<class>/*, all of one size",
@@ -198,8 +224,28 @@ def _source(name: str) -> DataSource:
     )
 
 
-def _root(root: str | Path | None) -> Path:
-    return default_root() if root is None else Path(root).expanduser()
+def _load(source: DataSource, root: Path) -> DataSet:
+    if not source.file:
+        return source.load(root)
+    origin = f"the data source '{source.name}' of {source.file}"
+    try:
+        data = source.load(root)
+    except DataError:
+        raise
+    except Exception as error:
+        lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == source.file]
+        line = f" at line {lines[-1].lineno}" if lines else ""
+        raise DataBrokenError(
+            f"{origin} failed{line}: {type(error).__name__}: {error}\n  To get the data: "
+            f"{source.how_to_get}"
+        ) from error
+    if not isinstance(data, DataSet):
+        raise DataBrokenError(
+            f"{origin} gave a {type(data).__name__}: load(root) must return a "
+            "simo_cl.streams.DataSet(name, train, test, class_names, note), where train and test "
+            "are Images(images, labels): uint8 (N, channels, size, size) and int64 (N,)."
+        )
+    return data
 
 
 def _status(source: DataSource, root: Path) -> DataStatus:
@@ -207,10 +253,11 @@ def _status(source: DataSource, root: Path) -> DataStatus:
         if source.find is not None:
             where, detail = source.find(root)
         else:
-            data = source.load(root)
+            data = _load(source, root)
             where, detail = str(root), f"{len(data.train)} + {len(data.test)} images"
-    except DataNotFoundError:
-        return DataStatus(source.name, False, "", f"not found. {source.how_to_get}")
+    except DataNotFoundError as error:
+        detail = " ".join(filter(None, ("not found.", error.remark, source.how_to_get)))
+        return DataStatus(source.name, False, "", detail)
     except DataError as error:
         return DataStatus(source.name, False, "", str(error))
     return DataStatus(source.name, True, where, detail)

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from project import Project
+
+from simo_cl.streams import sources
 
 
 def test_data_check_says_what_is_found(project: Project, tmp_path: Path) -> None:
@@ -12,6 +15,46 @@ def test_data_check_says_what_is_found(project: Project, tmp_path: Path) -> None
     lines = {line.split("│")[1].strip(): line for line in result.output.splitlines() if "│" in line}
     assert "yes" in lines["digits"]
     assert "no" in lines["cifar100"]
+
+
+def test_data_check_says_where_it_looked(project: Project, tmp_path: Path) -> None:
+    root = tmp_path / "[old]"
+    root.mkdir()
+
+    result = project.call("data", "check", "--data-root", root)
+
+    assert result.exit_code == 0
+    assert f"Looked in {root} and" in result.output
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_data_check_fails_where_there_is_no_such_folder(
+    project: Project, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+
+    result = project.call("data", "check", "--data-root", tmp_path / name)
+
+    assert result.exit_code == 1
+    assert f"Looked in {tmp_path / name} and" in result.output
+    assert "There is no such folder. Name the one with your data by" in result.output
+    assert "1347 + 450 images" in result.output
+
+
+def test_data_check_looks_for_sources_of_ones_own(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
+    file = tmp_path / "my_data.py"
+    file.write_text(
+        "from simo_cl.streams import register_data_source\n"
+        "register_data_source('mine', lambda root: None, description='', how_to_get='')\n"
+    )
+
+    result = project.call("data", "check", "--data-root", tmp_path, "--plugins", file)
+
+    assert result.exit_code == 0
+    assert "gave a NoneType" in result.output
 
 
 def test_data_fetch_says_what_cannot_be_fetched(project: Project) -> None:

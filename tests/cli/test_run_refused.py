@@ -21,7 +21,7 @@ from project import Project
             "digits>digit",
             "",
             "tiny.yaml:1: data.name is 'digit', which is no data set; there are digits, cifar10, "
-            "cifar100, mnist, fashion_mnist, image_folder. Did you mean 'digits'?",
+            "cifar100, mnist, fashion_mnist, kmnist, image_folder. Did you mean 'digits'?",
         ),
         (
             "small_cnn>small_cn",

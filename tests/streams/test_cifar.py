@@ -176,8 +176,24 @@ def test_fetched_data_are_found_and_read(tmp_path: Path) -> None:
 def test_damaged_torchvision_files_are_refused(archive: Path) -> None:
     root = archive.parent
     (root / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
-    with pytest.raises(DataBrokenError, match="incomplete or damaged"):
+    with pytest.raises(DataBrokenError, match="incomplete or damaged") as error:
         load_data("cifar10", root)
+    assert "as in the original: data_batch_1. Copy" in str(error.value)
+
+
+@pytest.mark.usefixtures("served")
+def test_damaged_files_are_mended_without_deleting_any(archive: Path) -> None:
+    root = archive.parent
+    (root / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
+    fetch_data("cifar10", root)
+    assert len(load_data("cifar10", root).train) == 4
+
+
+def test_an_archive_that_is_there_needs_unpacking(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").touch()
+    with pytest.raises(DataNotFoundError, match=r"tar\.gz is there; this unpacks it: simo-cl data"):
+        load_data("cifar10", tmp_path)
+    assert "tar.gz is there" in check_data(tmp_path)[1].detail
 
 
 @pytest.mark.usefixtures("archive")

@@ -41,3 +41,11 @@ def test_refuses_what_is_not_a_data_set(
 ) -> None:
     with pytest.raises(DataBrokenError, match=message):
         dataclasses.replace(tiny_data, train=Images(images, labels))
+
+
+def test_refuses_what_holds_no_tensors(tiny_data: DataSet) -> None:
+    arrays = Images(tiny_data.train.images.numpy(), tiny_data.train.labels)
+    with pytest.raises(DataBrokenError, match=r"tiny, train: images are a ndarray; .*as_tensor"):
+        dataclasses.replace(tiny_data, train=arrays)
+    with pytest.raises(DataBrokenError, match="tiny, test is a tuple; expected Images"):
+        dataclasses.replace(tiny_data, test=(1, 2))

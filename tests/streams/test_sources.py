@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from simo_cl.harness.plugins import load_plugins
 from simo_cl.streams import (
     DataBrokenError,
     DataError,
@@ -76,6 +77,40 @@ def test_a_source_of_ones_own(
     assert check_data(tmp_path)[-1].detail == "91 + 28 images"
     with pytest.raises(ValueError, match="exists already"):
         register_data_source("mine", load, description="", how_to_get="")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", r"gave a NoneType: load\(root\) must return a simo_cl.streams.DataSet"),
+        ("return ([], [])", r"gave a tuple: load\(root\) must return"),
+        ("return 1 / 0", "failed at line 4: ZeroDivisionError: division by zero"),
+        ("return open(root / 'mine.pt')", "failed at line 4: FileNotFoundError.*mine.pt"),
+        ("return int(object())", "failed at line 4: TypeError.*\n  To get the data: Ask me."),
+    ],
+)
+def test_a_source_that_fails_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
+) -> None:
+    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
+    file = tmp_path / "my_data.py"
+    file.write_text(
+        "from simo_cl.streams import register_data_source\n"
+        "\n"
+        "def load(root):\n"
+        f"    {body}\n"
+        "\n"
+        "register_data_source('mine', load, description='mine', how_to_get='Ask me.')\n"
+    )
+    load_plugins(file)
+    with pytest.raises(DataBrokenError, match=f"the data source 'mine' of {file} {message}"):
+        load_data("mine", tmp_path)
+    assert str(file) in check_data(tmp_path)[-1].detail
+
+
+def test_a_source_must_be_a_function(tiny_data: DataSet) -> None:
+    with pytest.raises(TypeError, match="'mine' is of type DataSet; give the function itself"):
+        register_data_source("mine", tiny_data, description="", how_to_get="")
 
 
 def test_names_are_known_without_torch() -> None:
