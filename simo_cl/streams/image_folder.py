@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", "
 def load(root: Path) -> DataSet:
     """All images as RGB; classes are numbered in the alphabetical order of their folders' names.
 
+    A warning says how many files of which kind are no images of a class.
+
     Raises:
         DataNotFoundError: there are no folders train and test.
         DataBrokenError: the classes of train and test differ, a class has no image, an image
@@ -26,6 +30,10 @@ def load(root: Path) -> DataSet:
     """
     folder = _folder(root)
     classes = _classes(folder)
+    left_out = _left_out(folder)
+    if left_out:
+        # For the line that calls load_data.
+        warnings.warn(f"image_folder: {folder.absolute()}: {left_out}", stacklevel=4)
     return DataSet(
         name="image_folder",
         train=_read(folder / "train", classes),
@@ -42,7 +50,8 @@ def find(root: Path) -> tuple[str, str]:
         sum(len(_image_files(folder / split / name)) for name in classes)
         for split in ("train", "test")
     )
-    return str(folder), f"{len(classes)} classes, {train} + {test} images"
+    counts = f"{len(classes)} classes, {train} + {test} images"
+    return str(folder), "; ".join(filter(None, (counts, _left_out(folder))))
 
 
 def _folder(root: Path) -> Path:
@@ -79,7 +88,7 @@ def _read(folder: Path, classes: list[str]) -> Images:
         if not files:
             raise DataBrokenError(
                 f"{folder / name}: the class '{name}' has no image (looked for "
-                f"{', '.join(sorted(_SUFFIXES))})."
+                f"{', '.join(sorted(_SUFFIXES))} in this folder itself)."
             )
         for file in files:
             image = _decode(file)
@@ -96,11 +105,39 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
 
 
+def _left_out(folder: Path) -> str:
+    """How many files of which kind are not read; empty where there is none."""
+    kinds = Counter(
+        kind
+        for split in (folder / "train", folder / "test")
+        for file in split.rglob("*")
+        # Hidden files are the system's.
+        if file.is_file() and not file.name.startswith(".") and (kind := _kind(file, split))
+    )
+    if not kinds:
+        return ""
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return (
+        f"left out: {listed} (read are train/<class>/* and test/<class>/* that end in "
+        f"{', '.join(sorted(_SUFFIXES))})"
+    )
+
+
+def _kind(file: Path, split: Path) -> str:
+    """What to call a file that is not read; empty for one that is."""
+    suffix = file.suffix.lower() or "without ending"
+    if file.parent == split:
+        return f"{suffix} beside the folders of the classes"
+    if file.parent.parent != split:
+        return f"{suffix} in sub-folders of a class"
+    return "" if suffix in _SUFFIXES else suffix
+
+
 def _decode(file: Path) -> np.ndarray:
     try:
         return decode_rgb(file)
     except ValueError as error:
-        raise DataBrokenError(f"{file}: not a readable image ({error}).") from error
+        raise DataBrokenError(f"{file}: {error}.") from error
 
 
 def _wrong_size(

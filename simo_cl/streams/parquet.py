@@ -109,9 +109,7 @@ def _decode(encoded: bytes, size: int, file: Path, row: int) -> np.ndarray:
     try:
         image = decode_rgb(io.BytesIO(encoded))
     except ValueError as error:
-        raise DataBrokenError(
-            f"{file}, row {row}: not a readable image ({error}). Copy the file again."
-        ) from error
+        raise DataBrokenError(f"{file}, row {row}: {error}.") from error
     if image.shape != (size, size, 3):
         raise DataBrokenError(
             f"{file}, row {row}: the image is {image.shape[1]}x{image.shape[0]}; expected "

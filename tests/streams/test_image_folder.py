@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from image_files import encode, random_images
@@ -20,7 +21,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_reads_classes_in_alphabetical_order(folder: Path) -> None:
-    (folder / "train" / "cat" / "notes.txt").write_text("not an image")
     data = load_data("image_folder", folder)
     assert data.class_names == ("bird", "cat")
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -36,6 +36,40 @@ def test_grey_images_become_rgb(folder: Path) -> None:
     (folder / "train" / "bird" / "0.png").write_bytes(encode(grey))
     image = load_data("image_folder", folder).train.images[0]
     assert torch.equal(image, torch.from_numpy(grey).expand(3, 16, 16))
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_16_bit_images_keep_their_grey_levels(folder: Path, image_format: str) -> None:
+    grey = random_images(1, size=16, channels=1)[0, ..., 0]
+    deep = encode(grey.astype(np.uint16) * 257, image_format)
+    (folder / "train" / "bird" / "0.png").write_bytes(deep)
+    image = load_data("image_folder", folder).train.images[0]
+    assert torch.equal(image, torch.from_numpy(grey).expand(3, 16, 16))
+
+
+def test_an_image_without_a_known_range_is_named(folder: Path) -> None:
+    floats = np.zeros((16, 16), np.float32)
+    (folder / "test" / "cat" / "0.tiff").write_bytes(encode(floats, "TIFF"))
+    with pytest.raises(DataBrokenError, match=r"cat/0\.tiff: its mode is 'F', .*Save it with 8"):
+        load_data("image_folder", folder)
+
+
+def test_says_how_many_files_of_which_kind_are_left_out(folder: Path) -> None:
+    image = encode(random_images(1, size=16)[0])
+    for name in ("cat/5.gif", "cat/6.GIF", "cat/more/7.png", "8.png", "bird/README", "cat/.hidden"):
+        file = folder / "train" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(image)
+    expected = (
+        "left out: 2 .gif, 1 .png beside the folders of the classes, "
+        "1 .png in sub-folders of a class, 1 without ending (read are "
+    )
+    with pytest.warns(UserWarning, match=f"{folder}: {expected}".replace("(", r"\(")) as warned:
+        data = load_data("image_folder", folder)
+    assert warned[0].filename == __file__
+    assert len(data.train) == 6
+    (status,) = [status for status in check_data(folder) if status.name == "image_folder"]
+    assert status.detail.startswith(f"2 classes, 6 + 4 images; {expected}")
 
 
 def test_images_of_different_size_are_both_named(folder: Path) -> None:

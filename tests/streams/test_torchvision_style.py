@@ -83,6 +83,16 @@ class TestTorchvisionStyle:
                 id="grey pictures",
             ),
             pytest.param(
+                Listed(
+                    [
+                        (Image.fromarray(p.astype(np.uint16) * 257), y)
+                        for p, y in zip(GREY, LABELS, strict=True)
+                    ]
+                ),
+                torch.from_numpy(GREY)[:, None],
+                id="16-bit grey pictures",
+            ),
+            pytest.param(
                 Listed(list(zip(COLOUR, map(np.int64, LABELS), strict=True))),
                 COLOUR_FIRST,
                 id="arrays",
@@ -132,6 +142,18 @@ class TestTorchvisionStyle:
         ours = resident_dataset(torchvision.datasets.ImageFolder(tmp_path))
         assert list(ours.targets) == [0, 0, 1, 1, 2, 2]
         assert torch.equal(ours.store.raw(1), COLOUR_FIRST[5])
+
+    @pytest.mark.parametrize("is_part", [False, True])
+    def test_an_image_folder_of_16_bit_pictures(self, tmp_path: Path, is_part: bool) -> None:
+        for index, pixels in enumerate(GREY):
+            (tmp_path / "class").mkdir(exist_ok=True)
+            deep = Image.fromarray(pixels.astype(np.uint16) * 257)
+            deep.save(tmp_path / "class" / f"{index}.png")
+        clipped = torchvision.datasets.ImageFolder(tmp_path)
+        with pytest.raises(DataBrokenError, match=r"0\.png: its mode is 'I.*loader=PIL.Image.open"):
+            resident_dataset(Subset(clipped, [1, 2]) if is_part else clipped)
+        ours = resident_dataset(torchvision.datasets.ImageFolder(tmp_path, loader=Image.open))
+        assert torch.equal(ours.store.raw(3), torch.from_numpy(GREY[3])[None])
 
     def test_torchvisions_cifar(self, tmp_path: Path) -> None:
         class TinyCIFAR10(torchvision.datasets.CIFAR10):
@@ -203,6 +225,10 @@ class TestTorchvisionStyle:
             (Pictures(COLOUR, LABELS[:5]), "labels are torch.int64"),
             (Pictures(COLOUR, [-1, *LABELS[1:]]), "labels run from -1 to 2"),
             (Pictures(COLOUR, [0.5, *LABELS[1:]]), "labels are torch.float32; expected integers"),
+            (
+                Listed([(Image.fromarray(GREY[0].astype(np.float32)), 0)]),
+                "sample 0: its mode is 'F', .*Save it with 8 bits",
+            ),
             (
                 Listed([(Image.fromarray(GREY[0]).convert("P"), 0)]),
                 "sample 0 has the mode 'P'.*convert",
