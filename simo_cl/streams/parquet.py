@@ -96,6 +96,9 @@ def _read_file(file: Path, label_column: str, size: int) -> Images:
     try:
         table = pyarrow.parquet.read_table(file, columns=[IMAGE_COLUMN, label_column])
         encoded = pyarrow.compute.struct_field(table[IMAGE_COLUMN], "bytes")
+        kind = table[label_column].type
+        if not pyarrow.types.is_integer(kind):
+            raise TypeError(f"the column '{label_column}' holds {kind}; expected whole numbers")
         labels = torch.tensor(table[label_column].to_pylist(), dtype=torch.int64)
     except (pyarrow.ArrowException, OSError, TypeError) as error:
         raise _unreadable(file, error) from error

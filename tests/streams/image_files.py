@@ -27,7 +27,7 @@ def encode(image: np.ndarray, image_format: str = "PNG") -> bytes:
 def write_parquet(
     file: Path,
     images: np.ndarray,
-    labels: list[int],
+    labels: list[int] | list[float],
     *,
     label_column: str = "label",
     image_format: str = "PNG",

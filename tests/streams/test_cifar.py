@@ -109,6 +109,13 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
         load_data("cifar10", tmp_path)
 
 
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+    _write_both(tmp_path)
+    write_parquet(tmp_path / "train.parquet", random_images(2), [0.0, 1.7])
+    with pytest.raises(DataBrokenError, match=r"'label' holds double; expected whole numbers"):
+        load_data("cifar10", tmp_path)
+
+
 def test_a_label_without_a_class_is_refused(tmp_path: Path) -> None:
     _write_both(tmp_path)
     write_parquet(tmp_path / "train.parquet", random_images(2), [0, 10])
