@@ -280,10 +280,23 @@ def _small_cnn(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
         nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(2 * width),
         nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(2),
+        _Quarters(),
         nn.Flatten(),
     )
     return _with_norm(backbone, norm), 8 * width
+
+
+class _Quarters(nn.Module):
+    """Images (N, channels, H, W) to the averages of their quarters, (N, channels, 2, 2).
+
+    What ``nn.AdaptiveAvgPool2d(2)`` computes, whose gradient has no deterministic form on CUDA.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = (max(2, size) for size in images.shape[-2:])
+        images = images.expand(-1, -1, height, width)
+        kernel = math.ceil(height / 2), math.ceil(width / 2)
+        return F.avg_pool2d(images, kernel, stride=(height // 2, width // 2))
 
 
 def _with_norm(backbone: nn.Module, norm: Norm) -> nn.Module:

@@ -184,6 +184,20 @@ def test_the_classifier_scores_all_classes():
     torch.testing.assert_close(scores, model.classifier(encoder(images)))
 
 
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (7, 12), (3, 2), (1, 1)])
+def test_the_small_cnn_averages_the_quarters_of_its_feature_maps(size):
+    encoder = build_encoder("small_cnn", channels=1, width=4)
+    *layers, pool, flatten = encoder.backbone
+    maps = torch.nn.Sequential(*layers)(torch.randn(2, 1, *size)).detach().requires_grad_()
+    again = maps.detach().clone().requires_grad_()
+    expected = torch.nn.AdaptiveAvgPool2d(2)(again)
+    torch.testing.assert_close(pool(maps), expected)
+    pool(maps).square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(maps.grad, again.grad)
+    assert flatten(pool(maps)).shape == (2, encoder.num_features)
+
+
 class TestProjectionHead:
     @pytest.mark.parametrize(
         ("kind", "width", "parameters"),

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from simo_cl.streams.batch import Batch
 from simo_cl.streams.batch_augmentation import BatchTransform
 from simo_cl.streams.data_set import DataSet
 from simo_cl.streams.image_store import ImageStore, Normalization, image_store
@@ -36,8 +37,9 @@ from simo_cl.streams.torchvision_style import images_of
 class Row:
     """A sample: an image and a label of a store, and what Avalanche appends to them.
 
-    It reads as the sequence (image, label, *appended) where code asks for a single sample; without
-    a group, the image is uint8 as in the data set.
+    It reads as the sequence (image, label, *appended) where code asks for a single sample, with the
+    image in host memory, as loaders expect of samples; without a group it is uint8 as in the data
+    set.
     """
 
     __slots__ = ("appended", "group", "number", "store")
@@ -61,12 +63,12 @@ class Row:
         if self.group is None:
             yield self.store.raw(self.number)
         else:
-            yield self.store.batch([self.number], self.group)[0][0]
+            yield self.store.batch([self.number], self.group)[0][0].cpu()
         yield int(self.store.labels[self.number])
         yield from self.appended
 
 
-def collate(samples: Sequence[Any], **_: Any) -> list[Any]:
+def collate(samples: Sequence[Any], **_: Any) -> Batch:
     """A batch of rows, also of several stores and mixed with ordinary samples.
 
     Args:
@@ -81,10 +83,10 @@ def collate(samples: Sequence[Any], **_: Any) -> list[Any]:
             return _collate_mixed(samples)
     images, labels = first.store.batch([row.number for row in samples], first.group)
     appended = zip(*[row.appended for row in samples], strict=True)
-    return [images, labels, *(default_collate(list(values)) for values in appended)]
+    return Batch([images, labels, *(default_collate(list(values)) for values in appended)])
 
 
-def _collate_mixed(samples: Sequence[Any]) -> list[Any]:
+def _collate_mixed(samples: Sequence[Any]) -> Batch:
     positions: dict[Any, list[int]] = defaultdict(list)
     for position, sample in enumerate(samples):
         key = (sample.store.name, sample.group) if type(sample) is Row else None
@@ -97,7 +99,7 @@ def _collate_mixed(samples: Sequence[Any]) -> list[Any]:
     devices = [part[0].device for key, part in zip(positions, parts, strict=True) if key]
     device = devices[0] if devices else parts[0][0].device
     columns = zip(*parts, strict=True)
-    return [torch.cat([part.to(device) for part in c])[order.to(device)] for c in columns]
+    return Batch(torch.cat([part.to(device) for part in c])[order.to(device)] for c in columns)
 
 
 # The extension point that torch documents for types of one's own.
@@ -228,6 +230,7 @@ class ResidentDataset(TaskAwareSupervisedClassificationDataset):
             [_Rows(self.store, self.rows)],
             data_attributes=list(self._data_attributes.values()),
             transform_groups=TransformGroups(_of_one_image(self.store)),
+            collate_fn=collate,
         ).with_transforms(self.group)
 
     @property

@@ -120,11 +120,6 @@ class TestRow:
         assert len({row[0].numpy().tobytes() for row in evaluation}) == 1
         assert len({row[0].numpy().tobytes() for row in train}) > 10
 
-    def test_has_a_label_on_the_meta_device(self, digits: DataSet) -> None:
-        image, label, _ = ResidentDataset(image_store(digits, "train", device="meta"), [7])[0]
-        assert image.device.type == "meta"
-        assert label == digits.train.labels[7]
-
     def test_is_pickled_small(self, digits: DataSet) -> None:
         dataset = dataset_of(digits)
         row = pickle.loads(pickle.dumps(dataset[3]))
