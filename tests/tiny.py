@@ -20,7 +20,7 @@ SHIPPED = sorted(path.stem for path in STRATEGIES.glob("*.py"))
 SETTINGS = """\
 data: {name: digits}
 stream: {experiences: 2}
-model: {encoder: small_cnn, width: 4}
+model: {encoder: small_cnn, width: 4, precision: float32}
 training:
   batch_size: 32
   epochs: 0.2
@@ -34,7 +34,7 @@ evaluation: {samples_per_class: 4}
 ONLINE = """\
 data: {name: digits}
 stream: {protocol: online, experiences: 2, batch_size: 20, replay_batch_size: 12}
-model: {encoder: small_cnn, width: 4}
+model: {encoder: small_cnn, width: 4, precision: float32}
 training: {optimizer: sgd, momentum: 0, threads: 1}
 memory: {size: 40}
 evaluation: {samples_per_class: 4}
@@ -66,7 +66,7 @@ def planned(
 ) -> list[Run]:
     """The runs of the tiny suite with more text at its end."""
     file = read_suite(write_suite(folder, settings + more), overrides)
-    return plan_runs(file.suite, strategies, file.places)
+    return plan_runs(file.suite, strategies, file.places, "float32")
 
 
 def part_of_digits() -> DataSet:

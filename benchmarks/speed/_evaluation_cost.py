@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.precision import precision_of
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.setup import Setup
 from simo_cl.harness.strategy_files import strategies_folder
@@ -58,7 +59,8 @@ def evaluation_cost(
             "strategies": {_STRATEGY: file.suite.strategies[_STRATEGY]},
         }
     )
-    (run,) = plan_runs(content, strategies_folder(suite, None), file.places)
+    auto = precision_of(torch.device(device))
+    (run,) = plan_runs(content, strategies_folder(suite, None), file.places, auto)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_plan(folder, content, [run], command="", data=data)

@@ -35,6 +35,7 @@ from simo_cl.harness import attempt
 from simo_cl.harness.execute_suite import checked_data
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.precision import precision_of
 from simo_cl.harness.resume import Resumption
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
@@ -190,7 +191,7 @@ def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[Run]:
     file = read_suite(suite, (setting, *more))
-    runs = plan_runs(file.suite, ROOT / "strategies", file.places)
+    runs = plan_runs(file.suite, ROOT / "strategies", file.places, precision_of(CPU))
     return [run for run in runs if run.settings.strategy in strategies]
 
 

@@ -29,6 +29,7 @@ from _runs import CPU, QUICKSTART, SIMO_CL, finish
 
 from simo_cl.harness.execute_suite import checked_data, write_plan
 from simo_cl.harness.plan import plan_runs
+from simo_cl.harness.precision import precision_of
 from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.report.figures.embeddings import tsne_layout
@@ -74,7 +75,7 @@ def report_page(strategies: list[str], seeds: int) -> dict[str, Any]:
     suite = file.suite.model_copy(
         update={"strategies": {name: {} for name in strategies}, "seeds": tuple(range(seeds))}
     )
-    runs = plan_runs(suite, strategies_folder(QUICKSTART, None), file.places)
+    runs = plan_runs(suite, strategies_folder(QUICKSTART, None), file.places, precision_of(CPU))
     data = checked_data(runs, None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

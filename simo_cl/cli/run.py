@@ -23,11 +23,13 @@ from simo_cl.cli.options import (
     TrackingOption,
     device_of,
     use_plugins,
+    warn_of_slow_precision,
 )
 from simo_cl.cli.report import write_and_show
 from simo_cl.cli.terminal import given_command, make_console, tell
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
 
     from simo_cl.harness.cluster import Cluster
@@ -66,7 +68,15 @@ def run(
     console = make_console()
     with plain_errors(), interruptible(console):
         use_plugins(plugins)
-        content, planned, chosen = _plan(suite, overrides, strategies, seeds, strategies_dir)
+        chosen_device = device_of(device)
+        content, planned, chosen = _plan(
+            suite,
+            overrides,
+            strategies,
+            seeds,
+            strategies_dir,
+            device=chosen_device if ray is None else None,
+        )
         from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
         from simo_cl.harness.preview import preview_table
         from simo_cl.harness.progress import SuiteProgress
@@ -74,10 +84,11 @@ def run(
         from simo_cl.harness.suite_lock import suite_lock
         from simo_cl.tracking.follow import Follower
 
-        chosen_device = device_of(device)
         cluster = _cluster(content, ray, ray_shared, device, jobs)
         folder = results / content.name
         data = checked_data(chosen, data_root)
+        if cluster is None:
+            warn_of_slow_precision(chosen, chosen_device)
         if dry_run:
             console.print(preview_table(chosen, folder, data, chosen_device))
             return
@@ -122,9 +133,17 @@ def _plan(
     strategies: str | None,
     seeds: str | None,
     strategies_dir: Path | None,
+    device: torch.device | None,
 ) -> tuple[Suite, list[Run], list[Run]]:
-    """The suite, all its runs, and those that were asked for."""
+    """The suite, all its runs, and those that were asked for.
+
+    On a cluster, whose nodes are not asked, ``device`` is ``None``: the runs are planned for the
+    kind of device that they reserve.
+    """
+    import torch
+
     from simo_cl.harness.plan import plan_runs
+    from simo_cl.harness.precision import precision_of
     from simo_cl.harness.strategy_files import strategies_folder
     from simo_cl.harness.suite_file import SuiteError, nearest, read_suite
 
@@ -143,7 +162,10 @@ def _plan(
     everything = content.model_copy(
         update={"seeds": (*content.seeds, *(s for s in wanted if s not in content.seeds))}
     )
-    planned = plan_runs(everything, strategies_folder(suite, strategies_dir), file.places)
+    if device is None:
+        device = torch.device("cuda" if content.resources.gpus > 0 else "cpu")
+    folder = strategies_folder(suite, strategies_dir)
+    planned = plan_runs(everything, folder, file.places, precision_of(device))
     chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
     return content, planned, chosen
 

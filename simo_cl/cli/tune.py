@@ -46,13 +46,14 @@ def tune(
         from simo_cl.harness.tune import run_trials, trials_table, write_trials
 
         folder = results / suite_file.suite.name / "tuning"
+        chosen_device = device_of(device)
         with SuiteProgress(console) as progress:
             tried = run_trials(
                 suite_file,
                 file,
                 trials,
                 folder,
-                device=device_of(device),
+                device=chosen_device,
                 data_root=data_root,
                 progress=progress,
                 command=given_command(),

@@ -19,6 +19,7 @@ import simo_cl
 from simo_cl.harness.attempt import attempt, seldom
 from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.precision import slowness_of
 from simo_cl.harness.strategy_files import StrategyFile, load_the_same
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.streams import DataSet, Images
@@ -128,11 +129,14 @@ def _execute(run: Run, temporary: Path, common: Common, data: DataSet, say: Say)
         """Messages name the folder in which the user will find what they are about."""
         return text.replace(str(results), str(common.results))
 
+    device = torch.device("cuda" if common.cuda else "cpu")
+    if slowness := slowness_of(run.settings.model.precision, device):
+        say("warning", (f"{run.name} on {socket.gethostname()}: {slowness}",))
     reason = attempt(
         run,
         results,
         data,
-        torch.device("cuda" if common.cuda else "cpu"),
+        device,
         seldom(lambda taken, total: say("step", (taken, total))),
         lambda text: say("warning", (as_there(text),)),
     )

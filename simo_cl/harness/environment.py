@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import simo_cl
+from simo_cl.harness.precision import instruction_set
 
 
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
         "avalanche": version("avalanche-lib"),
         "pytorch_metric_learning": version("pytorch-metric-learning"),
         "platform": platform.platform(terse=True),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
+        "instruction_set": instruction_set(),
         "cores": os.cpu_count(),
         "memory_gb": _memory_gb(),
         "threads": threads,
@@ -65,7 +67,8 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's, as it says itself."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

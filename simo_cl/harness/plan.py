@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from simo_cl.harness.suite_file import (
     nearest,
     set_key,
 )
+from simo_cl.models import Precision
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Run:
         """For messages."""
         return f"{self.label}, seed {self.settings.seed}"
 
+    def in_precision(self, precision: Precision) -> Run:
+        """The same run, but in this precision."""
+        model = self.settings.model.model_copy(update={"precision": precision})
+        return replace(self, settings=self.settings.model_copy(update={"model": model}))
+
     @property
     def digest(self) -> str:
         """Of what decides the result: the resolved settings and the strategy's file."""
@@ -67,13 +73,15 @@ class Run:
         return Path("runs") / name[:200] / f"seed{self.settings.seed}-{self.digest}"
 
 
-def plan_runs(suite: Suite, folder: Path, places: Places) -> list[Run]:
+def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> list[Run]:
     """All runs of a suite: every strategy, at every point of the grid, with every seed.
 
     Args:
         suite: as read.
         folder: with the strategy files.
         places: where its settings were given, for messages.
+        auto: the precision that ``model.precision: auto`` stands for; see
+            :func:`simo_cl.harness.precision.precision_of`.
 
     Raises:
         SuiteError: an unknown strategy, setting, control or grid key, or a wrong value.
@@ -91,7 +99,7 @@ def plan_runs(suite: Suite, folder: Path, places: Places) -> list[Run]:
         _check_axis(key, values, list(files), places.of("grid", key))
     # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
     return [
-        _run(suite, files[name], point, seed, places)
+        _run(suite, files[name], point, seed, places, auto)
         for seed in suite.seeds
         for name in suite.strategies
         for point in _grid_points(suite, name)
@@ -134,13 +142,21 @@ def _grid_points(suite: Suite, strategy: str) -> list[dict[str, Any]]:
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
-def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, places: Places) -> Run:
+def _run(
+    suite: Suite,
+    file: StrategyFile,
+    point: dict[str, Any],
+    seed: int,
+    places: Places,
+    auto: Precision,
+) -> Run:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
     content["strategies"] = {file.name: dict(suite.strategies[file.name])}
     for key, value in point.items():
         set_key(content, key, value, places.of("grid", key))
         places = places.moved(key_path(key), places.of("grid", key))
     own = content.pop("strategies")[file.name]
+    content["model"] = with_precision(content["model"], auto)
     settings = file.settings(own, places, ("strategies", file.name)).model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
@@ -156,6 +172,11 @@ def _run(suite: Suite, file: StrategyFile, point: dict[str, Any], seed: int, pla
         )
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
     return Run(resolved, variant, file, places, suite.checkpoint_minutes)
+
+
+def with_precision(model: dict[str, Any], auto: Precision) -> dict[str, Any]:
+    """A suite's settings of the model, as its runs have them."""
+    return {**model, "precision": auto} if model["precision"] == "auto" else model
 
 
 def _in_a_name(value: Any) -> str:

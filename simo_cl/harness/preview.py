@@ -37,6 +37,7 @@ def preview_table(runs: Sequence[Run], folder: Path, data: DataSet, device: torc
     for column, justify in (
         ("run", "left"),
         ("state", "left"),
+        ("precision", "left"),
         ("images", "right"),
         ("at least", "right"),
         ("disk", "right"),
@@ -57,7 +58,14 @@ def preview_table(runs: Sequence[Run], folder: Path, data: DataSet, device: torc
         if state != "finished":
             seconds_left += seconds
             disk_left += disk
-        table.add_row(run.name, state, f"{images:,}", duration(seconds), f"{disk / 1e6:.1f} MB")
+        table.add_row(
+            run.name,
+            state,
+            settings.model.precision,
+            f"{images:,}",
+            duration(seconds),
+            f"{disk / 1e6:.1f} MB",
+        )
     table.caption = (
         f"left to do: at least {duration(seconds_left)} on {device}, about {disk_left / 1e6:.0f} MB"
     )

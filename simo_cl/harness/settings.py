@@ -83,6 +83,14 @@ class ModelSettings(BaseModel):
     encoder: str = "slim_resnet18"
     width: PositiveInt = 20
     norm: Literal["batch", "group"] = "batch"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the device has it in hardware, else float32"
+    )
+
+
+class RunModelSettings(ModelSettings):
+    """The encoder of one run, in the precision that was chosen when the run was planned."""
+
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -234,6 +242,7 @@ class Suite(CommonSettings):
 class RunSettings(CommonSettings):
     """One run, resolved: everything that decides its result."""
 
+    model: RunModelSettings = RunModelSettings()
     strategy: str
     seed: int
     settings: dict[str, Any] = Field(description="the strategy's own, defaults filled in")

@@ -15,14 +15,16 @@ import yaml
 from rich.table import Table
 
 from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import Run, with_precision
+from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.harness.settings import RunSettings
+from simo_cl.harness.settings import RunModelSettings, RunSettings
 from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.harness.suite_file import SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.harness.whole_file import write_whole
+from simo_cl.models import Precision
 
 TUNING_SEED = 1_000_000
 """A seed that no table reports."""
@@ -107,8 +109,12 @@ def run_trials(
             f"it must be from 1 to {len(points)}"
         )
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
-    runs = {index: _run(suite_file, file, points[index]) for index in sorted(chosen)}
+    auto = precision_of(device)
+    runs = {index: _run(suite_file, file, points[index], auto) for index in sorted(chosen)}
     data = checked_data(list(runs.values()), data_root)
+    precision = next(iter(runs.values())).settings.model.precision
+    if slowness := slowness_of(precision, device):
+        progress.warn(slowness)
     with suite_lock(folder / f"{file.name}.lock", command, progress.tell):
         refuse_other_data(runs.values(), folder, data)
         execute_runs(list(runs.values()), folder, data=data, device=device, progress=progress)
@@ -161,7 +167,7 @@ def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
-def _run(suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any]) -> Run:
+def _run(suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any], auto: Precision) -> Run:
     suite, places, own = suite_file.suite, suite_file.places, ("strategies", file.name)
     given = {**suite.strategies.get(file.name, {}), **point}
     for key in point:
@@ -172,7 +178,7 @@ def _run(suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any]) -> Ru
     settings = RunSettings(
         data=suite.data,
         stream=stream,
-        model=suite.model,
+        model=RunModelSettings(**with_precision(suite.model.model_dump(), auto)),
         training=suite.training,
         memory=suite.memory,
         evaluation=suite.evaluation,

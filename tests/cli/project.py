@@ -17,7 +17,7 @@ DEAD_SERVER = "http://127.0.0.1:9"
 SUITE = """\
 data: {name: digits}
 stream: {experiences: 2}
-model: {encoder: small_cnn, width: 4}
+model: {encoder: small_cnn, width: 4, precision: float32}
 training: {batch_size: 32, epochs: 0.2, threads: 1}
 memory: {size: 40}
 evaluation: {samples_per_class: 4}
@@ -123,7 +123,11 @@ class Project:
         return ("--plugins", str(path), "--set", settings[0], "--set", settings[1])
 
     def call(self, *arguments: str | Path) -> Result:
-        results = () if arguments[0] in ("list", "init", "data") else ("--results", self.results)
+        results = (
+            ()
+            if arguments[0] in ("list", "init", "data", "doctor")
+            else ("--results", self.results)
+        )
         words = [str(word) for word in (*arguments, *results)]
         with pytest.MonkeyPatch.context() as patch:
             # On a busy machine, the process that writes to MLflow takes its time to begin.

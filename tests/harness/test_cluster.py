@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from rich.console import Console
 from tiny import planned
 
 import simo_cl
+from simo_cl.harness import cluster_node, precision
 from simo_cl.harness.cluster import Cluster, cpus_of
 from simo_cl.harness.cluster_node import Common, Parcel, execute_on_node
 from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
@@ -26,6 +28,7 @@ from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.streams import load_data
 
 STRATEGY = """\
 import os, sys, time
@@ -248,6 +251,22 @@ class TestANode:
         reason = self.said(tmp_path, strategies, shared=tmp_path / "nowhere")
 
         assert f"does not see {tmp_path}; --ray-shared needs" in str(reason)
+
+    def test_a_precision_that_it_has_to_emulate_is_warned_of(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = planned(tmp_path, "strategies: {er: }\n", ("model.precision=bfloat16",))[0]
+        monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+        monkeypatch.setattr(cluster_node, "attempt", lambda *_: "not tried")
+        said: list[Any] = []
+        data = load_data("digits")
+        parts = (data.train.images, data.train.labels, data.test.images, data.test.labels)
+        names = (data.name, data.class_names, data.note)
+        common = Common(simo_cl.__version__, tmp_path, None, None, names, cuda=False)
+        arrays = [part.numpy() for part in parts]
+        execute_on_node(Parcel.of(run), common, arrays, lambda *letter: said.append(letter))
+        ((_, (warning,)),) = [letter for letter in said if letter[0] == "warning"]
+        assert re.match(r"er, seed 0 on \S+: model.precision is bfloat16, which this CPU", warning)
 
     def test_a_strategy_s_file_that_was_changed(self, tmp_path: Path, strategies: Path) -> None:
         def changed(run: Run) -> Parcel:

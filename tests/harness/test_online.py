@@ -21,7 +21,7 @@ TRAINING_IMAGES = 1347
 
 def planned(folder: Path, text: str, *overrides: str) -> list[Run]:
     file = read_suite(write_suite(folder, text), overrides)
-    return plan_runs(file.suite, STRATEGIES, file.places)
+    return plan_runs(file.suite, STRATEGIES, file.places, "float32")
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tiny import ROOT, SETTINGS, STRATEGIES, planned, write_suite
 
 from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.suite_file import SuiteError, read_suite
+from simo_cl.models import Precision
 
 BOTH = "strategies:\n  er:\n  simo: {epsilon: 0.5}\n"
 
@@ -301,8 +304,47 @@ def test_a_mistake_on_the_command_line_is_shown_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_shipped_suites_can_be_planned(path: Path) -> None:
     file = read_suite(path)
-    runs: list[Any] = plan_runs(file.suite, STRATEGIES, file.places)
+    runs: list[Any] = plan_runs(file.suite, STRATEGIES, file.places, "float32")
 
     assert {run.settings.strategy for run in runs} == set(file.suite.strategies)
     assert len(runs) % len(file.suite.seeds) == 0
     assert len({run.folder for run in runs}) == len(runs)
+
+
+class TestPrecision:
+    """Of runs whose suite leaves it to the device."""
+
+    AUTO = SETTINGS.replace("precision: float32", "precision: auto")
+
+    def runs(self, folder: Path, auto: Precision, more: str = "") -> list[Run]:
+        file = read_suite(write_suite(folder, self.AUTO + BOTH + more))
+        return plan_runs(file.suite, STRATEGIES, file.places, auto)
+
+    @pytest.mark.parametrize("auto", ["float32", "bfloat16"])
+    def test_auto_is_what_it_stands_for_also_in_the_hash(self, tmp_path, auto) -> None:
+        chosen = planned(tmp_path, BOTH, (f"model.precision={auto}",))
+        runs = self.runs(tmp_path, auto)
+        assert {run.settings.model.precision for run in runs} == {auto}
+        assert digests(runs) == digests(chosen)
+
+    def test_another_precision_is_another_run(self, tmp_path) -> None:
+        one, other = self.runs(tmp_path, "float32"), self.runs(tmp_path, "bfloat16")
+        assert not {run.folder for run in one} & {run.folder for run in other}
+        assert digests([run.in_precision("bfloat16") for run in one]) == digests(other)
+
+    def test_a_grid_may_cross_precisions(self, tmp_path) -> None:
+        more = "grid: {model.precision: [float32, auto]}\n"
+        runs = self.runs(tmp_path, "bfloat16", more)
+        precisions = [run.settings.model.precision for run in runs]
+        assert precisions == 2 * ["float32", "bfloat16"]
+
+    def test_a_suite_that_says_nothing_leaves_it_to_the_device(self) -> None:
+        for path in (ROOT / "benchmarks").glob("*.yaml"):
+            assert read_suite(path).suite.model.precision == "auto", path
+
+    def test_no_run_is_left_undecided(self, tmp_path) -> None:
+        (er, _) = self.runs(tmp_path, "float32")
+        undecided = er.settings.model_dump()
+        undecided["model"]["precision"] = "auto"
+        with pytest.raises(ValidationError, match="precision"):
+            RunSettings.model_validate(undecided)

@@ -36,8 +36,8 @@ def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any])
 
     assert "2 runs in" in text
     er, joint = (line for line in text.splitlines() if ", seed 0" in line)
-    assert re.search(r"finished .* 2,694 ", er)
-    assert re.search(r"missing .* 2,694 .* \d+ min \d\d s .* MB", joint)
+    assert re.search(r"finished .* float32 .* 2,694 ", er)
+    assert re.search(r"missing .* float32 .* 2,694 .* \d+ min \d\d s .* MB", joint)
     assert "left to do: at least" in text
 
 
