@@ -6,7 +6,7 @@ so that ``--help`` answers at once.
 
 import typer
 
-from simo_cl.cli import data, init, listing, report, run, sync, tune, ui
+from simo_cl.cli import data, doctor, init, listing, report, run, sync, tune, ui
 
 app = typer.Typer(
     help="Class-incremental benchmarks of the SimO loss and its rivals, on Avalanche.",
@@ -19,6 +19,7 @@ app.command()(report.report)
 app.command()(sync.sync)
 app.command()(ui.ui)
 app.command()(tune.tune)
+app.command()(doctor.doctor)
 app.command("list")(listing.list_)
 app.command()(init.init)
 app.add_typer(data.app, name="data")

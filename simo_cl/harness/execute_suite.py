@@ -19,7 +19,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
-from simo_cl.harness.suite_file import SuiteError, nearest
+from simo_cl.harness.suite_file import Places, SuiteError, nearest
 from simo_cl.harness.whole_file import write_whole
 from simo_cl.harness.workers import execute_in_workers
 from simo_cl.models import Precision, build_encoder, encoder_names
@@ -267,16 +267,21 @@ def _check_fit(run: Run, data: DataSet) -> None:
     _check_encoder(run, data)
 
 
+def refuse_unknown_encoder(name: str, places: Places) -> None:
+    """Raises a :class:`SuiteError` for what is no encoder's name."""
+    names = encoder_names()
+    if name not in names:
+        raise SuiteError(
+            f"{places.of('model', 'encoder')}: model.encoder is {name!r}, which is no encoder; "
+            f"there are {', '.join(names)}.{nearest(name, names)}"
+        )
+
+
 def _check_encoder(run: Run, data: DataSet) -> None:
     """Embeds two images: a user's own encoder may not be what it should be."""
     model = run.settings.model
+    refuse_unknown_encoder(model.encoder, run.places)
     where = f"{run.places.of('model', 'encoder')}: model.encoder is {model.encoder!r}"
-    names = encoder_names()
-    if model.encoder not in names:
-        raise SuiteError(
-            f"{where}, which is no encoder; there are {', '.join(names)}."
-            f"{nearest(model.encoder, names)}"
-        )
     images = data.test.images[:2].float() / 255
     shape = " x ".join(str(n) for n in images.shape[1:])
     try:

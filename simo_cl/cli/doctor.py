@@ -1,0 +1,140 @@
+"""``simo-cl doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simo_cl.cli.errors import plain_errors
+from simo_cl.cli.options import (
+    DataRootOption,
+    DeviceOption,
+    PluginsOption,
+    SetOption,
+    device_of,
+    use_plugins,
+)
+from simo_cl.cli.terminal import make_console, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from rich.table import Table
+
+    from simo_cl.harness.diagnosis import Speed
+    from simo_cl.harness.settings import Suite
+
+
+def doctor(
+    suite: Annotated[
+        Path | None, typer.Argument(help="A suite file: whose encoder and data are looked at.")
+    ] = None,
+    device: DeviceOption = "auto",
+    data_root: DataRootOption = None,
+    overrides: SetOption = None,
+    plugins: PluginsOption = None,
+) -> None:
+    """Say what this machine has, how fast it trains, and what is in the way. Takes seconds.
+
+    Exits with 1 if something is off.
+    """
+    console = make_console()
+    with plain_errors():
+        use_plugins(plugins)
+        from simo_cl.harness.diagnosis import (
+            core_problems,
+            gpu_problems,
+            measure,
+            recommend,
+            thread_numbers,
+            usable_cores,
+            wrong_versions,
+        )
+        from simo_cl.harness.execute_suite import refuse_unknown_encoder
+        from simo_cl.harness.precision import precision_of, slowness_of
+        from simo_cl.harness.settings import Suite
+        from simo_cl.harness.suite_file import read_suite
+        from simo_cl.streams import DataError, load_data
+
+        chosen_device = device_of(device)
+        content = Suite(strategies={"simo": {}})
+        if suite is not None:
+            file = read_suite(suite, overrides or ())
+            refuse_unknown_encoder(file.suite.model.encoder, file.places)
+            content = file.suite
+        problems = wrong_versions() + core_problems(content.training.threads) + gpu_problems()
+        if slowness := slowness_of(content.model.precision, chosen_device):
+            problems.append(slowness)
+        shape = (3, 32, 32)
+        try:
+            if suite is not None:
+                data = load_data(content.data.name, data_root)
+                shape = (data.channels, data.size, data.size)
+        except DataError as error:
+            problems.append(str(error))
+        tell(console, "This machine")
+        console.print(_machine(chosen_device))
+        cores = usable_cores()
+        threads = thread_numbers(cores) if chosen_device.type == "cpu" else [1]
+        batch_size = _images_a_step(content)
+        speeds = list(measure(content.model, shape, batch_size, threads, chosen_device))
+        encoder = f"{content.model.encoder}, width {content.model.width}"
+        size = " x ".join(map(str, shape))
+        tell(console, f"\nTraining images a second: {encoder}, {size}")
+        console.print(_speed_table(speeds))
+    best = recommend(speeds, cores, chosen_device)
+    auto = precision_of(chosen_device)
+    settings = [f"training.threads={best.threads}"]
+    if best.precision != auto:
+        settings.append(f"model.precision={best.precision}")
+    options = "".join(f" --set {setting}" for setting in settings)
+    jobs = f" --jobs {best.jobs}" if best.jobs > 1 else ""
+    tell(
+        console,
+        f"\nmodel.precision: auto stands for {auto} here. Recommended, for about "
+        f"{best.images:,.0f} images a second in all:\n"
+        f"  simo-cl run {suite or 'SUITE'}{options}{jobs}",
+    )
+    for problem in problems:
+        tell(console, f"Off: {problem}", style="yellow")
+    if problems:
+        raise typer.Exit(1)
+    tell(console, "Nothing is off.")
+
+
+def _images_a_step(suite: Suite) -> int:
+    if suite.stream.protocol == "online":
+        return suite.stream.batch_size + suite.stream.replay_batch_size
+    return suite.training.batch_size
+
+
+def _machine(device: torch.device) -> Table:
+    from rich.table import Table
+
+    from simo_cl.harness.diagnosis import usable_cores
+    from simo_cl.harness.environment import describe_environment
+
+    table = Table(show_header=False, box=None)
+    there = describe_environment(device, usable_cores())
+    for name, value in there.items():
+        if value is not None:
+            label = "usable cores" if name == "threads" else name.replace("_", " ")
+            table.add_row(label, str(value))
+    return table
+
+
+def _speed_table(speeds: Sequence[Speed]) -> Table:
+    from rich.table import Table
+
+    threads = sorted({speed.threads for speed in speeds})
+    images = {(s.precision, s.layout, s.threads): s.images for s in speeds}
+    table = Table("precision", "layout", box=None)
+    for number in threads:
+        table.add_column(f"{number} thread{'s' if number > 1 else ''}", justify="right")
+    for precision, layout in dict.fromkeys((s.precision, s.layout) for s in speeds):
+        cells = (images.get((precision, layout, number)) for number in threads)
+        table.add_row(precision, layout, *("" if n is None else f"{n:,.0f}" for n in cells))
+    return table

@@ -1,0 +1,199 @@
+"""What a machine has, how fast it trains an encoder, and what is in the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement
+
+from simo_cl.harness.precision import has_bfloat16
+from simo_cl.harness.settings import ModelSettings
+from simo_cl.models import Precision, build_encoder
+
+_SECONDS_A_CELL = 0.25
+_MOST_IMAGES, _MOST_IMAGES_EMULATED = 32, 8
+_LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+_PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of training an encoder: forward and backward.
+
+    Attributes:
+        layout: of images in memory; the encoder chooses it by itself in a run.
+        images: a second.
+    """
+
+    precision: Precision
+    layout: str
+    threads: int
+    images: float
+
+
+def measure(
+    model: ModelSettings,
+    shape: tuple[int, int, int],
+    batch_size: int,
+    threads: Sequence[int],
+    device: torch.device,
+) -> Iterator[Speed]:
+    """Trains the encoder for a quarter of a second in each way.
+
+    A precision that the device emulates is measured with fewer images and two numbers of threads.
+
+    Args:
+        model: the encoder's settings.
+        shape: channels, height and width of the images.
+        batch_size: of the suite; at most 32 images are taken.
+        threads: numbers of CPU threads.
+        device: to train on.
+    """
+    for precision in _PRECISIONS:
+        slow = precision == "bfloat16" and not has_bfloat16(device)
+        count = min(batch_size, _MOST_IMAGES_EMULATED if slow else _MOST_IMAGES)
+        images = torch.rand(count, *shape, device=device)
+        for layout in _LAYOUTS:
+            for number in threads[:2] if slow else threads:
+                with _threads(number):
+                    speed = _images_a_second(model, images, precision, layout)
+                yield Speed(precision, layout, number, speed)
+
+
+def thread_numbers(cores: int) -> list[int]:
+    """Numbers of threads worth a look: powers of two, and all cores."""
+    return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
+
+
+def usable_cores() -> int:
+    """The processor cores that this process may use, of those that the machine has."""
+    allowed = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        allowed = min(allowed, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such group, or one without a limit
+        pass
+    return allowed
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The fastest way to train several runs on a machine.
+
+    Attributes:
+        jobs: runs at once.
+        images: a second, of all together, if they do not slow each other down.
+    """
+
+    precision: Precision
+    threads: int
+    jobs: int
+    images: float
+
+
+def recommend(speeds: Sequence[Speed], cores: int, device: torch.device) -> Recommendation:
+    """What :func:`measure` says is best; on a GPU, one run at a time."""
+
+    def together(speed: Speed) -> float:
+        return speed.images * _jobs(speed)
+
+    def _jobs(speed: Speed) -> int:
+        return max(1, cores // speed.threads) if device.type == "cpu" else 1
+
+    best = max(speeds, key=together)
+    return Recommendation(best.precision, best.threads, _jobs(best), together(best))
+
+
+def wrong_versions() -> list[str]:
+    """What is installed and is not in the range that simo-cl supports."""
+    wrong = []
+    for line in requires("simo-cl") or []:
+        required = Requirement(line)
+        if required.marker is not None and not required.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = version(required.name)
+        except PackageNotFoundError:
+            wrong.append(f"{required.name} is not installed; simo-cl needs {line}")
+            continue
+        if not required.specifier.contains(installed, prereleases=True):
+            wrong.append(
+                f"{required.name} {installed} is installed; simo-cl supports "
+                f"{required.name}{required.specifier}. pip install "
+                f'"{required.name}{required.specifier}"'
+            )
+    return wrong
+
+
+def core_problems(threads: int) -> list[str]:
+    """What keeps runs of so many threads from the machine's cores."""
+    cores, usable = os.cpu_count() or 1, usable_cores()
+    problems = []
+    if usable == 1 < cores:
+        problems.append(
+            f"this process is pinned to one of {cores} cores, and so would be all runs: look for "
+            "taskset, a batch system's reservation or a container's limit"
+        )
+    if threads > usable:
+        problems.append(
+            f"training.threads is {threads}, and there are {usable} cores to use: runs wait for "
+            f"each other's threads. --set training.threads={usable}"
+        )
+    return problems
+
+
+def gpu_problems() -> list[str]:
+    """Why a GPU that seems to be there cannot be used."""
+    if torch.cuda.is_available() or not Path("/proc/driver/nvidia").exists():
+        return []
+    build = "is built without CUDA" if torch.version.cuda is None else "cannot use it"
+    return [
+        f"there is an NVIDIA driver, but torch {torch.__version__} {build}: runs are on the CPU. "
+        "See pytorch.org for the build that fits the driver"
+    ]
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _images_a_second(
+    model: ModelSettings, images: torch.Tensor, precision: Precision, layout: str
+) -> float:
+    device = images.device
+    encoder = build_encoder(
+        model.encoder, channels=images.shape[1], width=model.width, norm=model.norm
+    ).to(device)
+    images = images.contiguous(memory_format=_LAYOUTS[layout])
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            features = encoder.backbone(images)
+        features.float().sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - started
+
+    first = seconds()
+    if first > 4 * _SECONDS_A_CELL:
+        return len(images) / first
+    taken = [seconds()]
+    while sum(taken) < _SECONDS_A_CELL:
+        taken.append(seconds())
+    return len(images) * len(taken) / sum(taken)
