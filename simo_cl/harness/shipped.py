@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-FOLDERS = ("strategies", "benchmarks")
+PATTERNS = {"strategies": "*.py", "benchmarks": "*.yaml"}
+"""What is copied, by folder."""
 
 
 def write_shipped(target: Path) -> list[Path]:
@@ -17,9 +18,9 @@ def write_shipped(target: Path) -> list[Path]:
     """
     copies = [
         (source, target / folder / source.name)
-        for folder in FOLDERS
-        for source in sorted(_folder(folder).iterdir())
-        if source.suffix in (".py", ".yaml") and source.name != "__init__.py"
+        for folder, pattern in PATTERNS.items()
+        for source in sorted(_folder(folder).glob(pattern))
+        if source.name != "__init__.py"
     ]
     present = [str(copy) for _, copy in copies if copy.exists()]
     if present:

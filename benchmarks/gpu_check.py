@@ -1,0 +1,414 @@
+"""Whether everything works on a GPU, in at most five minutes.
+
+    python benchmarks/gpu_check.py                        # on the first GPU
+    python benchmarks/gpu_check.py --only loss,compile
+    python benchmarks/gpu_check.py --device cpu --quick   # only see whether the check itself runs
+
+Each part is a process with a time limit of its own, so that none keeps another from its turn.
+Writes check.md, with one table of what is wrong, check.json, and what each part measured; ends with
+1 if something is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks" / "speed"))
+
+import torch  # noqa: E402
+from _common import about, markdown  # noqa: E402
+
+from simo_cl.harness.environment import choose_device, describe_environment  # noqa: E402
+
+SUITE = """\
+data: {name: digits}
+stream: {experiences: 5}
+model: {encoder: small_cnn, width: 8}
+training: {batch_size: 32, epochs: 0.3, augment: [crop, flip], threads: 1}
+memory: {size: 40}
+evaluation: {samples_per_class: 4}
+"""
+ONLINE = """\
+data: {name: digits}
+stream: {protocol: online, experiences: 5, batch_size: 20, replay_batch_size: 12}
+model: {encoder: small_cnn, width: 8}
+training: {optimizer: sgd, momentum: 0, threads: 1}
+memory: {size: 40}
+evaluation: {samples_per_class: 4}
+"""
+FEW = ("simo", "er_balanced")
+
+
+@dataclass
+class Findings:
+    """What a part has found.
+
+    Attributes:
+        problems: a sentence each; none if all is well.
+        rows: what was measured.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def main() -> None:
+    options = arguments()
+    if options.part is not None:
+        warnings.simplefilter("ignore")
+        findings = PARTS[options.part][0](options)
+        path = options.out / f"{options.part}.json"
+        path.write_text(json.dumps(asdict(findings), indent=1) + "\n", encoding="utf-8")
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for name in options.only:
+        results.append(result_of(name, options))
+        write(results, options)
+        wrong = "; ".join(results[-1]["problems"]) or "nothing is wrong"
+        print(f"{name} ({results[-1]['seconds']:.0f} s): {wrong}", flush=True)
+    print(f"Written to {options.out / 'check.md'}.")
+    if any(result["problems"] for result in results):
+        sys.exit(1)
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    names = lambda text: text.split(",")  # noqa: E731
+    parser.add_argument("--only", type=names, default=list(PARTS), help=f"of {list(PARTS)}")
+    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true", help="only see whether everything runs")
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"))
+    options = parser.parse_args(given)
+    unknown = set(options.only) - set(PARTS)
+    if unknown:
+        parser.error(f"--only: {sorted(unknown)} are not among {list(PARTS)}")
+    try:
+        choose_device(options.device)
+    except ValueError as error:
+        parser.error(f"--device: {error}")
+    return options
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+
+def tests(options: argparse.Namespace) -> Findings:
+    """The tests that need a GPU."""
+    folder = ROOT / "tests"
+    files = [p for p in sorted(folder.rglob("test_*.py")) if "pytest.mark.gpu" in p.read_text()]
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-m", "gpu", "-p", "no:cacheprovider"]
+    finished = subprocess.run(
+        [*command, *map(str, files)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    outcomes = [
+        line.partition(" ")
+        for line in finished.stdout.splitlines()
+        if line.startswith(("PASSED ", "FAILED ", "ERROR ", "SKIPPED "))
+    ]
+    found = Findings(rows=[{"test": test, "outcome": outcome} for outcome, _, test in outcomes])
+    found.problems += [
+        f"{test} {outcome.lower()}"
+        for outcome, _, test in outcomes
+        if outcome not in ("PASSED", "SKIPPED")
+    ]
+    if finished.returncode or not outcomes:
+        found.problems.append(f"pytest ended with {finished.returncode}: {_last(finished.stdout)}")
+    if options.device != "cpu" and any(outcome == "SKIPPED" for outcome, *_ in outcomes):
+        found.problems.append("tests were skipped on a machine with a GPU")
+    return found
+
+
+def suite(options: argparse.Namespace) -> Findings:
+    """Every strategy in both protocols, on digits."""
+    from simo_cl.harness.strategy_files import strategy_names
+
+    found = Findings()
+    strategies = FEW[:1] if options.quick else strategy_names(ROOT / "strategies")
+    with tempfile.TemporaryDirectory() as name:
+        for protocol, text in (("batch", SUITE), ("online", ONLINE)):
+            for strategy in strategies:
+                folder = Path(name) / protocol / strategy
+                started = time.perf_counter()
+                problem, metrics = _run(folder, text, strategy, options.device)
+                seconds = time.perf_counter() - started
+                row = {"protocol": protocol, "strategy": strategy, "seconds": seconds}
+                found.rows.append(row | {"average_accuracy": metrics.get("average_accuracy")})
+                if problem:
+                    found.problems.append(f"{strategy}, {protocol}: {problem}")
+    return found
+
+
+def determinism(options: argparse.Namespace) -> Findings:
+    """The same run twice, to the bit."""
+    found = Findings()
+    with tempfile.TemporaryDirectory() as name:
+        for strategy in FEW[:1] if options.quick else FEW:
+            folders = [Path(name) / strategy / turn for turn in ("first", "second")]
+            problems = [_run(folder, SUITE, strategy, options.device)[0] for folder in folders]
+            found.problems += [f"{strategy}: {problem}" for problem in problems if problem]
+            if any(problems):
+                continue
+            differing = _differing(*folders)
+            found.rows.append({"strategy": strategy, "differing": differing})
+            if differing:
+                listed = ", ".join(differing)
+                found.problems.append(f"{strategy}: twice the same run differs in {listed}")
+    return found
+
+
+def loss(options: argparse.Namespace) -> Findings:
+    """SimO by Triton and by torch, beside SupCon and SCR, 128 dimensions."""
+    from loss import SIMO, SIZES, contestants, one_step, take_turns
+
+    from simo_cl.losses import simo_loss
+
+    found, device = Findings(), torch.device(options.device)
+    triton = device.type == "cuda"
+    turns = argparse.Namespace(seconds=0.0 if options.quick else 0.5)
+    for n in (130,) if options.quick else (130, 1024, 8192, 65536):
+        classes, samples = SIZES[n]
+        x = torch.randn(n, 128, device=device).requires_grad_()
+        y = torch.arange(classes, device=device).repeat(samples)
+        there = contestants(classes, samples, 128)
+        losses = {name: there[name] for name in (SIMO, "SupCon", "SCR")}
+        if triton:
+            losses["SimO Triton"] = lambda x, y: simo_loss(x, y, backend="triton")
+            found.problems += _disagreement(n, losses[SIMO], losses["SimO Triton"], x, y)
+        steps = {}
+        for name, function in losses.items():
+            if name in ("SupCon", "SCR") and 8 * 4 * n * n > _free_bytes(device):
+                found.rows.append({"n": n, "contestant": name, "ms": None})
+                continue
+            try:
+                step = one_step(function, x, y)
+                step()
+                steps[name] = step
+            except Exception as error:
+                found.problems.append(f"{name}, N = {n}: {_in_words(error)}")
+        for name, seconds in take_turns(steps, turns).items():
+            best = 1e3 * min(value for turn in seconds for value in turn)
+            found.rows.append({"n": n, "contestant": name, "ms": best})
+    return found
+
+
+def streams(options: argparse.Namespace) -> Findings:
+    """Online and batch iterations, beside stock Avalanche and the bare loop."""
+    script = ROOT / "benchmarks" / "speed" / "streams.py"
+    command = [sys.executable, str(script), "--device", options.device, "--out", str(options.out)]
+    command += ["--only", "online,batch", "--networks", "slim ResNet-18", "--threads", "1"]
+    command += ["--precisions", "float32,bfloat16", *(["--quick"] if options.quick else [])]
+    if not options.quick:
+        command += ["--rounds", "2"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        return Findings([_last(finished.stderr)])
+    rows = json.loads((options.out / "streams.json").read_text(encoding="utf-8"))["rows"]
+    slower = [
+        f"{row['contestant']}, {row['section']}, {row['precision']}: "
+        f"{row['times_stock']:.2f} times the speed of stock Avalanche"
+        for row in rows
+        if row["contestant"].startswith("ours") and row.get("times_stock", 1) < 1
+    ]
+    return Findings([] if options.quick else slower, rows)
+
+
+def compile_(options: argparse.Namespace) -> Findings:
+    """torch.compile of an encoder and of the loss: the same values, and few graphs."""
+    from torch._dynamo.utils import counters
+
+    from simo_cl.losses import simo_loss
+    from simo_cl.models import Classifier, build_encoder
+
+    found, device = Findings(), torch.device(options.device)
+    backend = "eager" if options.quick else "inductor"
+    encoder = build_encoder("small_cnn" if options.quick else "slim_resnet18", width=8)
+    model = Classifier(encoder, 10).to(device).eval()
+    images = torch.randn(16, 3, 32, 32, device=device)
+    x = torch.randn(130, 128, device=device)
+    y = torch.arange(10, device=device).repeat(13)
+    for name, function, given in (
+        ("encoder", model, (images,)),
+        ("SimO", lambda x: simo_loss(x, y, samples_per_class=13), (x,)),
+    ):
+        counters.clear()
+        try:
+            compiled = torch.compile(function, backend=backend)
+            for _ in range(3):
+                result = compiled(*given)
+            difference = (result - function(*given)).abs().max().item()
+        except Exception as error:
+            found.problems.append(f"{name}: {_in_words(error)}")
+            continue
+        graphs = counters["stats"]["unique_graphs"]
+        found.rows.append({"what": name, "difference": difference, "graphs": graphs})
+        if difference > 1e-3:
+            found.problems.append(f"{name}: compiled and not differ by {difference:.1e}")
+        if graphs > 2:
+            found.problems.append(f"{name}: three equal batches made {graphs} graphs")
+    return found
+
+
+# Each with the seconds that it may take; five minutes together.
+PARTS: dict[str, tuple[Callable[[argparse.Namespace], Findings], float]] = {
+    "tests": (tests, 45),
+    "suite": (suite, 80),
+    "determinism": (determinism, 30),
+    "loss": (loss, 40),
+    "streams": (streams, 70),
+    "compile": (compile_, 35),
+}
+
+
+def _run(folder: Path, text: str, strategy: str, device: str) -> tuple[str, dict[str, float]]:
+    """Executes a run; gives what is wrong with it, and what it measured last."""
+    from simo_cl.harness.attempt import attempt
+    from simo_cl.harness.plan import plan_runs
+    from simo_cl.harness.precision import precision_of
+    from simo_cl.harness.run_folder import RunFolder
+    from simo_cl.harness.suite_file import SuiteError, read_suite
+    from simo_cl.streams import load_data
+
+    folder.mkdir(parents=True)
+    path = folder / "suite.yaml"
+    path.write_text(f"{text}strategies: {{{strategy}: }}\n", encoding="utf-8")
+    file, chosen = read_suite(path), choose_device(device)
+    try:
+        (run,) = plan_runs(file.suite, ROOT / "strategies", file.places, precision_of(chosen))
+    except SuiteError as error:
+        # Some strategies are for one protocol alone.
+        return ("" if "protocol alone" in str(error) else str(error)), {}
+    said: list[str] = []
+    reason = attempt(run, folder, load_data("digits"), chosen, lambda *_: None, said.append)
+    if reason is not None:
+        return reason, {}
+    chance = [line for line in said if "deterministic" in line]
+    return "; ".join(chance), RunFolder(folder / run.folder).last_metrics()
+
+
+def _differing(first: Path, second: Path) -> list[str]:
+    """Names of what two runs have written, where it is not the same to the bit."""
+    import numpy as np
+
+    def arrays(folder: Path) -> dict[str, bytes]:
+        return {
+            f"{path.stem}/{name}": array.tobytes()
+            for path in sorted(folder.rglob("*.npz"))
+            for name, array in np.load(path).items()
+        }
+
+    one, other = arrays(first), arrays(second)
+    return [name for name in one if one[name] != other.get(name)]
+
+
+def _disagreement(
+    n: int, torch_loss: Any, triton_loss: Any, x: torch.Tensor, y: torch.Tensor
+) -> Iterable[str]:
+    try:
+        expected, gradient = (
+            torch.autograd.grad(function(x, y), x)[0] for function in (torch_loss, triton_loss)
+        )
+    except Exception as error:
+        return [f"Triton, N = {n}: {_in_words(error)}"]
+    off = ((gradient - expected).abs().max() / expected.abs().max()).item()
+    return [f"Triton, N = {n}: the gradient is off by {off:.1e}"] if off > 1e-4 else []
+
+
+def _free_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 2**30
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+# --- one after the other ------------------------------------------------------------------------
+
+
+def result_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Executes a part in a process of its own."""
+    path = options.out / f"{name}.json"
+    path.unlink(missing_ok=True)
+    limit, started = PARTS[name][1] * (10 if options.quick else 1), time.monotonic()
+    try:
+        finished = subprocess.run(
+            command_of(name, options), capture_output=True, text=True, check=False, timeout=limit
+        )
+        problems = [] if finished.returncode == 0 else [f"it failed: {_last(finished.stderr)}"]
+    except subprocess.TimeoutExpired:
+        problems = [f"it took more than {limit:.0f} s and was ended"]
+    if path.exists():
+        problems += json.loads(path.read_text(encoding="utf-8"))["problems"]
+    return {"part": name, "problems": problems, "seconds": time.monotonic() - started}
+
+
+def command_of(name: str, options: argparse.Namespace) -> list[str]:
+    command = [sys.executable, __file__, "--part", name, "--device", options.device]
+    return [*command, "--out", str(options.out), *(["--quick"] if options.quick else [])]
+
+
+def write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    environment = describe_environment(choose_device(options.device), torch.get_num_threads())
+    report = {"environment": environment, "results": results}
+    (options.out / "check.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (options.out / "check.md").write_text(page(results, options), encoding="utf-8")
+
+
+def page(results: list[dict[str, Any]], options: argparse.Namespace) -> str:
+    """What is wrong, and what was measured."""
+    environment = describe_environment(choose_device(options.device), torch.get_num_threads())
+    rows = [
+        (
+            result["part"],
+            f"{result['seconds']:.0f} s",
+            "<br>".join(result["problems"]).replace("|", "\\|") or "nothing",
+        )
+        for result in results
+    ]
+    parts = [
+        "# Check of a GPU" if options.device != "cpu" else "# Check of the check, on the CPU",
+        about(environment),
+        markdown(["part", "took", "what is wrong"], rows),
+    ]
+    for result in results:
+        measured = _measured(options.out / f"{result['part']}.json")
+        if measured:
+            parts += [f"## {result['part']}", (PARTS[result["part"]][0].__doc__ or ""), measured]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(path: Path) -> str:
+    if not path.exists():
+        return ""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    if not rows:
+        return ""
+    header = [key for key in dict.fromkeys(key for row in rows for key in row) if key != "turns"]
+    return markdown(header, [[_cell(row.get(key)) for key in header] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()
