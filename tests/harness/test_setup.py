@@ -9,6 +9,7 @@ import torch
 from tiny import planned
 
 from simo_cl.harness.environment import choose_device, describe_environment
+from simo_cl.harness.precision import instruction_set
 from simo_cl.harness.setup import Setup
 from simo_cl.streams import load_data
 
@@ -108,3 +109,4 @@ def test_the_environment_has_what_a_report_shows() -> None:
     assert environment["device"] == "cpu"
     assert environment["gpu"] is None
     assert environment["cores"] >= 1
+    assert environment["instruction_set"] == instruction_set()
