@@ -8,11 +8,14 @@ import difflib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from simo_cl.pooling import Pool, axis_of_size, mean_over_positions
 
 Norm = Literal["batch", "group"]
 Precision = Literal["float32", "bfloat16"]
@@ -115,7 +118,8 @@ class Encoder(nn.Module):
 
     Autocast and the faster memory layout are applied here, inside the forward pass, because
     strategies that replay or distil call the model themselves, outside any context around the
-    training loop.
+    training loop. A backbone's feature maps or tokens are averaged over their positions where the
+    number of features tells which axis is the channels'.
 
     Attributes:
         images_forwarded: in training mode, by everybody who called the encoder.
@@ -141,8 +145,18 @@ class Encoder(nn.Module):
             self.images_forwarded += len(images)
         images = images.contiguous(memory_format=self._memory_format(images.device.type))
         with self._autocast(images.device.type):
-            features = self.backbone(images)
-        return features.float()
+            features = self.backbone(images).float()
+        return features if features.dim() == 2 else self._pooled(features)
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        axis = axis_of_size(features.shape, self.num_features) if features.dim() > 2 else None
+        if axis is None:
+            raise ValueError(
+                f"the encoder gives {tuple(features.shape)}, in which not exactly one of the "
+                f"second and the last axis has its {self.num_features} features; register it with "
+                "pool=, a function from this shape to (N, features)"
+            )
+        return mean_over_positions(features, axis)
 
     def _memory_format(self, device_type: str) -> torch.memory_format:
         # On the CPU, the backward pass of batch normalization divides channels among threads. In
@@ -183,17 +197,19 @@ EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]
 _BUILDERS: dict[str, EncoderBuilder] = {}
 
 
-def register_encoder(name: str, build: EncoderBuilder) -> None:
+def register_encoder(name: str, build: EncoderBuilder, pool: Pool | None = None) -> None:
     """Makes an encoder of your own available to suites as ``model.encoder: name``.
 
     Args:
         name: must be new.
         build: takes (input channels, width, "batch" or "group") and gives a module that maps images
-            (N, channels, H, W) to features (N, F), and F.
+            (N, channels, H, W) to features (N, F), and F. Feature maps and tokens are averaged over
+            their positions where F is the size of either the second or the last axis.
+        pool: makes (N, F) of what the module gives, instead of that average.
     """
     if name in _BUILDERS:
         raise ValueError(f"there is an encoder {name!r} already; choose another name")
-    _BUILDERS[name] = build
+    _BUILDERS[name] = build if pool is None else partial(_build_pooled, build, pool)
 
 
 def encoder_names() -> list[str]:
@@ -250,6 +266,22 @@ def _output_width(head: nn.Module, num_features: int) -> int:
     probe = copy.deepcopy(head).eval()
     device = next((p.device for p in probe.parameters()), None)
     return probe(torch.zeros(2, num_features, device=device)).shape[1]
+
+
+def _build_pooled(
+    build: EncoderBuilder, pool: Pool, channels: int, width: int, norm: Norm
+) -> tuple[nn.Module, int]:
+    backbone, num_features = build(channels, width, norm)
+    return nn.Sequential(backbone, _Apply(pool)), num_features
+
+
+class _Apply(nn.Module):
+    def __init__(self, function: Pool) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.function(points)
 
 
 def _resnet18(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:

@@ -117,5 +117,7 @@ def test_a_layer_that_gives_no_tensor_is_refused():
     model = nn.Sequential(Pair())
     hook = FeatureHook("0")
     hook.attach(model)
-    with pytest.raises(ValueError, match="the layer gives a tuple; choose one that gives a single"):
+    with pytest.raises(
+        ValueError, match="'0' gives a tuple; name one with layer= that gives a tensor"
+    ):
         model(IMAGES)

@@ -44,7 +44,7 @@ class EvaluationRecorder(SupervisedPlugin):
 
     def __init__(self, layers: dict[str, str]) -> None:
         super().__init__()
-        self._hooks = {space: FeatureHook(layer) for space, layer in layers.items()}
+        self._hooks = {space: _hook(layer) for space, layer in layers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -64,12 +64,8 @@ class EvaluationRecorder(SupervisedPlugin):
     def after_eval_forward(self, strategy: Any, **kwargs: Any) -> None:
         for space, hook in self._hooks.items():
             hook.detach()
-            if hook.features is None:
-                raise RuntimeError(
-                    f"the evaluation did not go through layer {hook.layer!r}; set FEATURE_LAYER in "
-                    "the strategy's file to the submodule that turns images into features"
-                )
-            self._spaces[space].append(hook.features.float())
+            features = hook.take(strategy.model, len(strategy.mb_y))
+            self._spaces[space].append(features.float())
         self._labels.append(strategy.mb_y)
         self._predictions.append(strategy.mb_output.argmax(dim=1))
 
@@ -91,11 +87,12 @@ def embed(
         model: evaluated, and left in the mode it was in.
         dataset: items (image, label, ...), with evaluation transforms.
         layers: name of a space to the name of the submodule that gives it: ``"features"`` from
-            images, ``"embedding"`` from features.
+            images, ``"embedding"`` from what that gives.
         batch_size: images a forward pass.
         device: of the model.
     """
     parts: dict[str, list[Tensor]] = {space: [] for space in layers}
+    hooks = {space: _hook(layer) for space, layer in layers.items()}
     all_labels = []
     loader = DataLoader(
         dataset, batch_size=batch_size, collate_fn=getattr(dataset, "collate_fn", None)
@@ -104,10 +101,19 @@ def embed(
         for images, labels, *_ in loader:
             points = images.to(device)
             for space, layer in layers.items():
+                hooks[space].attach(model)
                 points = model.get_submodule(layer)(points)
-                parts[space].append(points.float())
+                hooks[space].detach()
+                parts[space].append(hooks[space].take(model, len(labels)).float())
             all_labels.append(labels)
     return _joined(parts, all_labels)
+
+
+def _hook(layer: str) -> FeatureHook:
+    return FeatureHook(
+        layer,
+        remedy="set FEATURE_LAYER in the strategy's file to a submodule from images to features",
+    )
 
 
 def _joined(spaces: dict[str, list[Tensor]], labels: list[Tensor]) -> Embedded:

@@ -37,6 +37,7 @@ from simo_cl.metrics.geometry import (
     simo_similarity,
 )
 from simo_cl.metrics.heat_maps import MatrixValue, Ticks, heat_map
+from simo_cl.pooling import Pool
 
 # The geometry's time grows with the square of the sample: 0.4 s for this many samples.
 _MOST_SAMPLES = 2000
@@ -48,6 +49,7 @@ Metrics = dict[str, "float | MatrixValue"]
 def orthogonality_metrics(
     *,
     layer: str | None = None,
+    pool: Pool | None = None,
     samples_per_class: int = 100,
     epsilon: float = 0.1,
     space: str = "features",
@@ -62,8 +64,12 @@ def orthogonality_metrics(
     means and ``simo_similarity_samples`` of a few samples a class.
 
     Args:
-        layer: name of the layer whose output is measured, as in ``model.named_modules()``, 4-D
-            outputs pooled; by default the *input* of the model's last ``nn.Linear``.
+        layer: name of the layer whose output is measured, as in ``model.named_modules()``; by
+            default the *input* of the model's last ``nn.Linear``, and with Avalanche's SCR and
+            iCaRL the output of ``feature_extractor``. Feature maps and tokens are averaged over
+            their positions where it is known which axis is the channels', and refused elsewhere;
+            see :class:`simo_cl.feature_hook.FeatureHook`.
+        pool: makes features (N, d) of the layer's output, instead of that average.
         samples_per_class: the first so many samples of each class in the evaluation are measured,
             fewer when there are so many classes that they would exceed 2,000 in all.
         epsilon: the SimO loss's epsilon, for the SimO similarities.
@@ -71,13 +77,14 @@ def orthogonality_metrics(
 
     Raises:
         ValueError: a setting below its minimum; when training starts, a layer that the model does
-            not have; in the evaluation, a layer that is not run there.
+            not have; in the evaluation, a layer that is not run there or does not give one feature
+            vector a sample.
     """
     if samples_per_class < 2:
         raise ValueError(f"samples_per_class must be at least 2, got {samples_per_class}")
     if not epsilon > 0:
         raise ValueError(f"epsilon must be positive, got {epsilon}")
-    return [GeometryMetric(layer, samples_per_class, epsilon, space)]
+    return [GeometryMetric(FeatureHook(layer, pool), samples_per_class, epsilon, space)]
 
 
 def continual_learning_metrics() -> list[PluginMetric[dict[str, float]]]:
@@ -104,13 +111,13 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
     """See ``orthogonality_metrics``."""
 
     def __init__(
-        self, layer: str | None, samples_per_class: int, epsilon: float, space: str
+        self, hook: FeatureHook, samples_per_class: int, epsilon: float, space: str
     ) -> None:
         super().__init__()
         self._samples_per_class = samples_per_class
         self._epsilon = epsilon
         self._space = space
-        self._hook = FeatureHook(layer)
+        self._hook = hook
         self._trained = _Trained()
         self._directions_when_learnt: dict[str, Tensor] = {}
         self._values: dict[str, float] = {}
@@ -143,13 +150,7 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
 
     def after_eval_forward(self, strategy: Any) -> None:
         self._hook.detach()
-        features, self._hook.features = self._hook.features, None
-        if features is None:
-            layers = ", ".join(name for name, _ in strategy.model.named_modules() if name)
-            raise ValueError(
-                f"layer {self._hook.layer or 'input of the last nn.Linear'!r} is not run in "
-                f"evaluation; give orthogonality_metrics a layer that is: {layers}"
-            )
+        features = self._hook.take(strategy.model, len(strategy.mb_y))
         self._stream = strategy.experience.origin_stream.name
         self._keep(features.detach(), strategy.mb_y.cpu())
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from avalanche.training.plugins import SupervisedPlugin
+from avalanche.training.supervised import SCR
 from torch import nn
 
 from simo_cl.feature_hook import FeatureHook
 from simo_cl.losses import SimOLoss
+from simo_cl.pooling import Pool
 
 
 class SimOPlugin(SupervisedPlugin):
@@ -17,13 +19,17 @@ class SimOPlugin(SupervisedPlugin):
     The features are those of the strategy's first forward pass of the iteration. Replayed samples
     count where the strategy forwards them together with the new ones (replay, DER); where it
     forwards them in a pass of its own (ER-ACE, MIR) the term covers the new samples only. Frozen
-    copies of the model and virtual updates never count.
+    copies of the model and virtual updates never count. Of SCR both views count, each
+    with its label.
 
     Args:
         weight: of the added term.
         loss: called as ``loss(embeddings, labels)``; :class:`simo_cl.SimOLoss` by default.
         layer: the submodule whose output is used, by name; by default the input of the model's last
-            ``nn.Linear``. Four-dimensional outputs are averaged over the positions.
+            ``nn.Linear``, and of an ``SCRModel`` the output of its ``feature_extractor``. Feature
+            maps and tokens are averaged over their positions where it is known which axis is the
+            channels', and refused elsewhere; see :class:`simo_cl.feature_hook.FeatureHook`.
+        pool: makes features (N, d) of the layer's output, instead of that average.
         head: an optional projection head between features and loss. It trains with the first
             parameter group of the strategy's optimizer and stays out of the model.
 
@@ -37,12 +43,13 @@ class SimOPlugin(SupervisedPlugin):
         loss: nn.Module | None = None,
         layer: str | None = None,
         head: nn.Module | None = None,
+        pool: Pool | None = None,
     ) -> None:
         super().__init__()
         self.weight = weight
         self.loss = SimOLoss() if loss is None else loss
         self.head = head
-        self._hook = FeatureHook(layer)
+        self._hook = FeatureHook(layer, pool)
 
     def state_dict(self) -> dict[str, Any]:
         """That of the head, and of a loss that learns."""
@@ -72,18 +79,11 @@ class SimOPlugin(SupervisedPlugin):
         self._hook.detach()
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        # Not kept any longer: it would hold the graph, and a strategy that has it has no deepcopy.
-        features, self._hook.features = self._hook.features, None
         labels = strategy.mb_y
-        if features is None:
-            raise RuntimeError(
-                f"the forward pass of {type(strategy).__name__} did not go through layer "
-                f"{self._hook.layer or 'the last nn.Linear'!r}; name one that it uses with layer="
-            )
-        if len(features) != len(labels):
-            raise RuntimeError(
-                f"layer {self._hook.layer or 'the last nn.Linear'!r} gave {len(features)} rows for "
-                f"{len(labels)} labels; name a layer that keeps one row a sample with layer="
-            )
+        if isinstance(strategy, SCR):
+            # Its batch is all images, then a second view of all of them, with one set of labels.
+            labels = labels.repeat(2)
+        # Not kept any longer: it would hold the graph, and a strategy that has it has no deepcopy.
+        features = self._hook.take(strategy.model, len(labels))
         embeddings = features if self.head is None else self.head(features)
         strategy.loss += self.weight * self.loss(embeddings, labels)

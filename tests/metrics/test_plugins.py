@@ -178,7 +178,10 @@ class TestOrthogonalityMetrics:
 
         strategy = strategy_with(orthogonality_metrics(), model=TwoHeads())
         strategy.train(digits.train_stream[0])
-        with pytest.raises(ValueError, match=r"input of the last nn\.Linear.*not run in eval"):
+        with pytest.raises(
+            ValueError,
+            match=r"not go through the input of the last nn\.Linear; name one with layer=",
+        ):
             strategy.eval(digits.test_stream)
 
     def test_leaves_nothing_on_the_model(self, digits):

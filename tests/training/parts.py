@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from avalanche.logging import BaseLogger
+from avalanche.models import SCRModel
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
-from avalanche.training.supervised import ICaRL
+from avalanche.training.supervised import SCR, ICaRL
 from torch import nn
 
 from simo_cl.models import Classifier, EmbeddingModel, build_encoder, projection_head
@@ -65,7 +66,29 @@ def icarl(*, plugins: list[Any], **options: Any) -> ICaRL:
         fixed_memory=True,
         train_mb_size=16,
         eval_mb_size=64,
-        evaluator=quiet(),
         plugins=plugins,
-        **options,
+        **{"evaluator": quiet(), **options},
     )
+
+
+def scr(*, plugins: list[Any], **options: Any) -> SCR:
+    torch.manual_seed(0)
+    encoder = build_encoder("small_cnn", channels=1, width=8)
+    projection = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+    model = SCRModel(encoder, projection)
+    defaults = {"evaluator": quiet(), "eval_mb_size": 64}
+    return SCR(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.05),
+        augmentations=HorizontalFlip(),
+        mem_size=24,
+        train_mb_size=16,
+        batch_size_mem=16,
+        plugins=plugins,
+        **{**defaults, **options},
+    )
+
+
+class HorizontalFlip(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flip(3)

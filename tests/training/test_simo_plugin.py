@@ -8,7 +8,7 @@ import pytest
 import torch
 from avalanche.training.plugins import LRSchedulerPlugin
 from avalanche.training.supervised import AGEM, DER, ER_ACE, MIR, LwF, Naive, Replay
-from parts import NUM_FEATURES, Witness, classifier, icarl, stock
+from parts import NUM_FEATURES, Witness, classifier, icarl, scr, stock
 from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
@@ -88,6 +88,32 @@ def test_icarl_trains_on_the_term_from_the_first_batch_on(stream):
     assert all(with_gradient)
 
 
+@pytest.mark.parametrize("layer", [None, "feature_extractor"])
+def test_both_views_of_scr_count_each_with_its_label(stream, layer):
+    """In the features that SCR reads out, not in the layers of its projection."""
+    seen = []
+
+    class Loss(SimOLoss):
+        def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+            seen.append((embeddings.detach().clone(), labels))
+            return super().forward(embeddings, labels)
+
+    @torch.no_grad()
+    def by_hand(strategy: Any) -> tuple[Tensor, Tensor]:
+        images, more = strategy.mb_x.chunk(2)
+        torch.testing.assert_close(images.flip(3), more)
+        return strategy.model.feature_extractor(strategy.mb_x), strategy.mb_y
+
+    expected = Witness("before_backward", by_hand)
+    strategy = scr(plugins=[expected, SimOPlugin(layer=layer, loss=Loss())])
+    for experience in stream.train_stream[:2]:
+        strategy.train(experience)
+    assert len(seen) == 6
+    for (embeddings, labels), (features, once) in zip(seen, expected.seen, strict=True):
+        torch.testing.assert_close(embeddings, features)
+        assert labels.tolist() == [*once.tolist(), *once.tolist()]
+
+
 def test_a_layer_by_name_is_pooled(stream):
     def by_hand(strategy: Any) -> Tensor:
         maps = strategy.model.encoder.backbone[:3](strategy.mb_x)
@@ -132,7 +158,7 @@ def test_a_layer_that_the_strategy_skips_is_an_error(stream):
             return self.network(x)
 
     strategy = stock(Naive, Skipping(), plugins=[SimOPlugin()])
-    with pytest.raises(RuntimeError, match=r"of Naive did not go through layer 'the last nn\.Lin"):
+    with pytest.raises(ValueError, match=r"go through the input of the last nn\.Linear; name"):
         strategy.train(stream.train_stream[0])
     assert no_hooks(strategy.model)
 
@@ -141,7 +167,7 @@ def test_a_layer_with_other_rows_is_an_error(stream):
     model = nn.Sequential(nn.Unfold(4), nn.Flatten(0, 1), nn.Unflatten(0, (-1, 16)), nn.Flatten())
     model.append(nn.Linear(16 * 25, 6))
     strategy = stock(Naive, model, plugins=[SimOPlugin(layer="1")])
-    with pytest.raises(RuntimeError, match="layer '1' gave 256 rows for 16 labels; name a layer"):
+    with pytest.raises(ValueError, match="layer '1' gave 256 rows for 16 labels; name one with"):
         strategy.train(stream.train_stream[0])
 
 
