@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,11 +39,20 @@ from simo_cl.metrics.geometry import (
     simo_similarity,
 )
 from simo_cl.metrics.heat_maps import MatrixValue, Ticks, heat_map
+from simo_cl.metrics.stream_classes import (
+    Classes,
+    Trained,
+    apart,
+    class_of_several_tasks,
+    stream_classes,
+)
 from simo_cl.pooling import Pool
 
 # The geometry's time grows with the square of the sample: 0.4 s for this many samples.
 _MOST_SAMPLES = 2000
 _MOST_SAMPLES_SHOWN = 200
+
+_NOT_THERE: Classes = frozenset({(-1, -1)})
 
 Metrics = dict[str, "float | MatrixValue"]
 
@@ -78,7 +89,7 @@ def orthogonality_metrics(
     Raises:
         ValueError: a setting below its minimum; when training starts, a layer that the model does
             not have; in the evaluation, a layer that is not run there or does not give one feature
-            vector a sample.
+            vector a sample, and class numbers that stand in several tasks.
     """
     if samples_per_class < 2:
         raise ValueError(f"samples_per_class must be at least 2, got {samples_per_class}")
@@ -98,8 +109,11 @@ def continual_learning_metrics() -> list[PluginMetric[dict[str, float]]]:
     calls of their own. Training once on all experiences (one experience, or Avalanche's
     ``JointTraining``) gives the averages over all of them.
 
-    Evaluation experience i has to be about training experience i, as in every class-incremental
-    benchmark. The model has to give class scores in evaluation.
+    Accuracies are of evaluation experience i for training experience i, where it has only classes
+    of that; else, where no class is in two training experiences, of the classes of each; else of
+    each evaluation experience alone, without what compares experiences. docs/metrics.md says what
+    is defined for which streams; what is not is named in a warning at the first evaluation. The
+    model has to give class scores in evaluation.
 
     Raises:
         ValueError: in the evaluation, outputs that are not (N, classes).
@@ -118,10 +132,11 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
         self._epsilon = epsilon
         self._space = space
         self._hook = hook
-        self._trained = _Trained()
+        self._trained = Trained()
         self._directions_when_learnt: dict[str, Tensor] = {}
         self._values: dict[str, float] = {}
         self._stream = ""
+        self._looked_through: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
@@ -142,6 +157,20 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
     def before_eval(self, strategy: Any) -> None:
         self.reset()
         self._values = {}
+
+    def before_eval_exp(self, strategy: Any) -> None:
+        stream = strategy.experience.origin_stream.name
+        if stream in self._looked_through or self._trained.step < 0:
+            return
+        evaluated = stream_classes(strategy.experience)
+        several = class_of_several_tasks([*self._trained.stream.values(), *evaluated.values()])
+        if several is not None:
+            raise ValueError(
+                f"orthogonality_metrics needs numbers of its own for the classes of each task, and "
+                f"{_in_tasks(*several)}; make the benchmark with class numbers that go on from "
+                "task to task (class_ids_from_zero_in_each_exp=False), or evaluate without it"
+            )
+        self._looked_through.add(stream)
 
     def before_eval_forward(self, strategy: Any) -> None:
         # The hook stays only for this pass: one left on the model would see the forward passes of
@@ -237,20 +266,18 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._trained = _Trained()
-        # Accuracies of each stream: by the row (experiences trained), then by the experience.
-        self._rows: dict[str, dict[int, dict[int, float]]] = {}
-        self._classes_of: dict[int, set[int]] = defaultdict(set)
+        self._trained = Trained()
+        # Of each stream, by the row (experiences trained), then by the experience evaluated.
+        self._rows: dict[str, dict[int, dict[int, _Counts]]] = {}
+        self._classes_of: dict[str, dict[int, Classes]] = {}
         self._values: dict[str, float] = {}
         self._stream = ""
         self.reset()
 
     def reset(self) -> None:
         """Forgets the predictions of the current evaluation."""
-        self._labels: list[Tensor] = []
-        self._predictions: list[Tensor] = []
-        self._num_right: dict[int, int] = defaultdict(int)
-        self._num_samples: dict[int, int] = defaultdict(int)
+        self._labels: dict[int, list[Tensor]] = defaultdict(list)
+        self._predictions: dict[int, list[Tensor]] = defaultdict(list)
 
     def result(self) -> dict[str, float]:
         """The scalars of the last evaluation, by name."""
@@ -272,31 +299,86 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
                 f"continual_learning_metrics needs class scores (N, classes) in evaluation, the "
                 f"model gave {shape}"
             )
-        predictions = scores.argmax(dim=1).cpu()
         experience = strategy.experience.current_experience
+        self._labels[experience].append(labels)
+        self._predictions[experience].append(scores.argmax(dim=1).cpu())
+
+    def before_eval_exp(self, strategy: Any) -> None:
+        super().before_eval_exp(strategy)
         self._stream = strategy.experience.origin_stream.name
-        self._num_right[experience] += int((predictions == labels).sum())
-        self._num_samples[experience] += len(labels)
-        self._classes_of[experience].update(labels.tolist())
-        self._labels.append(labels)
-        self._predictions.append(predictions)
+        if self._trained.step >= 0 and self._stream not in self._classes_of:
+            self._classes_of[self._stream] = stream_classes(strategy.experience)
+            self._say_what_is_undefined()
 
     def after_eval(self, strategy: Any) -> list[MetricValue]:
         if not self._labels or self._trained.step < 0:
             return []
         row = self._rows.setdefault(self._stream, {}).setdefault(self._trained.step, {})
-        for experience, samples in self._num_samples.items():
-            row[experience] = self._num_right[experience] / samples
-        emitted = self._from_accuracies() | self._from_confusion()
+        labels = {e: torch.cat(parts) for e, parts in self._labels.items()}
+        predictions = {e: torch.cat(parts) for e, parts in self._predictions.items()}
         self.reset()
+        for experience in labels:
+            row[experience] = _counts(labels[experience], predictions[experience])
+        emitted = self._from_accuracies()
+        if self._in_several_tasks is None:
+            emitted |= self._from_confusion(
+                torch.cat(list(labels.values())), torch.cat(list(predictions.values()))
+            )
         self._values = _scalars(emitted)
         return _emit(self, emitted, self._stream, self._trained.step)
 
+    @property
+    def _in_several_tasks(self) -> tuple[int, list[int]] | None:
+        evaluated = self._classes_of[self._stream]
+        return class_of_several_tasks([*self._trained.stream.values(), *evaluated.values()])
+
+    @property
+    def _columns_are(self) -> Literal["experiences", "classes of experiences", "test sets"]:
+        """What there is an accuracy of, after each training.
+
+        Of each experience trained, by the experience evaluated that has its number and none but
+        its classes; or else by its classes, wherever they are evaluated, if no other has them; or
+        else of each experience evaluated alone, whatever was trained.
+        """
+        trained, evaluated = self._trained.stream, self._classes_of[self._stream]
+        joint = len(trained) == 1 < len(evaluated)
+        if joint or all(evaluated.get(i, _NOT_THERE) <= trained[i] for i in trained):
+            return "experiences"
+        by_class = apart(trained.values()) and self._in_several_tasks is None
+        return "classes of experiences" if by_class else "test sets"
+
+    def _say_what_is_undefined(self) -> None:
+        stream, several = f"the {self._stream} stream", self._in_several_tasks
+        if self._columns_are == "test sets":
+            warnings.warn(
+                f"{stream} has no experience of its own for each of the training stream, whose "
+                "classes come back: average_accuracy and average_anytime_accuracy are over all of "
+                "it, whatever was trained, and what compares experiences (forgetting, "
+                "backward_transfer, learning_accuracy, min_accuracy, worst_case_accuracy) is not "
+                "defined and left out",
+                stacklevel=2,
+            )
+        if several is not None:
+            warnings.warn(
+                f"{_in_tasks(*several)} of {stream} and the training stream: accuracies are by "
+                "experience; those of classes, of new and of old ones, and the confusion matrix "
+                "are not defined and left out",
+                stacklevel=2,
+            )
+
     def _from_accuracies(self) -> Metrics:
         matrix, columns = self._accuracy_matrix()
-        metrics: Metrics = dict(continual_metrics(matrix, joint=self._is_joint()))
+        if self._columns_are == "test sets":
+            averages = matrix.mean(axis=1)
+            values = {
+                "average_accuracy": float(averages[-1]),
+                "average_anytime_accuracy": float(averages.mean()),
+            }
+            metrics: Metrics = {n: value for n, value in values.items() if math.isfinite(value)}
+        else:
+            metrics = dict(continual_metrics(matrix, joint=self._is_joint))
         tensor = torch.from_numpy(matrix)
-        rows = Ticks("experience trained last", columns[: len(matrix)])
+        rows = Ticks("experience trained last", self._trained.order)
         figure = heat_map(tensor, "accuracy", rows, Ticks("experience evaluated", columns))
         metrics["accuracy_matrix"] = MatrixValue(figure, tensor)
         return metrics
@@ -305,26 +387,32 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         """A of this stream and its columns: experiences in the order trained, then the others."""
         rows, order = self._rows[self._stream], self._trained.order
         evaluated = {experience for row in rows.values() for experience in row}
-        columns = [*order, *sorted(evaluated.difference(order))]
+        kind = self._columns_are
+        if kind == "classes of experiences":
+            evaluated = set(self._trained.stream)
+        known = [] if kind == "test sets" else order
+        columns = [*known, *sorted(evaluated.difference(known))]
         matrix = np.full((len(order), len(columns)), math.nan)
         for t, row in rows.items():
-            matrix[t] = [row.get(experience, math.nan) for experience in columns]
+            if kind == "classes of experiences":
+                every = _counts_of_all(row.values())
+                classes = [[c for _, c in sorted(self._trained.stream[i])] for i in columns]
+                matrix[t] = [_accuracy(every, of_one) for of_one in classes]
+            else:
+                matrix[t] = [_accuracy(row[i]) if i in row else math.nan for i in columns]
         return matrix, columns
 
+    @property
     def _is_joint(self) -> bool:
-        """Whether the only training so far was on the classes of several evaluated experiences.
+        """Whether the only training so far was on several experiences at once."""
+        by_class = self._columns_are == "classes of experiences"
+        parts = self._trained.stream if by_class else self._classes_of[self._stream]
+        covered = [classes for classes in parts.values() if classes <= self._trained.covered]
+        # In a stream whose experiences share their classes, the first one covers others.
+        several = len(covered) > 1 and apart(covered)
+        return self._trained.step == 0 and (self._trained.at_once or several)
 
-        They have to be about classes of their own: in a stream whose experiences share their
-        classes, the first training is not joint.
-        """
-        trained = set(self._trained.classes)
-        covered = [classes for classes in self._classes_of.values() if classes <= trained]
-        num_classes = len(set().union(*covered))
-        apart = num_classes == sum(len(classes) for classes in covered)
-        return self._trained.step == 0 and len(covered) > 1 and apart
-
-    def _from_confusion(self) -> Metrics:
-        labels, predictions = torch.cat(self._labels), torch.cat(self._predictions)
+    def _from_confusion(self, labels: Tensor, predictions: Tensor) -> Metrics:
         seen, new = self._trained.classes, self._trained.current_classes
         num_classes = max(int(labels.max()), int(predictions.max()), *seen) + 1
         confusion = confusion_matrix(labels, predictions, num_classes)
@@ -332,7 +420,7 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
             f"class_accuracy/{c}": float(accuracy)
             for c, accuracy in zip(seen, per_class_accuracy(confusion, seen), strict=True)
         }
-        if not self._is_joint():
+        if not self._is_joint:
             old = [c for c in seen if c not in new]
             accuracies["new_class_accuracy"] = new_class_accuracy(confusion, new)
             accuracies["old_class_accuracy"] = old_class_accuracy(confusion, old)
@@ -344,42 +432,39 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         return {**defined, "confusion_matrix": MatrixValue(figure, counts)}
 
 
-class _Trained:
-    """Which experiences and classes a strategy has been trained on, in order.
+@dataclass(frozen=True)
+class _Counts:
+    """Samples of an experience by their class: all, and those that were recognised."""
 
-    Attributes:
-        order: numbers of the experiences.
-        classes: all classes, in the order they came.
-        current_classes: those of the experience trained last.
-    """
-
-    def __init__(self) -> None:
-        self.order: list[int] = []
-        self.classes: list[int] = []
-        self.current_classes: list[int] = []
-
-    @property
-    def step(self) -> int:
-        """0-based number of the experience trained last, in the order of training; -1 if none."""
-        return len(self.order) - 1
-
-    def begin(self, strategy: Any) -> None:
-        """To be called before the training on each experience."""
-        # An online stream cuts an experience into many; all of them are that experience.
-        experience = getattr(strategy.experience, "origin_experience", None) or strategy.experience
-        if experience.current_experience in self.order[-1:]:
-            return
-        if experience.current_experience not in self.order:
-            self.order.append(experience.current_experience)
-        self.current_classes = _classes(experience.dataset)
-        # Joint training starts with the first experience and trains on the data of all.
-        for c in (*self.current_classes, *_classes(strategy.adapted_dataset)):
-            if c not in self.classes:
-                self.classes.append(c)
+    all: NDArray[np.int64]
+    right: NDArray[np.int64]
 
 
-def _classes(dataset: Any) -> list[int]:
-    return sorted(int(c) for c in dataset.targets.uniques)
+def _counts(labels: Tensor, predictions: Tensor) -> _Counts:
+    size = int(labels.max()) + 1
+    right = labels[labels == predictions]
+    return _Counts(labels.bincount(minlength=size).numpy(), right.bincount(minlength=size).numpy())
+
+
+def _counts_of_all(parts: Iterable[_Counts]) -> _Counts:
+    parts = list(parts)
+    size = max(len(part.all) for part in parts)
+    all_of_them, right = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    for part in parts:
+        all_of_them[: len(part.all)] += part.all
+        right[: len(part.right)] += part.right
+    return _Counts(all_of_them, right)
+
+
+def _accuracy(counts: _Counts, classes: Sequence[int] | None = None) -> float:
+    """NaN without samples."""
+    chosen = slice(None) if classes is None else [c for c in classes if c < len(counts.all)]
+    samples = counts.all[chosen].sum()
+    return float(counts.right[chosen].sum() / samples) if samples else math.nan
+
+
+def _in_tasks(c: int, tasks: Sequence[int]) -> str:
+    return f"class {c} stands in tasks {', '.join(map(str, tasks))}"
 
 
 def _emit(metric: PluginMetric, emitted: Metrics, stream: str, step: int) -> list[MetricValue]:
