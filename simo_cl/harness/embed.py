@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from avalanche.training.plugins import SupervisedPlugin
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -33,6 +35,16 @@ class Embedded:
         chosen = torch.cat(rows)
         spaces = {space: points[chosen] for space, points in self.spaces.items()}
         return Embedded(spaces, self.labels[chosen])
+
+
+def in_half_precision(points: Tensor) -> NDArray[np.floating]:
+    """Points (..., N, d) as float16, where every point keeps its length to a thousandth; the same
+    as float32 where one is too large or too small for that."""
+    exact = points.numpy().astype(np.float32)
+    with np.errstate(over="ignore"):
+        halves = exact.astype(np.float16)
+    norms, lost = (np.linalg.norm(a.astype(np.float64), axis=-1) for a in (exact, exact - halves))
+    return halves if (lost <= 1e-3 * norms).all() else exact
 
 
 class EvaluationRecorder(SupervisedPlugin):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from avalanche.benchmarks.scenarios import split_online_stream
 
+from simo_cl.harness.embed import in_half_precision
 from simo_cl.harness.environment import compute_deterministically, describe_environment
 from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import Run
@@ -194,5 +195,5 @@ def _sampled_embeddings(sample: dict[str, Any]) -> dict[str, np.ndarray]:
     for part, embedded in sample.items():
         arrays[f"{part}_labels"] = embedded.labels.numpy()
         for space, points in embedded.spaces.items():
-            arrays[f"{part}_{space}"] = points.numpy().astype(np.float16)
+            arrays[f"{part}_{space}"] = in_half_precision(points)
     return arrays

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simo_cl.harness.embed import Embedded
+from simo_cl.harness.embed import Embedded, in_half_precision
 
 MOST_IMAGES = 200
 
 
 class Snapshots:
-    """Keeps the first images of every class, those to come included, in half precision.
+    """Keeps the first images of every class, those to come included.
 
-    About ``MOST_IMAGES`` in all, so that pictures over the experiences cost little disk; at least
-    one of each class, however many there are.
+    About ``MOST_IMAGES`` in all, and in half precision where it holds the values, so that pictures
+    over the experiences cost little disk; at least one of each class, however many there are.
 
     Args:
         num_classes: of the data set.
@@ -27,7 +27,7 @@ class Snapshots:
     def __init__(self, num_classes: int, samples_per_class: int) -> None:
         self._classes = range(num_classes)
         self.per_class = max(1, min(samples_per_class, MOST_IMAGES // num_classes))
-        self._spaces: dict[str, list[NDArray[np.float16]]] = defaultdict(list)
+        self._spaces: dict[str, list[NDArray[np.floating]]] = defaultdict(list)
         self._labels = np.zeros(0, dtype=np.int64)
 
     def add(self, recorded: Embedded) -> None:
@@ -35,7 +35,7 @@ class Snapshots:
         sample = recorded.first_per_class(self._classes, self.per_class)
         self._labels = sample.labels.numpy()
         for space, points in sample.spaces.items():
-            self._spaces[space].append(points.numpy().astype(np.float16))
+            self._spaces[space].append(in_half_precision(points))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """``labels`` (N,) and, by space, (experiences trained, N, d)."""

@@ -28,6 +28,7 @@ from simo_cl.report.leaderboard import make_leaderboard
 from simo_cl.report.load import ReportError, Suite, load_suite
 from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
 from simo_cl.report.palette import css_variable_of, css_variables, looks
+from simo_cl.report.runs import Run
 from simo_cl.report.sections import make_sections
 from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
@@ -125,7 +126,7 @@ def render_page(
         settings_tables=_settings_tables(suite),
         environment=compare_environments(suite),
         explanations=_explanations(),
-        lacking=[run for run in suite.finished_runs if run.problem],
+        lacking=_lacking(suite),
         when=_when(suite),
         panel_svg=lambda figure, panel: Markup(written[figure.name].panels[panel.key]),
         matrix_of=_matrix_of,
@@ -134,6 +135,13 @@ def render_page(
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
     )
+
+
+def _lacking(suite: Suite) -> list[tuple[Run, str]]:
+    """Finished runs with what is lost of them, and of those in pictures what cannot be drawn."""
+    drawn = [suite.finished(label)[0] for label in suite.finished_labels]
+    found = [(run, run.problem) for run in suite.finished_runs if run.problem]
+    return [*found, *((run, run.unusable) for run in drawn if run.unusable)]
 
 
 def _facts(suite: Suite) -> list[str]:

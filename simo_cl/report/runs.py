@@ -84,15 +84,40 @@ class Run:
 
     def embedding_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in embeddings.npz (the final model's sample), or None."""
-        return self._optional_array("embeddings.npz", name)
+        return self._samples["embeddings.npz"].get(name)
 
     def snapshot_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in snapshots.npz (the same images after each experience)."""
-        return self._optional_array("snapshots.npz", name)
+        return self._samples["snapshots.npz"].get(name)
 
-    def _optional_array(self, file: str, name: str) -> np.ndarray | None:
-        path = self.folder / file
-        return _read_npz(path, only=name).get(name) if zipfile.is_zipfile(path) else None
+    @cached_property
+    def unusable(self) -> str:
+        """Which of the arrays for pictures cannot be drawn, and why; "" if all can be."""
+        return "; ".join(
+            f"{name} in {file} {reason}: not in the pictures"
+            for file, reasons in self._unsound.items()
+            for name, reason in reasons.items()
+        )
+
+    @cached_property
+    def _samples(self) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            file: {name: a for name, a in arrays.items() if name not in self._unsound[file]}
+            for file, arrays in self._stored_samples.items()
+        }
+
+    @cached_property
+    def _unsound(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for file, arrays in self._stored_samples.items():
+            reasons = {name: _unsoundness(name, arrays) for name in arrays}
+            found[file] = {name: reason for name, reason in reasons.items() if reason}
+        return found
+
+    @cached_property
+    def _stored_samples(self) -> dict[str, dict[str, np.ndarray]]:
+        paths = [self.folder / name for name in ("embeddings.npz", "snapshots.npz")]
+        return {path.name: _read_npz(path) if zipfile.is_zipfile(path) else {} for path in paths}
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -210,7 +235,19 @@ def _progress(folder: Path) -> str:
     return f"{lines or 'no'} experience{'s' if lines != 1 else ''} measured"
 
 
-def _read_npz(path: Path, only: str | None = None) -> dict[str, np.ndarray]:
+def _unsoundness(name: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Why points (..., N, d) cannot be drawn with their labels (N,), the ones of the same part."""
+    points = arrays[name]
+    if name.endswith("labels"):
+        return ""
+    labels = arrays.get(f"{name.rpartition('_')[0]}_labels".removeprefix("_"))
+    if not points.size:
+        return "is empty"
+    if labels is None or points.ndim < 2 or points.shape[-2] != len(labels):
+        return f"has the shape {points.shape}, which does not fit its labels"
+    return "" if np.isfinite(points).all() else "holds NaN or infinite values"
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as stored:
-        names = stored.files if only is None else [only] if only in stored.files else []
-        return {name: stored[name] for name in names}
+        return {name: stored[name] for name in stored.files}

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from simo_cl.harness.embed import Embedded
+from simo_cl.harness.embed import Embedded, in_half_precision
 from simo_cl.harness.snapshots import Snapshots
 
 
@@ -33,3 +34,38 @@ def test_the_first_images_of_a_class_are_kept() -> None:
     snapshots.add(recorded(2, 10))
 
     assert snapshots.arrays()["features"][0, :3, 0].tolist() == [0, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0.5, -3.0, 0.0], "float16"),
+        ([65_504.0, 1.0, 0.0], "float16"),
+        ([65_536.0, 1.0, 0.0], "float32"),
+        ([1e30, 1.0, 0.0], "float32"),
+        ([1e-9, -1e-9, 0.0], "float32"),
+        ([0.0, 0.0, 0.0], "float16"),
+    ],
+)
+def test_half_precision_where_it_holds_the_values(values: list[float], dtype: str) -> None:
+    points = torch.tensor([values, [1.0, 2.0, 3.0]])
+
+    stored = in_half_precision(points)
+
+    assert stored.dtype == dtype
+    torch.testing.assert_close(
+        torch.from_numpy(stored).float(), points, rtol=1e-3, atol=0, check_dtype=False
+    )
+
+
+def test_snapshots_of_different_sizes_are_kept_together() -> None:
+    snapshots = Snapshots(2, 3)
+    ordinary = recorded(2, 10)
+    huge = Embedded({"features": ordinary.spaces["features"] * 1e6}, ordinary.labels)
+    snapshots.add(ordinary)
+    snapshots.add(huge)
+
+    features = snapshots.arrays()["features"]
+
+    assert np.isfinite(features).all()
+    assert features[1].tolist() == (features[0] * 1e6).tolist()

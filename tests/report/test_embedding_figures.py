@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from simo_cl.report.figures import panel_svg
+from simo_cl.report.figures import panel_svg, suite_figures, write_figures
 from simo_cl.report.figures.embeddings import shown_rows, shown_steps, spaced, tsne_layout
 from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
 from simo_cl.report.load import load_suite
 from simo_cl.report.palette import RULE
+
+DRAWN_FROM_SAMPLES = ("tsne", "movement", "distance_and_orthogonality", "simo_similarity_samples")
 
 
 @pytest.fixture
@@ -165,3 +169,79 @@ def test_a_part_of_the_samples_has_every_class():
     kept = spaced(classes, 12)
 
     assert [int((classes[kept] == c).sum()) for c in (2, 5, 9)] == [4, 2, 6]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "reason"),
+    [
+        (
+            "embeddings.npz",
+            {"test_embedding": np.inf},
+            "test_embedding in embeddings.npz holds NaN",
+        ),
+        ("embeddings.npz", {"train_embedding": np.nan}, "train_embedding in embeddings.npz holds"),
+        ("embeddings.npz", {"test_labels": slice(-3)}, r"has the shape \(12, 16\), which does not"),
+        ("embeddings.npz", {"test_labels": None}, r"has the shape \(12, 16\), which does not"),
+        (
+            "embeddings.npz",
+            {"test_embedding": slice(0)},
+            "test_embedding in embeddings.npz is empty",
+        ),
+        ("snapshots.npz", {"embedding": np.inf}, "embedding in snapshots.npz holds NaN or inf"),
+        ("snapshots.npz", {"embedding": slice(0)}, "embedding in snapshots.npz is empty"),
+    ],
+)
+def test_arrays_that_cannot_be_drawn_cost_their_run_its_panel_alone(
+    make_suite, file, change, reason
+):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,), classes=4, experiences=2, sample=3)
+    whole = suite_figures(load_suite(folder), [])
+    before = {figure.name: {(p.label, p.title) for p in figure.panels} for figure in whole}
+    path = next((folder / "runs/simo").iterdir()) / file
+    arrays = dict(np.load(path))
+    for name, how in change.items():
+        if how is None:
+            del arrays[name]
+        elif isinstance(how, slice):
+            arrays[name] = arrays[name][how]
+        else:
+            arrays[name][..., 0, 0] = how
+    np.savez(path, **arrays)
+    suite = load_suite(folder)
+
+    figures = suite_figures(suite, [])
+    drawn = {figure.name: {(p.label, p.title) for p in figure.panels} for figure in figures}
+
+    assert re.search(reason, suite.finished("simo")[0].unusable)
+    assert not suite.finished("er")[0].unusable
+    lost = {name: panels - drawn.get(name, set()) for name, panels in before.items()}
+    lost = {name: panels for name, panels in lost.items() if panels}
+    assert lost
+    assert all(name.startswith(DRAWN_FROM_SAMPLES) for name in lost)
+    assert {label for panels in lost.values() for label, _ in panels} == {"simo"}
+
+
+def test_a_panel_that_fails_says_so_and_the_others_are_drawn(make_suite):
+    def fail(ax: object) -> None:
+        raise ValueError("no such layout")
+
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,), classes=4, experiences=2, sample=3)
+    suite = load_suite(folder)
+    figure = train_and_test(suite)
+    first = replace(figure.panels[0], draw=fail)
+    broken = replace(figure, panels=(first, *figure.panels[1:]))
+
+    written = write_figures(suite, [broken])["tsne"]
+
+    said = "".join(ET.fromstring(written.panels[first.key]).itertext())
+    assert "not drawn: ValueError" in said
+    assert "not drawn" not in written.panels[figure.panels[1].key]
+    assert all(path.is_file() for path in written.files)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_a_layout_does_not_depend_on_the_size_of_the_points(size):
+    points = np.random.default_rng(0).normal(size=(30, 8))
+    layout = tsne_layout((points * size).astype(np.float32), iterations=250)
+    assert np.isfinite(layout).all()
+    assert np.ptp(layout) > 0

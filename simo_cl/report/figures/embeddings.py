@@ -124,8 +124,9 @@ def tsne_layout(points: np.ndarray, *, iterations: int = 750) -> np.ndarray:
         points: (N, d), brought to unit norm here.
         iterations: 250 of them pull clusters together, the others settle them.
     """
-    rows = points.astype(np.float32)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    exact = points.astype(np.float64)  # large norms overflow in less
+    norms = np.linalg.norm(exact, axis=1, keepdims=True)
+    rows = np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0).astype(np.float32)
     perplexity = min(30.0, (len(rows) - 1) / 3)
     # Rows that coincide exactly make PCA's directions undefined.
     start = "pca" if np.linalg.matrix_rank(rows - rows.mean(axis=0)) >= 2 else "random"

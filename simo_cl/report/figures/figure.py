@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Literal
 
 import matplotlib
@@ -192,7 +193,13 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
             figure.size[1] / up,
         )
     )
-    panel.draw(axes)
+    try:
+        panel.draw(axes)
+    except Exception as error:  # one panel is never worth the page
+        axes.clear()
+        axes.set_axis_off()
+        reason = "\n".join(wrap(f"not drawn: {type(error).__name__}: {error}", 30))
+        axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes)
     # Bold sans-serif letters are about 0.66 of their height wide.
     room = 72 * (figure.cell[0] - figure.margins.left) / max(1.0, 0.66 * len(panel.title))
     axes.set_title(panel.title, fontsize=max(5.0, min(STYLE["axes.titlesize"], room)))
