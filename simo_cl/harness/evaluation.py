@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from typing import Any
@@ -135,7 +136,8 @@ class Evaluation:
         self.seconds += time.perf_counter() - started
 
     def after_experience(self, experience: Any) -> Metrics:
-        """Evaluates, after training on ``experience``; metrics as docs/metrics.md names them."""
+        """Evaluates, after training on ``experience``; metrics as docs/metrics.md names them, those
+        that are defined."""
         started = time.perf_counter()
         self._strategy.eval(self._stream)
         recorded, predictions = self._recorder.take()
@@ -160,7 +162,8 @@ class Evaluation:
             metrics |= self._geometry(space, points, sample.labels)
             metrics |= self._geometry(f"{space}_centred", centred(points), sample.labels)
         self.seconds += time.perf_counter() - started
-        return metrics
+        # What is not defined, as the drift of classes whose features are all zero.
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def state_dict(self) -> dict[str, Any]:
         """What later evaluations and the run's arrays need of the ones before."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,9 +110,19 @@ class RunFolder:
         )
 
     def add_metrics(self, experience: int, metrics: dict[str, float]) -> None:
-        """Appends what was measured after an experience (0-based)."""
-        content = {"experience": experience, "time": time.time(), "metrics": metrics}
-        self.lines.append(json.dumps(content))
+        """Appends what was measured after an experience (0-based).
+
+        NaN and infinite values, which JSON does not have, are left out and named in ``log.txt`` and
+        a warning.
+        """
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        if len(finite) < len(metrics):
+            left_out = ", ".join(f"{n} is {v}" for n, v in metrics.items() if n not in finite)
+            message = f"not in metrics.jsonl after experience {experience}: {left_out}"
+            self.log(message)
+            warnings.warn(message, stacklevel=2)
+        content = {"experience": experience, "time": time.time(), "metrics": finite}
+        self.lines.append(json.dumps(content, allow_nan=False))
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(self.lines[-1] + "\n")
             file.flush()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +14,15 @@ from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
 from simo_cl.report.wording import count, listed, sentence
 
 SEEDS_FOR_A_TABLE = 5
-# Below these a loss space has collapsed to a point or a line; real class geometry is far away.
+# A point or a line, whatever the aim.
 COLLAPSED_RANK, COLLAPSED_COSINE = 1.5, 0.95
+# Shares of the aim, an effective rank of min(C, d).
+COLLAPSED_SHARE, FULL_SHARE = 1 / 3, 2 / 3
+RANK, COSINE = "embedding/collapse/effective_rank", "embedding/orthogonality/mean_abs_cos"
+# Why a strategy may forward a few images more than the suite's budget.
+MORE_IMAGES = {
+    "icarl": "iCaRL forwards its first batch two more times, to learn the sizes of its outputs"
+}
 STATES: dict[RunState, str] = {
     "failed": "failed",
     "missing": "not run",
@@ -89,7 +97,7 @@ def _data(suite: Suite) -> Iterator[Check]:
 
 
 def _budget(suite: Suite) -> Iterator[Check]:
-    apart, equal = [], []
+    apart, equal, uneven = [], [], []
     for what in ("steps", "images"):
         spent = _means(suite, f"cost/{what}")
         if len(spent) < 2:
@@ -99,11 +107,34 @@ def _budget(suite: Suite) -> Iterator[Check]:
             apart.append(
                 f"{what} from {spent[least]:,.0f} ({least}) to {spent[most]:,.0f} ({most})"
             )
-        equal.append(f"{spent[most]:,.0f} {what}")
+        equal.append(f"{_range(spent[least], spent[most])} {what}")
+        if spent[most] > spent[least]:
+            uneven.append(_why_most(suite, spent, what))
     if apart:
         yield Check("caution", "Unequal budgets", sentence("; ".join(apart)))
     else:
-        yield Check("good", "Equal budgets", f"{' and '.join(equal)} a run.")
+        parts = [f"{' and '.join(equal)} a run", *uneven]
+        yield Check("good", "Equal budgets", " ".join(map(sentence, parts)))
+
+
+def _range(low: float, high: float) -> str:
+    shown = [f"{low:,.0f}", f"{high:,.0f}"]
+    return " to ".join(dict.fromkeys(shown))
+
+
+def _why_most(suite: Suite, spent: Mapping[str, float], what: str) -> str:
+    """Who has more than the budget of most rows, and why if that is known."""
+    usual = Counter(spent.values()).most_common(1)[0][0]
+    more = [label for label, value in spent.items() if value > usual]
+    fewer = [label for label, value in spent.items() if value < usual]
+    parts = [
+        f"{word} than {usual:,.0f} {what}: {listed(labels, at_most=4)}"
+        for word, labels in (("more", more), ("fewer", fewer))
+        if labels
+    ]
+    known = {MORE_IMAGES[s] for s in map(suite.strategy_of, more) if s in MORE_IMAGES}
+    reason = f" ({'; '.join(sorted(known))})" if known and what == "images" else ""
+    return f"{'; '.join(parts)}{reason}"
 
 
 def _settings(suite: Suite) -> Check:
@@ -157,22 +188,40 @@ def _bounds(suite: Suite) -> Iterator[Check]:
 
 
 def _collapse(suite: Suite) -> Iterator[Check]:
-    ranks = _means(suite, "embedding/collapse/effective_rank")
-    cosines = _means(suite, "embedding/orthogonality/mean_abs_cos")
-    collapsed = [
-        f"{label} (effective rank {rank:.1f})"
-        for label, rank in ranks.items()
-        if rank < COLLAPSED_RANK or cosines.get(label, 0.0) > COLLAPSED_COSINE
-    ]
+    """Effective rank of the loss spaces against their aim: as many directions as classes, or as
+    dimensions if there are fewer."""
+    ranks, cosines = _means(suite, RANK), _means(suite, COSINE)
+    aims = {label: aim for label in ranks if (aim := _rank_to_reach(suite, label)) is not None}
+    collapsed, low = [], []
+    for label, rank in ranks.items():
+        share = rank / aims[label] if label in aims else 1.0
+        shown = f"{label} ({_rank(rank, aims.get(label))})"
+        if cosines.get(label, 0.0) > COLLAPSED_COSINE:
+            collapsed.append(f"{shown[:-1]}, mean |cos| of class means {cosines[label]:.2f})")
+        elif rank < COLLAPSED_RANK or share < COLLAPSED_SHARE:
+            collapsed.append(shown)
+        elif share < FULL_SHARE:
+            low.append(shown)
     if collapsed:
         yield Check("bad", "Collapsed loss space", f"{listed(collapsed)}.")
-    elif ranks:
-        lowest = min(ranks, key=ranks.__getitem__)
-        yield Check(
-            "good",
-            "No loss space has collapsed",
-            f"Lowest effective rank {ranks[lowest]:.1f} ({lowest}).",
-        )
+    if low:
+        yield Check("caution", "Loss space of low rank", f"{listed(low)}.")
+    if ranks and not collapsed and not low:
+        least = min(ranks, key=lambda label: ranks[label] / aims.get(label, 1))
+        detail = f"Lowest: {_rank(ranks[least], aims.get(least))} ({least})."
+        yield Check("good", "Loss spaces of full rank", detail)
+
+
+def _rank(rank: float, aim: int | None) -> str:
+    return f"effective rank {rank:.1f}" + ("" if aim is None else f" of {aim}")
+
+
+def _rank_to_reach(suite: Suite, label: str) -> int | None:
+    """min(C, d), where the runs say the largest rank that their samples and dimensions allow."""
+    share = _means(suite, f"{RANK}_share").get(label)
+    if not share or not suite.class_names:
+        return None
+    return min(len(suite.class_names), round(_means(suite, RANK)[label] / share))
 
 
 def _means(suite: Suite, metric: str) -> dict[str, float]:

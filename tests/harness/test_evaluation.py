@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import torch
 from tiny import planned
 
 from simo_cl.harness.evaluation import Evaluation
-from simo_cl.harness.execute_run import make_benchmark
+from simo_cl.harness.execute_run import _sampled_embeddings, make_benchmark
 from simo_cl.harness.setup import Setup
 from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
 from simo_cl.streams import DataSet, load_data
@@ -302,3 +305,40 @@ def test_a_layer_that_an_evaluation_does_not_use_is_named(tmp_path: Path, execut
 
     assert "no_layer" in outcome.failed["own, seed 0"]
     assert "FEATURE_LAYER" in outcome.failed["own, seed 0"]
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Any, Any]:
+    """An evaluation of fine-tuning, its strategy and its benchmark."""
+    (run,) = planned(tmp_path_factory.mktemp("untrained"), "strategies: {finetune: }\n")
+    data, file, settings = load_data("digits"), run.strategy_file, run.settings
+    cpu = torch.device("cpu")
+    benchmark = make_benchmark(data, settings.stream, settings.training, 0, file.joint, cpu)
+    setup = Setup(settings, data, cpu, [1, 1])
+    strategy = file.module.build(setup, file.settings({}, run.places))
+    evaluation = Evaluation(
+        benchmark, strategy, file, settings.evaluation, settings.memory.size, "test"
+    )
+    evaluation.before_training()
+    return evaluation, strategy, benchmark
+
+
+@pytest.mark.parametrize("size", [0.0, 1e6])
+def test_features_that_collapse_or_grow_have_finite_metrics_and_arrays(
+    untrained: tuple[Evaluation, Any, Any], size: float
+) -> None:
+    evaluation, strategy, benchmark = copy.deepcopy(untrained)
+    last = [m for m in strategy.model.modules() if isinstance(m, torch.nn.BatchNorm2d)][-1]
+    torch.nn.init.constant_(last.weight, size)
+    torch.nn.init.constant_(last.bias, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, about features that are constant
+        for experience in benchmark.train_stream:
+            metrics = evaluation.after_experience(experience)
+
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert ("features/drift/class_mean" in metrics) == (size > 0)
+    stored = [evaluation.snapshots.arrays(), _sampled_embeddings(evaluation.sample)]
+    for arrays in stored:
+        assert all(np.isfinite(array).all() for array in arrays.values())
+        assert size == 0 or any(array.max() > 65_504 for array in arrays.values())

@@ -109,3 +109,14 @@ def test_nothing_is_left_half_written(folder: RunFolder, run: Any) -> None:
     folder.finish()
 
     assert not list(folder.path.glob("*partial*"))
+
+
+def test_values_that_json_does_not_have_are_left_out_and_named(folder: RunFolder, run: Any) -> None:
+    folder.start(run, load_data("digits"), {})
+    values = {"good": 1.0, "drift": float("nan"), "train/loss": float("inf")}
+    message = "not in metrics.jsonl after experience 3: drift is nan, train/loss is inf"
+    with pytest.warns(UserWarning, match=message):
+        folder.add_metrics(3, values)
+    (line,) = (folder.path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["metrics"] == {"good": 1.0}
+    assert message in (folder.path / "log.txt").read_text()

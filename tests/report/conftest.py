@@ -365,7 +365,8 @@ class _RunWriter:
             "neighbourhood/ratio": float(0.3 + 0.05 * t + self.random.normal(0, 0.01)),
             "neighbourhood/knn_purity": float(0.95 - 0.08 * t + self.random.normal(0, 0.01)),
             "neighbourhood/antipodal_share": float(0.02 + 0.01 * t),
-            "collapse/effective_rank": float(2.0 + 1.5 * t + self.random.normal(0, 0.2)),
+            "collapse/effective_rank": (rank := float(2.0 + 1.5 * t + self.random.normal(0, 0.2))),
+            "collapse/effective_rank_share": rank / 16,
         }
         if t > 0:
             metrics["drift/class_mean"] = float((1 - self.keeps) * 0.4 + 0.02 * t)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from simo_cl.report.checks import checks
 from simo_cl.report.load import load_suite
 
@@ -15,6 +17,62 @@ def edit_final_metrics(folder, strategy, **changes) -> None:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         rows[-1]["metrics"] |= changes
         path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+def rank(value: float, dimension: int = 128) -> dict[str, float]:
+    name = "embedding/collapse/effective_rank"
+    return {name: value, f"{name}_share": value / dimension}
+
+
+@pytest.mark.parametrize(
+    ("value", "dimension", "classes", "state", "shown"),
+    [
+        (1.2, 128, 10, "bad", "1.2 of 10"),
+        (2.9, 128, 10, "bad", "2.9 of 10"),
+        (4.2, 128, 10, "caution", "4.2 of 10"),
+        (9.1, 128, 10, "good", "9.1 of 10"),
+        (31.0, 128, 10, "good", "31.0 of 10"),
+        (2.9, 3, 10, "good", "2.9 of 3"),
+        (2.9, 128, 4, "good", "2.9 of 4"),
+        (20.0, 128, 100, "bad", "20.0 of 100"),
+        (50.0, 64, 100, "good", "50.0 of 64"),
+    ],
+)
+def test_a_loss_space_is_judged_by_what_it_can_reach(
+    make_suite, value, dimension, classes, state, shown
+):
+    folder = make_suite(
+        strategies=("er", "simo"), seeds=(0,), classes=classes, experiences=2, sample=4
+    )
+    edit_final_metrics(folder, "simo", **rank(value, dimension))
+    titles = {
+        "bad": "Collapsed loss space",
+        "caution": "Loss space of low rank",
+        "good": "Loss spaces of full rank",
+    }
+    found = checks_of(folder)
+    assert found[titles[state]].state == state
+    assert f"effective rank {shown}" in found[titles[state]].detail
+    assert len(set(titles.values()) & set(found)) == 1
+
+
+def test_class_means_in_one_direction_are_a_collapse(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,))
+    name = "embedding/orthogonality/mean_abs_cos"
+    edit_final_metrics(folder, "simo", **rank(9.0), **{name: 0.97})
+    detail = checks_of(folder)["Collapsed loss space"].detail
+    assert detail == "simo (effective rank 9.0 of 10, mean |cos| of class means 0.97)."
+
+
+def test_equal_budgets_are_given_as_a_range_with_who_has_more_and_why(make_suite):
+    folder = make_suite(strategies=("er", "simo", "icarl", "der"), seeds=(0,))
+    for strategy in ("er", "simo", "icarl", "der"):
+        images = 10_912 if strategy == "icarl" else 10_848
+        edit_final_metrics(folder, strategy, **{"cost/images": images, "cost/steps": 339})
+    assert checks_of(folder)["Equal budgets"].detail == (
+        "339 steps and 10,848 to 10,912 images a run. More than 10,848 images: icarl (iCaRL "
+        "forwards its first batch two more times, to learn the sizes of its outputs)."
+    )
 
 
 def test_sound_runs_pass_every_check_but_the_copy_of_the_data(make_suite):
@@ -35,16 +93,14 @@ def test_what_a_reviewer_would_object_to_is_said(make_suite):
     )
     edit_final_metrics(folder, "joint", average_accuracy=0.2)
     edit_final_metrics(folder, "finetune", average_accuracy=0.9)
-    edit_final_metrics(
-        folder, "simo", **{"embedding/collapse/effective_rank": 1.1, "cost/images": 1e6}
-    )
+    edit_final_metrics(folder, "simo", **rank(1.1), **{"cost/images": 1e6})
     found = checks_of(folder)
     assert found["10 of 12 planned runs finished"].detail == (
         "1 failed, 1 not run. The means of simo are of the runs that survived."
     )
     assert found["simo has a higher mean than joint training"].state == "bad"
     assert any(title.endswith("has no higher mean than fine-tuning") for title in found)
-    assert found["Collapsed loss space"].detail == "simo (effective rank 1.1)."
+    assert found["Collapsed loss space"].detail == "simo (effective rank 1.1 of 10)."
     assert "1,000,000 (simo)" in found["Unequal budgets"].detail
     assert found["2 to 3 seeds a strategy"].state == "caution"
 
