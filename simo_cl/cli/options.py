@@ -40,6 +40,14 @@ StrategiesDirOption = Annotated[
         help="Folder with strategy files. Default: strategies/ beside the suite's folder."
     ),
 ]
+ReplaceOption = Annotated[
+    bool,
+    typer.Option(
+        "--replace",
+        help="Show what the present settings give in place of finished runs with others, which "
+        "stay in their folders.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")]
 TrackingOption = Annotated[
     str | None,

@@ -16,6 +16,7 @@ from simo_cl.cli.options import (
     DataRootOption,
     DeviceOption,
     PluginsOption,
+    ReplaceOption,
     ResultsOption,
     SetOption,
     StrategiesDirOption,
@@ -62,6 +63,7 @@ def run(
             help="The results folder has the same path on every node of the cluster.",
         ),
     ] = False,
+    replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
@@ -77,10 +79,10 @@ def run(
             strategies_dir,
             device=chosen_device if ray is None else None,
         )
+        from simo_cl.harness.earlier_results import belonging
         from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
         from simo_cl.harness.preview import preview_table
         from simo_cl.harness.progress import SuiteProgress
-        from simo_cl.harness.run_folder import RunFolder
         from simo_cl.harness.suite_lock import suite_lock
         from simo_cl.tracking.follow import Follower
 
@@ -91,14 +93,13 @@ def run(
             warn_of_slow_precision(chosen, chosen_device)
         if dry_run:
             console.print(preview_table(chosen, folder, data, chosen_device))
+            if not replace:
+                _refuse_to_replace(planned, belonging(planned, chosen, folder), folder)
             return
         with suite_lock(folder / "suite.lock", given_command(), partial(tell, console)):
-            asked_for = {r.folder for r in chosen}
-            kept = [
-                r
-                for r in planned
-                if r.folder in asked_for or RunFolder(folder / r.folder).state != "missing"
-            ]
+            kept = belonging(planned, chosen, folder)
+            if not replace:
+                _refuse_to_replace(planned, kept, folder)
             write_plan(folder, content, kept, command=given_command(), data=data)
             with Follower(folder, tracking_uri, partial(tell, console)) as follower:
                 with SuiteProgress(console) as progress:
@@ -168,6 +169,13 @@ def _plan(
     planned = plan_runs(everything, folder, file.places, precision_of(device))
     chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
     return content, planned, chosen
+
+
+def _refuse_to_replace(planned: list[Run], kept: list[Run], folder: Path) -> None:
+    from simo_cl.harness.earlier_results import listed_in_plan, refuse_to_replace
+
+    listed = listed_in_plan(folder)
+    refuse_to_replace(planned, kept, folder, listed, "report, tables and MLflow")
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from simo_cl.cli.options import (
     DataRootOption,
     DeviceOption,
     PluginsOption,
+    ReplaceOption,
     ResultsOption,
     SetOption,
     StrategiesDirOption,
@@ -32,6 +33,7 @@ def tune(
     results: ResultsOption = RESULTS,
     plugins: PluginsOption = None,
     strategies_dir: StrategiesDirOption = None,
+    replace: ReplaceOption = False,
 ) -> None:
     """Choose a strategy's settings on a tenth of the training images held out."""
     console = make_console()
@@ -57,11 +59,12 @@ def tune(
                 data_root=data_root,
                 progress=progress,
                 command=given_command(),
+                replace=replace,
             )
-        path = folder / f"{strategy}.json"
-        write_trials(path, tried)
+        path = write_trials(folder, tried)
     console.print(trials_table(tried))
-    tell(console, f"Written to {path}.")
+    more = f", with {len(tried.earlier)} more that had finished before" if tried.earlier else ""
+    tell(console, f"Written to {path}{more}.")
     if tried.best is None:
         tell(console, "Every trial failed; see the logs in the run folders.", style="red")
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,16 @@ def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> li
         for seed in suite.seeds
         for name in suite.strategies
         for point in _grid_points(suite, name)
+    ]
+
+
+def with_seeds(runs: Sequence[Run], seeds: Sequence[int]) -> list[Run]:
+    """The same strategies at the same points of the grid, with these seeds, seed by seed."""
+    of_one_seed = [run for run in runs if run.settings.seed == runs[0].settings.seed]
+    return [
+        replace(run, settings=run.settings.model_copy(update={"seed": seed}))
+        for seed in seeds
+        for run in of_one_seed
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import yaml
 from rich.table import Table
 
+from simo_cl.harness.earlier_results import refuse_to_replace
 from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
 from simo_cl.harness.plan import Run, with_precision
 from simo_cl.harness.precision import precision_of, slowness_of
@@ -38,20 +40,29 @@ class Trial:
 
     Attributes:
         point: the settings tried.
+        folder: of its run, relative to that of all trials.
         average_accuracy: final, on the validation split; NaN if the run failed.
     """
 
     point: dict[str, Any]
+    folder: Path
     average_accuracy: float
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What was tried for one strategy, best first."""
+    """What was tried for one strategy.
+
+    Attributes:
+        budget: the settings that all share.
+        ranked: the trials that were asked for, best first.
+        earlier: others that have finished before with the same settings.
+    """
 
     file: StrategyFile
     budget: dict[str, Any]
     ranked: list[Trial]
+    earlier: list[Trial]
 
     @property
     def best(self) -> Trial | None:
@@ -75,6 +86,7 @@ def run_trials(
     data_root: Path | None,
     progress: SuiteProgress,
     command: str = "",
+    replace: bool = False,
 ) -> Trials:
     """Tries different points of the strategy's search space, drawn uniformly.
 
@@ -90,10 +102,11 @@ def run_trials(
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
         command: of this process, for another that would tune the same strategy and waits.
+        replace: whether the file of :func:`write_trials` may lose trials with other settings.
 
     Raises:
-        SuiteError: fewer points than trials, a suite that reports the tuning seed, or one that
-            :func:`checked_data` refuses.
+        SuiteError: fewer points than trials, a suite that reports the tuning seed, one that
+            :func:`checked_data` refuses, or finished trials with other settings.
         DataError: the data cannot be had, or earlier trials are of others.
     """
     suite = suite_file.suite
@@ -110,22 +123,32 @@ def run_trials(
         )
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
     auto = precision_of(device)
-    runs = {index: _run(suite_file, file, points[index], auto) for index in sorted(chosen)}
-    data = checked_data(list(runs.values()), data_root)
-    precision = next(iter(runs.values())).settings.model.precision
-    if slowness := slowness_of(precision, device):
+    planned = [_run(suite_file, file, point, auto) for point in points]
+    runs = [planned[index] for index in sorted(chosen)]
+    data = checked_data(runs, data_root)
+    if slowness := slowness_of(runs[0].settings.model.precision, device):
         progress.warn(slowness)
     with suite_lock(folder / f"{file.name}.lock", command, progress.tell):
-        refuse_other_data(runs.values(), folder, data)
-        execute_runs(list(runs.values()), folder, data=data, device=device, progress=progress)
-    tried = [Trial(points[index], _score(run, folder)) for index, run in runs.items()]
-    budget = next(iter(runs.values())).settings.model_dump(mode="json", exclude={"settings"})
-    tried.sort(key=lambda t: -math.inf if math.isnan(t.average_accuracy) else t.average_accuracy)
-    return Trials(file, budget, tried[::-1])
+        if not replace:
+            listed, shown = _listed(folder, file.name), str(folder / _file_name(file.name))
+            refuse_to_replace(planned, planned, folder, listed, shown)
+        refuse_other_data(runs, folder, data)
+        execute_runs(runs, folder, data=data, device=device, progress=progress)
+    tried, earlier = [], []
+    for index, (point, run) in enumerate(zip(points, planned, strict=True)):
+        trial = Trial(point, run.folder, _score(run, folder))
+        if index in chosen:
+            tried.append(trial)
+        elif not math.isnan(trial.average_accuracy):
+            earlier.append(trial)
+    budget = runs[0].settings.model_dump(mode="json", exclude={"settings"})
+    return Trials(file, budget, _ranked(tried), earlier)
 
 
-def write_trials(path: Path, trials: Trials) -> None:
-    """Writes all trials with the search space and the settings that they share, as JSON."""
+def write_trials(folder: Path, trials: Trials) -> Path:
+    """Writes all trials, earlier ones with the same settings included, with the search space and
+    the settings that they share, as ``<strategy>.json``; gives its path."""
+    ranked = _ranked([*trials.ranked, *trials.earlier])
     content = {
         "strategy": trials.file.name,
         "search_space": trials.file.search_space,
@@ -136,11 +159,14 @@ def write_trials(path: Path, trials: Trials) -> None:
                 if math.isnan(trial.average_accuracy)
                 else trial.average_accuracy,
             }
-            for trial in trials.ranked
+            for trial in ranked
         ],
+        "folders": [trial.folder.as_posix() for trial in ranked],
         "run": trials.budget,
     }
+    path = folder / _file_name(trials.file.name)
     write_whole(path, json.dumps(content, indent=1) + "\n")
+    return path
 
 
 def trials_table(trials: Trials) -> Table:
@@ -154,6 +180,32 @@ def trials_table(trials: Trials) -> Table:
         shown = "failed" if math.isnan(score) else f"{score:.4f}"
         table.add_row(*(f"{trial.point[name]}" for name in names), shown)
     return table
+
+
+def _file_name(strategy: str) -> str:
+    return f"{strategy}.json"
+
+
+def _listed(folder: Path, strategy: str) -> set[str]:
+    """The run folders of the trials that the strategy's file has now; all there are of a file that
+    does not say."""
+    path = folder / _file_name(strategy)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return set(json.loads(path.read_text(encoding="utf-8"))["folders"])
+    return {
+        run.relative_to(folder).as_posix()
+        for pattern in (f"runs/{strategy}/*", f"runs/{strategy}@*/*")
+        for run in (folder.glob(pattern) if path.exists() else ())
+    }
+
+
+def _ranked(trials: list[Trial]) -> list[Trial]:
+    """Best first, failed ones last."""
+
+    def score(trial: Trial) -> float:
+        return -math.inf if math.isnan(trial.average_accuracy) else trial.average_accuracy
+
+    return sorted(trials, key=score, reverse=True)
 
 
 def _score(run: Run, folder: Path) -> float:

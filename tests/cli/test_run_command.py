@@ -54,29 +54,39 @@ class TestARunWithFailures:
 
 def test_a_suite_runs_what_is_missing_and_only_that(project: Project) -> None:
     suite = project.suite("finetune", "er")
-    first = project.call("run", suite, "--strategies", "finetune")
+    first = project.call("run", suite, "--strategies", "finetune", "--seeds", "1")
     assert first.exit_code == 0, first.output
-    assert "[1/1] finetune, seed 0: average accuracy" in first.output
-    assert project.planned("tiny") == [("finetune", 0)]
-    written = (project.run_folder("tiny", "finetune") / "status.json").stat().st_mtime_ns
+    assert "[1/1] finetune, seed 1: average accuracy" in first.output
+    assert project.planned("tiny") == [("finetune", 1)]
+    written = (project.run_folder("tiny", "finetune", 1) / "status.json").stat().st_mtime_ns
 
-    silent = project.call(
-        "run", suite, "--strategies", "finetune", "--seeds", "0,2", "--tracking-uri", DEAD_SERVER
-    )
+    silent = project.call("run", suite, "--strategies", "finetune", "--tracking-uri", DEAD_SERVER)
 
     assert silent.exit_code == 0
-    assert "1 of 2 runs are finished already." in silent.output
-    assert "[1/1] finetune, seed 2: average accuracy" in silent.output
+    assert "[1/1] finetune, seed 0: average accuracy" in silent.output
     assert silent.output.count("Warning: MLflow") == 1
     assert f"MLflow is not up to date: the MLflow server {DEAD_SERVER} does not answer" in (
         silent.output
     )
     assert f"simo-cl sync {project.results / 'tiny'} --tracking-uri {DEAD_SERVER}" in silent.output
-    assert project.planned("tiny") == [("finetune", 0), ("finetune", 2)]
+    assert project.planned("tiny") == [("finetune", 0), ("finetune", 1)]
     runs = pd.read_csv(project.results / "tiny" / "runs.csv")
-    assert runs["seed"].tolist() == [0, 2]
-    same = (project.run_folder("tiny", "finetune") / "status.json").stat().st_mtime_ns
+    assert runs["seed"].tolist() == [0, 1]
+    same = (project.run_folder("tiny", "finetune", 1) / "status.json").stat().st_mtime_ns
     assert same == written
+
+    plan = (project.results / "tiny" / "plan.json").read_text()
+    other = ("run", suite, "--strategies", "er", "--set", "memory.size=20")
+    refused, preview = project.call(*other), project.call(*other, "--dry-run")
+
+    for result in (refused, preview):
+        assert result.exit_code == 2
+        assert "finetune (2 runs): memory.size is 40 there, 20 here" in result.output
+    assert "er, seed 0" in preview.output
+    assert (project.results / "tiny" / "plan.json").read_text() == plan
+    replaced = project.call(*other, "--replace", "--tracking-uri", DEAD_SERVER)
+    assert replaced.exit_code == 0
+    assert project.planned("tiny") == [("er", 0)]
 
 
 def test_a_suite_in_which_everything_fails_says_so(project: Project) -> None:

@@ -38,7 +38,11 @@ def build(setup, settings):
 
 
 def tune(
-    folder: Path, trials: int, text: str = STRATEGY, more: str = "strategies: {own: {other: 7}}\n"
+    folder: Path,
+    trials: int,
+    text: str = STRATEGY,
+    more: str = "strategies: {own: {other: 7}}\n",
+    replace: bool = False,
 ) -> Trials:
     write_suite(folder / "strategies", text, "own.py")
     suite = write_suite(folder / "benchmarks", SETTINGS + more)
@@ -51,6 +55,7 @@ def tune(
             device=torch.device("cpu"),
             data_root=None,
             progress=progress,
+            replace=replace,
         )
 
 
@@ -104,14 +109,41 @@ def test_fewer_trials_are_among_more(tried: tuple[Path, Trials], tmp_path: Path)
 def test_the_file_has_every_trial_and_what_they_share(
     tried: tuple[Path, Trials], tmp_path: Path
 ) -> None:
-    write_trials(tmp_path / "own.json", tried[1])
+    content: Any = json.loads(write_trials(tmp_path, tried[1]).read_text())
 
-    content: Any = json.loads((tmp_path / "own.json").read_text())
     assert content["strategy"] == "own"
     assert content["search_space"] == {"lr": [1e-4, 1e-2], "kind": ["fine", "bad", "good"]}
     assert len(content["trials"]) == 6
     assert content["trials"][-1]["average_accuracy"] is None
     assert content["run"] == tried[1].budget
+
+
+def test_the_file_keeps_what_has_finished_before(tmp_path: Path) -> None:
+    text = STRATEGY.replace('["fine", "bad", "good"]', '["fine", "good"]')
+    before = write_trials(tmp_path / "tuning", tune(tmp_path, 3, text)).read_text()
+
+    fewer = tune(tmp_path, 1, text)
+    after = write_trials(tmp_path / "tuning", fewer).read_text()
+
+    assert len(fewer.ranked) == 1
+    assert len(fewer.earlier) == 2
+    assert after == before
+
+
+def test_trials_with_other_settings_do_not_take_their_place_unasked(tmp_path: Path) -> None:
+    text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
+    path = write_trials(tmp_path / "tuning", tune(tmp_path, 1, text))
+    before = path.read_text()
+    other = (tmp_path, 1, text, "strategies: {own: {other: 8}}\n")
+
+    with pytest.raises(SuiteError, match=r"1 run\): own@other is 7 there, 8 here"):
+        tune(*other)
+    assert path.read_text() == before
+    replaced = write_trials(tmp_path / "tuning", tune(*other, replace=True)).read_text()
+
+    assert json.loads(replaced)["folders"] != json.loads(before)["folders"]
+    back = write_trials(tmp_path / "tuning", tune(tmp_path, 1, text, replace=True)).read_text()
+    assert back == before
 
 
 def test_the_table_says_what_failed(tried: tuple[Path, Trials]) -> None:

@@ -1,0 +1,135 @@
+"""What earlier commands have left in a suite's folder, and what may take its place."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simo_cl.harness.plan import Run, with_seeds
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.suite_file import SuiteError
+
+_SHOWN = 4
+# What names a run, not what it was set to.
+_IDENTITY = ("strategy", "seed", "variant")
+
+
+def belonging(planned: Sequence[Run], asked_for: Sequence[Run], folder: Path) -> list[Run]:
+    """The runs of a suite that a command asks for, or that have begun before with the same
+    settings, whatever their seed.
+
+    Args:
+        planned: all that the suite's settings give.
+        asked_for: of these.
+        folder: of the suite.
+    """
+    asked = {run.folder for run in asked_for}
+    seeds = dict.fromkeys([*(run.settings.seed for run in planned), *_seeds_begun(folder)])
+    return [
+        run
+        for run in with_seeds(planned, list(seeds))
+        if run.folder in asked or RunFolder(folder / run.folder).state != "missing"
+    ]
+
+
+def listed_in_plan(folder: Path) -> set[str]:
+    """The run folders that report and MLflow show now; all there are if the plan is lost."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        return {run["folder"] for run in plan["runs"]}
+    return {path.relative_to(folder).as_posix() for path in _run_folders(folder)}
+
+
+def refuse_to_replace(
+    planned: Sequence[Run], kept: Sequence[Run], folder: Path, listed: Collection[str], shown: str
+) -> None:
+    """Looks whether finished runs would no longer be shown.
+
+    Args:
+        planned: all that the settings now give.
+        kept: of these, what will be shown.
+        folder: that run folders are relative to.
+        listed: the run folders that are shown now.
+        shown: where, in words.
+
+    Raises:
+        SuiteError: says which would not, which setting differs, and what can be done.
+    """
+    names = set(listed) - {run.folder.as_posix() for run in kept}
+    leaving = [
+        path
+        for path in _run_folders(folder)
+        if path.relative_to(folder).as_posix() in names and RunFolder(path).state == "finished"
+    ]
+    if not leaving:
+        return
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for path in leaving:
+        label, reason = _label_and_difference(path, planned)
+        by_reason[reason].append(label)
+    lines = [
+        f"  {_listed(list(dict.fromkeys(labels)))} ({_counted(labels)}): {reason}"
+        for reason, labels in by_reason.items()
+    ]
+    raise SuiteError(
+        f"{_counted(leaving)} finished in {folder} would leave {shown}, where only runs with the "
+        "present settings are:\n" + "\n".join(lines) + "\nNothing was changed. To keep both apart: "
+        "--results DIR, or --set name=NAME (in the suite file, another `name`). To show the "
+        "present settings alone: --replace; the others stay in their folders, and with their "
+        "settings they are shown again, not executed again."
+    )
+
+
+def _seeds_begun(folder: Path) -> list[int]:
+    numbers = (path.name.removeprefix("seed").partition("-")[0] for path in _run_folders(folder))
+    return sorted({int(number) for number in numbers if number.isdecimal()})
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    return iter(sorted(path for path in folder.glob("runs/*/seed*-*") if path.is_dir()))
+
+
+def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]:
+    """What a finished run is called, and why the plan has it no more."""
+    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    strategy, variant = config["strategy"], config["variant"]
+    label = f"{strategy}[{variant}]" if variant else strategy
+    of_strategy = [run for run in planned if run.settings.strategy == strategy]
+    if not of_strategy:
+        return label, "none of the suite's strategies now"
+    like_it = [run for run in of_strategy if run.variant == variant]
+    if not like_it:
+        return label, "no point of the suite's grid now"
+    run = like_it[0]
+    before = dict(_flatten(config, strategy))
+    now = dict(_flatten(run.settings.model_dump(mode="json"), strategy))
+    changed = [
+        f"{key} is {before.get(key, 'not set')} there, {now.get(key, 'not set')} here"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+    file = run.strategy_file.path
+    return label, _listed(changed, "; ") or f"{file} has changed, or a file that it imports"
+
+
+def _flatten(settings: Mapping[str, Any], strategy: str) -> Iterator[tuple[str, Any]]:
+    """Settings by the names that ``--set`` has for them."""
+    for section, content in settings.items():
+        if section not in _IDENTITY:
+            prefix = f"{strategy}@" if section == "settings" else f"{section}."
+            yield from ((prefix + key, value) for key, value in content.items())
+
+
+def _listed(items: Sequence[str], between: str = ", ") -> str:
+    more = [f"and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
+    return between.join([*items[:_SHOWN], *more])
+
+
+def _counted(runs: Sequence[Any]) -> str:
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
