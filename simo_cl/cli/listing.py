@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,7 @@ def list_(
     console = make_console()
     with plain_errors():
         from rich.table import Table
+        from rich.text import Text
 
         from simo_cl.harness.strategy_files import (
             strategies_folder,
@@ -31,20 +34,26 @@ def list_(
         table = Table(title="Strategies", title_justify="left", show_header=False, box=None)
         folder = strategies_folder(None, strategies_dir)
         for name in strategy_names(folder):
-            table.add_row(name, strategy_summary(folder / f"{name}.py"))
+            table.add_row(name, Text(_or_problem(partial(strategy_summary, folder / f"{name}.py"))))
         console.print(table)
         table = Table(title="\nSuites", title_justify="left", show_header=False, box=None)
         for path in sorted(suites.glob("*.yaml")):
-            table.add_row(str(path), _description(path))
+            table.add_row(str(path), Text(_or_problem(partial(_description, path))))
         console.print(table)
         console.print("\nData sources:", ", ".join(data_source_names()))
 
 
-def _description(suite: Path) -> str:
-    """A suite's own; of a broken one, what is wrong with it."""
-    from simo_cl.harness.suite_file import SuiteError, read_suite
+def _or_problem(describe: Callable[[], str]) -> str:
+    """What describes a file; of a broken one, what is wrong with it."""
+    from simo_cl.harness.suite_file import SuiteError
 
     try:
-        return " ".join(read_suite(suite).suite.description.split())
-    except SuiteError as error:
+        return describe()
+    except (SuiteError, OSError) as error:
         return f"cannot be read: {error}"
+
+
+def _description(suite: Path) -> str:
+    from simo_cl.harness.suite_file import read_suite
+
+    return " ".join(read_suite(suite).suite.description.split())

@@ -22,6 +22,7 @@ from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.harness.user_files import read_sources
 from simo_cl.harness.whole_file import write_whole
 from simo_cl.streams import DataSet
 
@@ -82,7 +83,7 @@ def execute_on_cluster(
             version=simo_cl.__version__,
             results=folder.resolve() if cluster.shared else folder,
             shared=mark,
-            plugins=None if plugins is None else (plugins.name, plugins.read_bytes()),
+            plugins=None if plugins is None else read_sources(plugins),
             data=(data.name, data.class_names, data.note),
             cuda=cluster.resources.gpus > 0,
         )

@@ -22,6 +22,7 @@ from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.precision import slowness_of
 from simo_cl.harness.strategy_files import StrategyFile, load_the_same
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.harness.user_files import Sources
 from simo_cl.streams import DataSet, Images
 
 Say = Callable[[str, tuple[Any, ...]], None]
@@ -41,27 +42,24 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Parcel:
-    """A run with its strategy's file, which the node does not have."""
+    """A run with its strategy's file and the modules beside it, which the node does not have."""
 
     run: bytes
-    strategy: str
-    source: bytes
+    sources: Sources
 
     @classmethod
     def of(cls, run: Run) -> Parcel:
         stream = io.BytesIO()
         _WithoutStrategy(stream).dump(run)
-        file = run.strategy_file
-        return cls(stream.getvalue(), file.name, file.path.read_bytes())
+        return cls(stream.getvalue(), run.strategy_file.sources)
 
     def unpack(self, folder: Path) -> Run:
         """The run, with its strategy's file in that folder.
 
         Raises:
-            SuiteError: the file is not the one that the run was planned with.
+            SuiteError: the file cannot be imported there.
         """
-        folder.mkdir()
-        (folder / f"{self.strategy}.py").write_bytes(self.source)
+        _write(self.sources, folder)
         run: Run = _WithStrategyFrom(folder, self.run).load()
         return run
 
@@ -74,7 +72,7 @@ class Common:
         version: of simo-cl.
         results: the suite's folder, as messages name it.
         shared: a file in it that every node must see, if runs are to be written there.
-        plugins: name and content of the user's file.
+        plugins: the user's file, and the modules beside it.
         data: name, class names and note of the data set.
         cuda: whether a run gets a GPU, or a part of one.
     """
@@ -82,7 +80,7 @@ class Common:
     version: str
     results: Path
     shared: Path | None
-    plugins: tuple[str, bytes] | None
+    plugins: Sources | None
     data: tuple[str, tuple[str, ...], str]
     cuda: bool
 
@@ -115,7 +113,7 @@ def execute_on_node(parcel: Parcel, common: Common, arrays: Any, say: Say) -> Re
     with tempfile.TemporaryDirectory(prefix="simo-cl-") as temporary:
         try:
             if common.plugins is not None:
-                _load_plugins(*common.plugins)
+                _load_plugins(tuple(common.plugins.items()))
             run = parcel.unpack(Path(temporary) / "strategies")
         except SuiteError as error:
             return Result(f"{node}: {error}", {})
@@ -161,11 +159,17 @@ class _WithStrategyFrom(pickle.Unpickler):
 
 
 @cache
-def _load_plugins(name: str, content: bytes) -> None:
+def _load_plugins(sources: tuple[tuple[str, bytes], ...]) -> None:
     with tempfile.TemporaryDirectory(prefix="simo-cl-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(content)
-        load_plugins(path)
+        _write(dict(sources), Path(folder))
+        load_plugins(Path(folder) / sources[0][0])
+
+
+def _write(sources: Sources, folder: Path) -> None:
+    for name, source in sources.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source)
 
 
 def _data_set(common: Common, arrays: Any) -> DataSet:

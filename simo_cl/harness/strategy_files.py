@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib.util
-import sys
-import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +12,13 @@ from pydantic import ValidationError
 
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.suite_file import KeyPath, Places, SuiteError, explain_validation, nearest
+from simo_cl.harness.user_files import (
+    Sources,
+    digest_of,
+    import_problem,
+    import_sources,
+    read_sources,
+)
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,18 @@ class StrategyFile:
     ``storage_policy`` nor a ``memory_dataset``).
 
     Attributes:
-        digest: of the file's content when it was loaded.
+        sources: the file, and what it imports of the modules beside it, as they were loaded.
     """
 
     name: str
     path: Path
     module: ModuleType
-    digest: str
+    sources: Sources = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Of the content of all sources."""
+        return digest_of(self.sources)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_the_same, (self.name, self.path.parent, self.digest)
@@ -103,8 +111,15 @@ def strategy_names(folder: Path) -> list[str]:
 
 
 def strategy_summary(path: Path) -> str:
-    """The first line of a strategy file's docstring, without importing the file."""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    """The first line of a strategy file's docstring, without importing the file.
+
+    Raises:
+        SuiteError: the file is no Python.
+    """
+    try:
+        docstring = ast.get_docstring(ast.parse(path.read_bytes(), str(path))) or ""
+    except (SyntaxError, ValueError) as error:
+        raise SuiteError(import_problem(error, path.parent)) from None
     return docstring.partition("\n")[0]
 
 
@@ -122,23 +137,21 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
             f"{nearest(name, names)}"
         )
     path = folder / f"{name}.py"
-    source = path.read_bytes()
-    spec = importlib.util.spec_from_file_location(f"simo_cl_strategy_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # pydantic resolves a class's annotations through the module that sys.modules names.
-    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise SuiteError(f"{prefix}{path} cannot be imported: {import_problem(error)}") from error
+        sources = read_sources(path)
+        module = import_sources(sources, folder)
+    except (Exception, SystemExit) as error:
+        problem = import_problem(error, folder)
+        raise SuiteError(f"{prefix}{path} cannot be imported: {problem}") from error
     missing = [part for part in ("Settings", "SEARCH_SPACE", "build") if not hasattr(module, part)]
     if missing:
         raise SuiteError(f"{prefix}{path} lacks {', '.join(missing)}; see docs/strategies.md")
-    if not issubclass(module.Settings, StrategySettings):
+    if not (isinstance(module.Settings, type) and issubclass(module.Settings, StrategySettings)):
         raise SuiteError(f"{prefix}{path}: Settings must extend StrategySettings")
-    return StrategyFile(name, path, module, hashlib.sha256(source).hexdigest())
+    space = module.SEARCH_SPACE
+    if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
+        raise SuiteError(f"{prefix}{path}: SEARCH_SPACE must map settings to lists of values")
+    return StrategyFile(name, path, module, sources)
 
 
 def load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:
@@ -150,12 +163,7 @@ def load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:
     file = load_strategy(name, folder)
     if file.digest != digest:
         raise SuiteError(
-            f"{file.path} was changed after the command began; run it again for the changed one"
+            f"{file.path} was changed after the command began, or a module beside it that it "
+            "imports; run it again for the changed one"
         )
     return file
-
-
-def import_problem(error: Exception) -> str:
-    """What went wrong while a file was imported, and in which line."""
-    line = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({line.filename}, line {line.lineno})"

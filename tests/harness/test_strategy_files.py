@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import math
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -
         ("import nothing_of_this_name", "mine.py cannot be imported: ModuleNotFoundError"),
         ("\n\nthis is no Python\n", "mine.py cannot be imported: SyntaxError"),
         (MINE.replace("(StrategySettings)", ""), "Settings must extend StrategySettings"),
+        (MINE + "\n\nSettings = None\n", "Settings must extend StrategySettings"),
+        (MINE + "\n\nSEARCH_SPACE = [1]\n", "SEARCH_SPACE must map settings to lists of values"),
+        ("import sys\n\nsys.exit(3)\n", "mine.py cannot be imported: SystemExit: 3 ("),
     ],
 )
 def test_a_file_that_is_no_strategy_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -117,6 +121,22 @@ def test_an_error_in_a_file_is_shown_with_its_line(tmp_path: Path) -> None:
     write_suite(tmp_path, MINE.replace("depth: int = 1", "depth: int = 1 // 0"), "mine.py")
 
     assert "mine.py, line 14" in refusal(tmp_path, "mine")
+
+
+def test_modules_beside_a_file_are_part_of_its_digest_and_of_no_other(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE + "\n\nfrom _shared import DEPTH\n", "mine.py")
+    write_suite(tmp_path, MINE, "other.py")
+    write_suite(tmp_path, "DEPTH = 1\n", "_shared.py")
+    mine, other = load_strategy("mine", tmp_path), load_strategy("other", tmp_path)
+    write_suite(tmp_path, "DEPTH = 2\n", "_shared.py")
+
+    changed = load_strategy("mine", tmp_path)
+    with pytest.raises(SuiteError, match="changed after the command began"):
+        pickle.loads(pickle.dumps(mine))
+
+    assert (mine.module.DEPTH, changed.module.DEPTH) == (1, 2)
+    assert changed.digest != mine.digest
+    assert load_strategy("other", tmp_path).digest == other.digest
 
 
 def test_a_name_that_is_no_file_gets_the_nearest(tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""Import a user's own Python file with the modules beside it.
+
+The file becomes a module of a package that is its own, and so do those beside it that it imports:
+two folders may have helpers of the same name in one process.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Sources = Mapping[str, bytes]
+"""Python files by their POSIX path relative to a folder; the first is the one asked for."""
+
+
+def read_sources(path: Path) -> Sources:
+    """A file and what it imports from its own folder, directly or through another of them.
+
+    An import of a file or package beside it counts wherever it stands in the code, as
+    ``import _common`` or ``from ._common import x``. The standard library comes first, and so does
+    an installed package before one that lies beside the file; a package is taken whole. What is
+    imported by a computed name, and files that are no Python, are not looked for.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    sources = {path.name: path.read_bytes()}
+    waiting = [path.name]
+    while waiting:
+        name = waiting.pop()
+        for top in _imported(sources[name], depth=name.count("/")):
+            for file in _files_of(top, path.parent):
+                relative = file.relative_to(path.parent).as_posix()
+                if relative not in sources:
+                    sources[relative] = file.read_bytes()
+                    waiting.append(relative)
+    return sources
+
+
+def digest_of(sources: Sources) -> str:
+    """SHA-256 of a file's content; with others, of all their names and contents."""
+    digests = {name: hashlib.sha256(source).hexdigest() for name, source in sources.items()}
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
+
+
+def import_sources(sources: Sources, folder: Path) -> ModuleType:
+    """Imports the first of the files; unchanged, it is the same module each time.
+
+    Args:
+        sources: from :func:`read_sources`.
+        folder: that they are relative to.
+
+    Raises:
+        Exception: whatever the file raises.
+    """
+    stem = Path(next(iter(sources))).stem
+    key = hashlib.sha256(f"{folder.resolve()} {digest_of(sources)}".encode()).hexdigest()[:12]
+    package = f"simo_cl_file_{key}"
+    if package not in sys.modules:
+        _finder().add(package, sources, folder)
+        module = ModuleType(package, f"{stem}.py and the modules beside it, in {folder}")
+        module.__path__ = []
+        sys.modules[package] = module
+    return importlib.import_module(f"{package}.{stem}")
+
+
+def import_problem(error: BaseException, folder: Path) -> str:
+    """What went wrong while a file was imported, and in which line of the files in a folder."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if Path(line.filename).is_relative_to(folder)]
+    last = (own or lines)[-1:]
+    place = "".join(f" ({line.filename}, line {line.lineno})" for line in last)
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _imported(source: bytes, depth: int) -> Iterator[str]:
+    """Names at the top of the folder that a file imports, in a package so many levels down."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        # Importing the file says so, with the line.
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from _not_standard(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from _not_standard([node.module or ""])
+        elif isinstance(node, ast.ImportFrom) and node.level == depth + 1:
+            modules = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (module.partition(".")[0] for module in modules)
+
+
+def _not_standard(names: Collection[str] | Iterator[str]) -> Iterator[str]:
+    tops = (name.partition(".")[0] for name in names)
+    return (top for top in tops if top not in sys.stdlib_module_names)
+
+
+def _files_of(top: str, folder: Path) -> Sequence[Path]:
+    package, module = folder / top, folder / f"{top}.py"
+    if (package / "__init__.py").is_file():
+        installed = importlib.util.find_spec(top) is not None
+        return [] if installed else sorted(package.rglob("*.py"))
+    return [module] if module.is_file() else []
+
+
+@dataclass(frozen=True, eq=False)
+class _Loader(InspectLoader):
+    """Executes a source that was read before, so that it is what its digest says.
+
+    Attributes:
+        globals: of the module, before it is executed.
+    """
+
+    source: bytes
+    path: str
+    globals: Mapping[str, Any]
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self.source)
+
+    def get_code(self, fullname: str) -> Any:
+        return self.source_to_code(self.source, self.path)
+
+    def is_package(self, fullname: str) -> bool:
+        return Path(self.path).name == "__init__.py"
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module).update(self.globals)
+        super().exec_module(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of packages that were added, among their sources."""
+
+    def __init__(self) -> None:
+        self._loaders: dict[str, _Loader] = {}
+
+    def add(self, package: str, sources: Sources, folder: Path) -> None:
+        beside = {name.partition("/")[0].removesuffix(".py") for name in sources}
+        # An `import` statement looks there for what it calls.
+        own_import = _import_from(package, beside - sys.stdlib_module_names)
+        own_globals = {"__builtins__": {**vars(builtins), "__import__": own_import}}
+        for name, source in sources.items():
+            module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            loader = _Loader(source, str(folder / name), own_globals)
+            self._loaders[f"{package}.{module}"] = loader
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        loader = self._loaders.get(fullname)
+        if loader is None:
+            return None
+        return importlib.util.spec_from_file_location(fullname, loader.path, loader=loader)
+
+
+def _finder() -> _Finder:
+    for finder in sys.meta_path:
+        if isinstance(finder, _Finder):
+            return finder
+    new = _Finder()
+    # Before the one that would look for a package's modules on the disk.
+    sys.meta_path.insert(0, new)
+    return new
+
+
+def _import_from(package: str, beside: Collection[str]) -> Callable[..., Any]:
+    """What ``import`` calls in the modules of a package: ``import x`` is ``from . import x`` if x
+    is beside them."""
+
+    def import_(
+        name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        if level == 0 and name.partition(".")[0] in beside:
+            return builtins.__import__(name, {"__package__": package}, None, fromlist, 1)
+        return builtins.__import__(name, globals, locals, fromlist, level)
+
+    return import_
