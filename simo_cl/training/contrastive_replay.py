@@ -51,7 +51,8 @@ class ContrastiveReplay(SupervisedTemplate):
         TypeError: a model that is no :class:`simo_cl.EmbeddingModel`.
         ValueError: training-time accuracy metrics in ``evaluator``; a model that embeds has no
             class scores while it trains. A loss with parameters that the optimizer does not train.
-            When training starts, a memory or batch that is too small for the classes.
+            When training starts, a memory or batch that is too small for the classes, or a loss
+            that gives anything but one number.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class ContrastiveReplay(SupervisedTemplate):
     def criterion(self) -> Tensor:
         """The contrastive loss in training, cross-entropy of the class scores in evaluation."""
         if self.is_training:
-            return self.contrastive_loss(self.mb_output, self.mb_y)
+            return _one_number(self.contrastive_loss(self.mb_output, self.mb_y), self.mb_y)
         return F.cross_entropy(self.mb_output, self.mb_y)
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,6 +164,17 @@ class ContrastiveReplay(SupervisedTemplate):
                 points.append(self.model.read_out_points(images.to(self.device)))
                 labels.append(targets.to(self.device))
         return torch.cat(points), torch.cat(labels)
+
+
+def _one_number(value: Any, labels: Tensor) -> Tensor:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value
+    given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
+    raise ValueError(
+        f"the loss gave {given} for a batch of {len(labels)} samples; it must give one number, "
+        "such as the mean over the batch: set its reduction (reduction='mean', or a reducer of "
+        "pytorch-metric-learning), or wrap it"
+    )
 
 
 def _first_of_each_class(dataset: Any, samples_per_class: int) -> Any:

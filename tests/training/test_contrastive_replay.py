@@ -17,6 +17,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from parts import NUM_FEATURES, Witness, classifier, embedding_model, quiet
 from pytorch_metric_learning.losses import ProxyNCALoss, SupConLoss, TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner
+from pytorch_metric_learning.reducers import DoNothingReducer
 from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss, simo_loss
@@ -119,6 +120,18 @@ class TestLoss:
         replay(loss=SimOLoss(epsilon=0.3), plugins=[seen]).train(stream.train_stream[0])
         for expected, loss in seen.seen:
             torch.testing.assert_close(loss, expected[None])
+
+    @pytest.mark.parametrize(
+        ("loss", "given"),
+        [
+            (lambda x, y: x.sum(dim=1), r"a tensor of shape \(16,\)"),
+            (SupConLoss(reducer=DoNothingReducer()), r"\{'loss'"),
+            (lambda x, y: None, "None"),
+        ],
+    )
+    def test_anything_but_one_number_is_refused(self, stream, loss, given):
+        with pytest.raises(ValueError, match=f"(?s)the loss gave {given}.*for a batch of 16"):
+            replay(loss=loss).train(stream.train_stream[0])
 
     def test_gradients_are_clipped(self, stream):
         def norm(strategy: Any) -> float:
