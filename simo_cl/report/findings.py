@@ -42,7 +42,7 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     if control is None or not compared:
         why = "The suite names no control"
         if control is not None:
-            why = f"No strategy shares a finished seed with the control, {control}"
+            why = _without_control(suite, control)
         return Headline(
             "Means, and nothing tested",
             f"{why}, so no strategy was compared with another by a test.",
@@ -56,6 +56,15 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     if not tested:
         return Headline("Nothing that a test could tell apart", sentence(compared[0].reason))
     return Headline(_verdict(tested, control), _basis(tested, comparisons, control))
+
+
+def _without_control(suite: Suite, control: str) -> str:
+    rows = [label for label in suite.labels if control in (label, suite.strategy_of(label))]
+    if not rows:
+        return f"The control, {control}, was left out of the command, and no run of it has begun"
+    if not any(suite.finished(label) for label in rows):
+        return f"No run of the control, {control}, has finished"
+    return f"No strategy shares a finished seed with the control, {control}"
 
 
 def summary(suite: Suite, comparisons: Sequence[Comparison]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -112,6 +113,7 @@ def render_page(
     drawn_as = looks(suite)
     return templates.get_template("report.html.j2").render(
         suite=suite,
+        results=shlex.quote(str(suite.folder)),
         facts=_facts(suite),
         headline=headline(suite, comparisons),
         summary=summary(suite, comparisons),

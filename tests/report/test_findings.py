@@ -48,8 +48,13 @@ def test_the_headline_when_the_control_ends_above_all(make_suite):
         ({"control": None}, "names no control"),
         (
             {"strategies": ("er", "simo"), "failed": [("er", 0), ("er", 1), ("er", 2)]},
+            "No run of the control, er, has finished",
+        ),
+        (
+            {"strategies": ("er", "simo"), "missing": [("er", 0), ("simo", 1), ("simo", 2)]},
             "No strategy shares a finished seed",
         ),
+        ({"strategies": ("simo",)}, "The control, er, was left out of the command"),
     ],
 )
 def test_the_headline_without_a_control(make_suite, options, reason):
