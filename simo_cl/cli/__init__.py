@@ -4,22 +4,49 @@ Each file of a command's name holds that command. Heavy libraries are imported i
 so that ``--help`` answers at once.
 """
 
+from typing import Annotated
+
 import typer
 
 from simo_cl.cli import data, doctor, init, listing, report, run, sync, tune, ui
+from simo_cl.cli.help import Command, Group
 
 app = typer.Typer(
+    cls=Group,
     help="Class-incremental benchmarks of the SimO loss and its rivals, on Avalanche.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(run.run)
-app.command()(report.report)
-app.command()(sync.sync)
-app.command()(ui.ui)
-app.command()(tune.tune)
-app.command()(doctor.doctor)
-app.command("list")(listing.list_)
-app.command()(init.init)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import simo_cl
+
+        typer.echo(f"simo-cl {simo_cl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command(cls=Command)(run.run)
+app.command(cls=Command)(report.report)
+app.command(cls=Command)(sync.sync)
+app.command(cls=Command)(ui.ui)
+app.command(cls=Command)(tune.tune)
+app.command(cls=Command)(doctor.doctor)
+app.command("list", cls=Command)(listing.list_)
+app.command(cls=Command)(init.init)
 app.add_typer(data.app, name="data")

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from simo_cl.cli.errors import plain_errors
+from simo_cl.cli.help import Command, Group
 from simo_cl.cli.options import DataRootOption, PluginsOption, use_plugins
 from simo_cl.cli.terminal import make_console, tell
 
-app = typer.Typer(help="Look for data sets, or download them.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Look for data sets, or download them.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(data_root: DataRootOption = None, plugins: PluginsOption = None) -> None:
     """Say which data sets are found, and where. Fails if the folder to look in is not there."""
     with plain_errors():
@@ -43,7 +44,7 @@ def check(data_root: DataRootOption = None, plugins: PluginsOption = None) -> No
             raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def fetch(
     name: Annotated[str, typer.Argument(help="cifar10, cifar100, mnist, fashion_mnist or kmnist.")],
     data_root: DataRootOption = None,

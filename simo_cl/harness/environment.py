@@ -14,6 +14,8 @@ import torch
 import simo_cl
 from simo_cl.harness.precision import instruction_set
 
+_ALLOWED_DEVICES = "use auto, cpu, cuda or cuda:<number>"
+
 
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
     """Versions and hardware, as stored with every run."""
@@ -49,22 +51,24 @@ def compute_deterministically(device: torch.device) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device named, or with ``"auto"`` a GPU where there is one.
+    """The device named, or with ``"auto"`` a CUDA GPU where there is one.
 
     Raises:
-        ValueError: no such device here.
+        ValueError: no such device here, or of a kind that runs are not made for.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise ValueError(f"device {name!r} is none that runs are for; {_ALLOWED_DEVICES}")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"device {name!r} cannot be used here: {reason}. Use auto, cpu, cuda or cuda:<number>"
+            f"device {name!r} cannot be used here: {reason}. {_ALLOWED_DEVICES.capitalize()}"
         ) from None
-    return device
+    return torch.device(name)
 
 
 def cpu_name() -> str:

@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 Strict = ConfigDict(extra="forbid", frozen=True, strict=True)
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -179,6 +180,9 @@ class CommonSettings(BaseModel):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
+OF_KEYS = "of_keys"
+"""Type of a complaint about keys that do not go together, which are its context's ``keys``."""
+
 _ALONE_IN_BATCH = (
     "training.batch_size",
     "training.new_share",
@@ -225,9 +229,11 @@ class Suite(CommonSettings):
         useless = [name for name in names if name in set_here | set(self.grid)]
         if useless:
             instead = _ALONE_IN_ONLINE if online else _ALONE_IN_BATCH
-            raise ValueError(
-                f"{', '.join(useless)} would do nothing with stream.protocol: "
-                f"{self.stream.protocol}, which has {', '.join(instead)}"
+            raise PydanticCustomError(
+                OF_KEYS,
+                f"would do nothing with stream.protocol: {self.stream.protocol}, which has "
+                f"{', '.join(instead)}",
+                {"keys": useless},
             )
         return self
 

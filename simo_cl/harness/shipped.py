@@ -22,11 +22,11 @@ def write_shipped(target: Path) -> list[Path]:
         for source in sorted(_folder(folder).glob(pattern))
         if source.name != "__init__.py"
     ]
-    present = [str(copy) for _, copy in copies if copy.exists()]
+    present = [copy for _, copy in copies if copy.exists()]
     if present:
+        more = f" and {len(present) - 1} more of the shipped files" if present[1:] else ""
         raise FileExistsError(
-            f"{', '.join(present)}: there already; choose another folder, or remove what you do "
-            "not need"
+            f"{present[0]}{more}: there already, and nothing was written; choose another folder"
         )
     for source, copy in copies:
         copy.parent.mkdir(parents=True, exist_ok=True)

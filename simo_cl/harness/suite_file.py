@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from simo_cl.harness.settings import Suite
+from simo_cl.harness.settings import OF_KEYS, Suite
 
 KeyPath = tuple[str, ...]
 """Keys from the top of a suite down; a place in a list is a key, too, such as ``"0"``."""
@@ -42,6 +42,11 @@ class Places:
                     return place
             path = path[:-1]
         return str(self.path)
+
+    def of_setting(self, key: str) -> str:
+        """Where a dotted key was given, in its section or in the grid."""
+        in_grid = ("grid", key) in self.given
+        return self.of("grid", key) if in_grid else self.of(*key.split("."))
 
     def moved(self, key: KeyPath, place: str) -> Places:
         """These places, but a key with all that belongs to it was given at ``place``."""
@@ -113,11 +118,18 @@ def explain_validation(
         within: path of the key whose value was validated.
     """
     items = error.errors()
-    complaints = (
+    complaints = [
         f"{places.of(*within, *item['loc'])}: {_complaint(item, model, within)}"
         for item in items
-        if not (item["type"] == "too_short" and _has_bad_item(item, items))
-    )
+        if item["type"] != OF_KEYS
+        and not (item["type"] == "too_short" and _has_bad_item(item, items))
+    ]
+    complaints += [
+        f"{places.of_setting(key)}: {key} {item['msg']}"
+        for item in items
+        if item["type"] == OF_KEYS
+        for key in item["ctx"]["keys"]
+    ]
     return "\n".join(dict.fromkeys(complaints))
 
 

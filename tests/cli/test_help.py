@@ -4,6 +4,10 @@ import subprocess
 import sys
 
 from tiny import ROOT
+from typer.testing import CliRunner
+
+import simo_cl
+from simo_cl.cli import app
 
 HEAVY = ("torch", "avalanche", "mlflow", "matplotlib", "pandas", "sklearn", "scipy")
 
@@ -27,3 +31,20 @@ print("imported:", *sorted(name for name in sys.modules if "." not in name))
     imported = finished.stdout.rpartition("imported:")[2].split()
     assert "typer" in imported
     assert not set(HEAVY) & set(imported)
+
+
+def test_flags_show_no_type_and_h_and_version_are_known() -> None:
+    runner = CliRunner()
+
+    for words in (
+        ["-h"],
+        ["run", "-h"],
+        ["run", "--help"],
+        ["data", "-h"],
+        ["data", "check", "-h"],
+    ):
+        result = runner.invoke(app, words, env={"COLUMNS": "100"})
+        assert result.exit_code == 0
+        assert "Show this message" in result.output
+        assert "bool" not in result.output
+    assert runner.invoke(app, ["--version"]).output == f"simo-cl {simo_cl.__version__}\n"

@@ -21,6 +21,7 @@ def test_init_writes_what_can_be_run_there(
         shipped = {path.name for path in (ROOT / name).iterdir() if path.suffix in (".py", ".yaml")}
         assert {path.name for path in (folder / name).iterdir()} == shipped
     assert again.exit_code == 2
-    assert "there already" in again.output
+    assert "more of the shipped files: there already, and nothing was written" in again.output
+    assert len(again.output.splitlines()) == 1
     assert preview.exit_code == 0
     assert "24 runs in" in preview.output

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from simo_cl.harness.environment import compute_deterministically
+from simo_cl.harness.environment import choose_device, compute_deterministically
 
 
 @pytest.fixture
@@ -53,3 +53,11 @@ def test_convolutions_give_the_same_gradient_each_time() -> None:
         gradients.append(layer.weight.grad.clone())
 
     assert all(torch.equal(gradients[0], other) for other in gradients)
+
+
+@pytest.mark.parametrize("name", ["mps", "hip", "meta", "gpu", "cuda:x", ""])
+def test_a_device_that_runs_are_not_for_is_refused_in_a_line(name: str) -> None:
+    with pytest.raises(ValueError, match=r"use auto, cpu, cuda or cuda:<number>") as caught:
+        choose_device(name)
+
+    assert len(str(caught.value)) < 120

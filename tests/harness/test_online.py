@@ -87,18 +87,20 @@ def test_a_contrastive_strategy_may_replay_more(execute: Any, tmp_path: Path) ->
         (
             ONLINE,
             "training.batch_size=32",
-            "training.batch_size would do nothing with stream.protocol: online, which has "
+            "--set training.batch_size=32: training.batch_size would do nothing with "
+            "stream.protocol: online, which has "
             "stream.batch_size, stream.replay_batch_size, stream.updates_per_batch",
         ),
         (
             ONLINE + "grid: {training.epochs: [1, 2]}\n",
             "seeds=[0]",
-            "training.epochs would do nothing with stream.protocol: online",
+            "tiny.yaml:7: training.epochs would do nothing with stream.protocol: online",
         ),
         (
             "stream: {batch_size: 10}\n",
             "seeds=[0]",
-            "stream.batch_size would do nothing with stream.protocol: batch, which has "
+            "tiny.yaml:1: stream.batch_size would do nothing with stream.protocol: batch, which "
+            "has "
             "training.batch_size, training.new_share, training.epochs, training.schedule",
         ),
         (ONLINE, "stream.batch_size=0", "stream.batch_size is 0"),
