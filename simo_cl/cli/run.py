@@ -27,7 +27,7 @@ from simo_cl.cli.options import (
     warn_of_slow_precision,
 )
 from simo_cl.cli.report import write_and_show
-from simo_cl.cli.terminal import given_command, make_console, tell
+from simo_cl.cli.terminal import given_command, make_console, tell, warn
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +91,11 @@ def run(
         data = checked_data(chosen, data_root)
         if cluster is None:
             warn_of_slow_precision(chosen, chosen_device)
+            if chosen_device.type == "cpu":
+                _warn_of_too_many_threads(chosen, jobs)
         if dry_run:
-            console.print(preview_table(chosen, folder, data, chosen_device))
+            say = partial(tell, console)
+            console.print(preview_table(chosen, folder, data, chosen_device, jobs=jobs, tell=say))
             if not replace:
                 _refuse_to_replace(planned, belonging(planned, chosen, folder), folder)
             return
@@ -169,6 +172,26 @@ def _plan(
     planned = plan_runs(everything, folder, file.places, precision_of(device))
     chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
     return content, planned, chosen
+
+
+def _warn_of_too_many_threads(chosen: list[Run], jobs: int) -> None:
+    from simo_cl.harness.diagnosis import usable_cores
+
+    cores, at_once = usable_cores(), min(jobs, len(chosen))
+    threads = max(run.settings.training.threads for run in chosen)
+    if at_once * threads <= cores:
+        return
+    fewer = [] if threads == 1 else [f"--set training.threads={max(1, cores // at_once)}"]
+    if at_once > 1:
+        fewer.append(f"--jobs {max(1, cores // threads)}")
+    many = f"{at_once} runs at once with " if at_once > 1 else ""
+    warn(
+        [
+            f"{many}{threads} thread{'' if threads == 1 else 's'} each (training.threads) on "
+            f"{cores} core{'' if cores == 1 else 's'}: threads that wait for each other make it "
+            f"slower. Try {' or '.join(fewer)}"
+        ]
+    )
 
 
 def _refuse_to_replace(planned: list[Run], kept: list[Run], folder: Path) -> None:

@@ -53,7 +53,7 @@ def execute_run(
     benchmark = make_benchmark(
         data, settings.stream, settings.training, settings.seed, file.joint, device
     )
-    steps = _steps(benchmark, settings, file.joint)
+    steps = steps_of_experiences(benchmark, settings, file.joint)
     setup = Setup(settings, data, device, steps, lambda taken: progress(taken, sum(steps)))
     seed_global_generators(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.places))
@@ -158,7 +158,7 @@ def make_benchmark(
     )
 
 
-def _steps(benchmark: Any, settings: RunSettings, joint: bool) -> list[int]:
+def steps_of_experiences(benchmark: Any, settings: RunSettings, joint: bool) -> list[int]:
     """Optimizer steps of each experience; joint training gets all of them in one."""
     labels = np.concatenate([list(e.dataset.targets) for e in benchmark.train_stream])
     parts = [list(e.classes_in_this_experience) for e in benchmark.test_stream]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pandas as pd
+import pytest
 from project import DEAD_SERVER, Project
 from typer.testing import Result
 
@@ -117,5 +118,20 @@ def test_dry_run_says_what_would_run_and_writes_nothing(project: Project) -> Non
     assert result.exit_code == 0
     assert "4 runs in" in result.output
     assert "simo, seed 1" in result.output
-    assert "left to do: at least" in result.output
+    assert "left to do: 4 runs, about" in result.output
+    assert "more" in result.output
     assert not project.results.exists()
+
+
+def test_more_threads_than_cores_get_a_warning(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simo_cl.harness.diagnosis.usable_cores", lambda: 4)
+    suite, options = project.suite("er", "raises"), ("--dry-run", "--seeds", "0,1,2")
+
+    many = project.call("run", suite, *options, "--jobs", "8", "--set", "training.threads=2")
+    few = project.call("run", suite, *options, "--jobs", "2", "--set", "training.threads=2")
+
+    assert "6 runs at once with 2 threads each (training.threads) on 4 cores" in many.output
+    assert "Try --set training.threads=1 or --jobs 2" in many.output
+    assert "threads each" not in few.output

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from tiny import planned
+from tiny import ONLINE, SETTINGS, STRATEGIES, planned, write_suite
 
 from simo_cl.harness.preview import preview_table
 from simo_cl.harness.progress import SuiteProgress
@@ -20,10 +20,10 @@ def runs(tmp_path: Path) -> list[Any]:
     return planned(tmp_path, "strategies: {er: , joint: }\n", ("training.epochs=2",))
 
 
-def shown(runs: list[Any], folder: Path) -> str:
+def shown(runs: list[Any], folder: Path, jobs: int = 1) -> str:
     console = Console(width=150)
     with console.capture() as captured:
-        table = preview_table(runs, folder, load_data("digits"), torch.device("cpu"))
+        table = preview_table(runs, folder, load_data("digits"), torch.device("cpu"), jobs=jobs)
         console.print(table)
     return captured.get()
 
@@ -36,9 +36,10 @@ def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any])
 
     assert "2 runs in" in text
     er, joint = (line for line in text.splitlines() if ", seed 0" in line)
-    assert re.search(r"finished .* float32 .* 2,694 ", er)
-    assert re.search(r"missing .* float32 .* 2,694 .* \d+ min \d\d s .* MB", joint)
-    assert "left to do: at least" in text
+    assert re.search(r"finished .* float32 .* MB", er)
+    assert re.search(r"missing .* float32 .* 2,7\d\d .* \d+ min \d\d s .* MB", joint)
+    assert re.search(r"left to do: 1 run, about \d+ min \d\d s and \d+ MB", text)
+    assert "Estimates from a few steps on cpu" in text
 
 
 def test_what_is_finished_is_not_left_to_do(tmp_path: Path, runs: list[Any]) -> None:
@@ -46,13 +47,59 @@ def test_what_is_finished_is_not_left_to_do(tmp_path: Path, runs: list[Any]) -> 
         RunFolder(tmp_path / run.folder).start(run, load_data("digits"), {})
         RunFolder(tmp_path / run.folder).finish()
 
-    assert "left to do: at least 0 min 00 s on cpu, about 0 MB" in shown(runs, tmp_path)
+    assert "left to do: 0 runs, about 0 min 00 s and 0 MB" in shown(runs, tmp_path)
 
 
-def test_held_out_images_are_not_counted(tmp_path: Path) -> None:
-    runs = planned(tmp_path, "strategies: {er: }\n", ("training.epochs=1", "stream.validation=0.5"))
+@pytest.mark.parametrize(
+    ("settings", "strategies", "overrides"),
+    [
+        (SETTINGS, "{er: , simo: {views: 2}, joint: }", ()),
+        (SETTINGS, "{er: }", ("stream.validation=0.5", "stream.evaluate_on=validation")),
+        (SETTINGS, "{er: }", ("stream.experiences=1",)),
+        (ONLINE, "{er: , finetune: , supcon: {replay_batch_size: 50}}", ()),
+    ],
+)
+def test_images_are_those_that_the_run_will_forward(
+    tmp_path: Path,
+    execute: Any,
+    settings: str,
+    strategies: str,
+    overrides: tuple[str, ...],
+) -> None:
+    runs = planned(tmp_path, f"strategies: {strategies}\n", overrides, settings=settings)
 
-    assert " 674 " in shown(runs, tmp_path)
+    text = shown(runs, tmp_path)
+
+    assert execute(runs, tmp_path).failed == {}
+    lines = [line for line in text.splitlines() if ", seed 0" in line]
+    for line, run in zip(lines, runs, strict=True):
+        foreseen = int(re.search(r"missing +│ +([\d,]+) ", line)[1].replace(",", ""))  # type: ignore[index]
+        forwarded = RunFolder(tmp_path / run.folder).last_metrics()["cost/images"]
+        # Online, the first batches have less of a memory.
+        assert 0.93 * foreseen <= forwarded <= foreseen, run.name
+
+
+def test_a_strategy_that_cannot_be_timed_is_named(tmp_path: Path) -> None:
+    text = (STRATEGIES / "er.py").read_text()
+    write_suite(
+        tmp_path / "own", text + "\n\ndef build(*_):\n    raise OSError('no luck')\n", "a.py"
+    )
+    write_suite(tmp_path / "own", text, "b.py")
+    runs = planned(tmp_path, "strategies: {a: , b: }\n", strategies=tmp_path / "own")
+
+    text = shown(runs, tmp_path)
+
+    assert "Not counted: a: OSError: no luck" in text
+    assert re.search(r"b, seed 0 .* min", text)
+
+
+def test_runs_at_once_share_the_time(
+    tmp_path: Path, runs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simo_cl.harness.preview.usable_cores", lambda: 2)
+
+    assert "left to do: 2 runs, 2 at once" in shown(runs, tmp_path, jobs=8)
+    assert "left to do: 2 runs, about" in shown(runs, tmp_path, jobs=1)
 
 
 def lines_of(terminal: bool, runs: list[Any]) -> list[str]:
