@@ -97,8 +97,11 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]:
     """What a finished run is called, and why the plan has it no more."""
-    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    strategy, variant = config["strategy"], config["variant"]
+    try:
+        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        strategy, variant = config["strategy"], config["variant"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return path.name, "its config.yaml cannot be read"
     label = f"{strategy}[{variant}]" if variant else strategy
     of_strategy = [run for run in planned if run.settings.strategy == strategy]
     if not of_strategy:
@@ -121,7 +124,7 @@ def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]
 def _flatten(settings: Mapping[str, Any], strategy: str) -> Iterator[tuple[str, Any]]:
     """Settings by the names that ``--set`` has for them."""
     for section, content in settings.items():
-        if section not in _IDENTITY:
+        if section not in _IDENTITY and isinstance(content, Mapping):
             prefix = f"{strategy}@" if section == "settings" else f"{section}."
             yield from ((prefix + key, value) for key, value in content.items())
 

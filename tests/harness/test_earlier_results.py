@@ -192,3 +192,15 @@ def test_without_a_plan_nothing_that_has_finished_is_replaced(
     assert "memory.size is 40 there" in results.refusal(
         planned(tmp_path, BOTH, ("memory.size=20",))
     )
+
+
+def test_settings_that_cannot_be_read_are_no_reason_to_end_in_a_traceback(
+    results: Results, tmp_path: Path
+) -> None:
+    (run,) = planned(tmp_path, "strategies: {er: }\n")
+    results.command([run], [run])
+    for content in ("[", "strategy: er", "data: 1\nstrategy: er\nvariant: ''\n"):
+        (results.folder / run.folder / "config.yaml").write_text(content)
+        RunFolder(results.folder / run.folder).finish()
+
+        assert "1 run" in results.refusal(planned(tmp_path, "strategies: {finetune: }\n"))

@@ -99,6 +99,11 @@ def test_the_page_says_what_was_run_and_what_is_missing(html):
     assert "2.14.1" in text
 
 
+def test_the_page_names_commands_for_its_own_folder(report, html):
+    for command in ("report", "ui"):
+        assert f"<code>simo-cl {command} {report.page.parent}</code>" in html
+
+
 def test_the_page_sums_up_in_words(html):
     summary = html[html.index('class="summary"') : html.index("<aside")]
     sentences = re.findall(r"<li>([^<]+)</li>", summary)
