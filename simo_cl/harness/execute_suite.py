@@ -22,7 +22,7 @@ from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
 from simo_cl.harness.whole_file import write_whole
 from simo_cl.harness.workers import execute_in_workers
-from simo_cl.models import Precision, build_encoder, encoder_names
+from simo_cl.models import build_encoder, encoder_names
 from simo_cl.streams import (
     DataError,
     DataSet,
@@ -163,11 +163,9 @@ def write_plan(
 
     Raises:
         DataError: one of them is of other data.
-        SuiteError: runs that are kept have another precision, which nobody chose.
     """
     planned = list(planned)
     refuse_other_data(planned, folder, data)
-    _refuse_other_precision(suite, planned, folder)
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "suite": suite.name,
@@ -204,38 +202,14 @@ def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:
     for run in runs:
         there = RunFolder(folder / run.folder)
         before = there.data
-        if _is_kept(there) and before and before["digest"] != data.digest:
+        kept = there.state == "finished" or any(there.path.glob("checkpoint*.pt"))
+        if kept and before and before["digest"] != data.digest:
             raise DataError(
                 f"{there.path} is of other data ({before['note']}, {before['digest']}) than those "
                 f"found now ({data.note}, {data.digest}); one table of both would be of neither. "
                 "Bring the data back, or write to another folder with --results, or delete the "
                 "folders of runs on other data"
             )
-
-
-def _refuse_other_precision(suite: Suite, planned: Sequence[Run], folder: Path) -> None:
-    """Looks whether ``model.precision: auto`` stood for something else when runs were executed that
-    would be kept."""
-    if suite.model.precision != "auto" or "model.precision" in suite.grid:
-        return
-    here = planned[0].settings.model.precision
-    before: Precision = "float32" if here == "bfloat16" else "bfloat16"
-    undone = [run for run in planned if not _is_kept(RunFolder(folder / run.folder))]
-    there = [RunFolder(folder / run.in_precision(before).folder) for run in undone]
-    kept = sum(map(_is_kept, there))
-    if kept:
-        raise SuiteError(
-            f"{planned[0].places.of('model', 'precision')}: {folder} has {kept} runs in {before}, "
-            f"which model.precision: auto stood for on another device; here it stands for {here}, "
-            "and one table of both would be of neither. Go on with those runs by --set "
-            f"model.precision={before}, begin anew beside them by --set model.precision={here}, or "
-            "write to another folder with --results"
-        )
-
-
-def _is_kept(there: RunFolder) -> bool:
-    """Whether there is work that the next command goes on from."""
-    return there.state == "finished" or any(there.path.glob("checkpoint*.pt"))
 
 
 def _check_fit(run: Run, data: DataSet) -> None:

@@ -55,11 +55,6 @@ class Run:
         """For messages."""
         return f"{self.label}, seed {self.settings.seed}"
 
-    def in_precision(self, precision: Precision) -> Run:
-        """The same run, but in this precision."""
-        model = self.settings.model.model_copy(update={"precision": precision})
-        return replace(self, settings=self.settings.model_copy(update={"model": model}))
-
     @property
     def digest(self) -> str:
         """Of what decides the result: the resolved settings and the strategy's file."""

@@ -67,8 +67,9 @@ def import_sources(sources: Sources, folder: Path) -> ModuleType:
     Raises:
         Exception: whatever the file raises.
     """
-    stem = Path(next(iter(sources))).stem
-    key = hashlib.sha256(f"{folder.resolve()} {digest_of(sources)}".encode()).hexdigest()[:12]
+    path = folder.resolve() / next(iter(sources))
+    stem = path.stem
+    key = hashlib.sha256(f"{path} {digest_of(sources)}".encode()).hexdigest()[:12]
     package = f"simo_cl_file_{key}"
     if package not in sys.modules:
         _finder().add(package, sources, folder)

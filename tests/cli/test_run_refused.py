@@ -59,7 +59,7 @@ from project import Project
             "--strategies simmo",
             "--strategies: .* has no strategy 'simmo'; it has er, simo. Did",
         ),
-        ("", "--device gpu", "--device: device 'gpu' cannot be used here"),
+        ("", "--device gpu", "--device: device 'gpu' is none that runs are for"),
         ("", "--plugins mine.py", "--plugins mine.py: no such file"),
         ("", "--strategies-dir nowhere", "no folder with strategy files (looked in nowhere)"),
     ],

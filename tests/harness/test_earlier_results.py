@@ -204,3 +204,13 @@ def test_settings_that_cannot_be_read_are_no_reason_to_end_in_a_traceback(
         RunFolder(results.folder / run.folder).finish()
 
         assert "1 run" in results.refusal(planned(tmp_path, "strategies: {finetune: }\n"))
+
+
+def test_another_precision_is_one_of_the_settings_that_differ(
+    results: Results, tmp_path: Path
+) -> None:
+    runs = planned(tmp_path, BOTH, ("model.precision=bfloat16",))
+    results.command(runs, runs)
+
+    refusal = results.refusal(planned(tmp_path, BOTH, ("model.precision=float32",)))
+    assert "er, finetune (2 runs): model.precision is bfloat16 there, float32 here" in refusal

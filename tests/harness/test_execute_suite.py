@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from tiny import SETTINGS, STRATEGIES, planned, write_suite
+from tiny import planned, write_suite
 
 from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.harness.suite_file import SuiteError, read_suite
+from simo_cl.harness.suite_file import read_suite
 from simo_cl.streams import load_data
 
 STRATEGY = '''"""Each of its builds does what the test says."""
@@ -150,36 +150,3 @@ def test_every_point_of_a_grid_is_checked_against_the_data(tmp_path: Path) -> No
 
     with pytest.raises(ValueError, match=r"tiny\.yaml:\d+: memory\.size is 9; digits has 10"):
         checked_data(runs, None)
-
-
-class TestPrecisionOfAnotherDevice:
-    """A suite that leaves the precision to the device goes on where that is another one."""
-
-    def plan(self, folder: Path, auto: str, overrides: tuple[str, ...] = (), *, kept: str) -> None:
-        text = SETTINGS.replace("precision: float32", "precision: auto") + "strategies: {er: }\n"
-        file = read_suite(write_suite(folder, text), overrides)
-        runs = plan_runs(file.suite, STRATEGIES, file.places, auto)
-        before = folder / "results" / runs[0].in_precision(kept).folder
-        before.mkdir(parents=True, exist_ok=True)
-        (before / "checkpoint.pt").touch()
-        write_plan(folder / "results", file.suite, runs, command="", data=load_data("digits"))
-
-    def test_is_refused_with_the_ways_out(self, tmp_path: Path) -> None:
-        with pytest.raises(SuiteError) as caught:
-            self.plan(tmp_path, "float32", kept="bfloat16")
-        message = str(caught.value)
-        assert message.startswith(f"{tmp_path / 'tiny.yaml'}:3: {tmp_path / 'results'} has 1 runs")
-        assert "in bfloat16, which model.precision: auto stood for on another device" in message
-        assert "here it stands for float32" in message
-        assert "--set model.precision=bfloat16" in message
-        assert "--set model.precision=float32" in message
-        assert not (tmp_path / "results" / "plan.json").exists()
-
-    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-    def test_goes_on_where_one_is_chosen(self, tmp_path: Path, precision: str) -> None:
-        self.plan(tmp_path, "float32", (f"model.precision={precision}",), kept="bfloat16")
-        assert (tmp_path / "results" / "plan.json").exists()
-
-    def test_goes_on_where_it_is_the_same(self, tmp_path: Path) -> None:
-        self.plan(tmp_path, "bfloat16", kept="bfloat16")
-        assert (tmp_path / "results" / "plan.json").exists()

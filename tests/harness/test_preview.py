@@ -73,7 +73,7 @@ def test_images_are_those_that_the_run_will_forward(
     assert execute(runs, tmp_path).failed == {}
     lines = [line for line in text.splitlines() if ", seed 0" in line]
     for line, run in zip(lines, runs, strict=True):
-        foreseen = int(re.search(r"missing +│ +([\d,]+) ", line)[1].replace(",", ""))  # type: ignore[index]
+        foreseen = int(re.search(r"missing +│ +float32 +│ +([\d,]+) ", line)[1].replace(",", ""))  # type: ignore[index]
         forwarded = RunFolder(tmp_path / run.folder).last_metrics()["cost/images"]
         # Online, the first batches have less of a memory.
         assert 0.93 * foreseen <= forwarded <= foreseen, run.name
