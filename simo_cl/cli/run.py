@@ -85,9 +85,11 @@ def run(
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.suite_lock import suite_lock
         from simo_cl.tracking.follow import Follower
+        from simo_cl.tracking.store import refuse_unusable, suite_store
 
         cluster = _cluster(content, ray, ray_shared, device, jobs)
         folder = results / content.name
+        refuse_unusable(suite_store(folder, tracking_uri))
         data = checked_data(chosen, data_root)
         if cluster is None:
             warn_of_slow_precision(chosen, chosen_device)

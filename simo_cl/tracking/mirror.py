@@ -115,7 +115,7 @@ class _Mirror:
         self.removed = 0
 
     def bring_up_to_date(self) -> MirrorReport:
-        self.experiment_id = self._experiment()
+        self.experiment_id = store.experiment_id(self.client, self.suite.name)
         known = self._known_runs()
         members: dict[str, list[RunFolder]] = defaultdict(list)
         for run in self.suite.runs:
@@ -135,12 +135,6 @@ class _Mirror:
             self.uri, self.experiment_id, len(members), len(self.suite.runs),
             self.written, self.removed, tuple(dict.fromkeys(self.problems)),
         )  # fmt: skip
-
-    def _experiment(self) -> str:
-        place = None
-        if store.is_own_store(self.suite.path, self.uri):
-            place = (self.suite.path / "mlartifacts").as_uri()
-        return store.experiment_id(self.client, self.suite.name, place)
 
     def _describe_experiment(self, control_id: str) -> None:
         """Writes the experiment's description and the view of it that the UI opens."""

@@ -6,10 +6,12 @@ import io
 import logging
 import math
 import numbers
+import os
 import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +28,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from simo_cl.tracking import store
 from simo_cl.tracking.run_items import File, RunToBe
+from simo_cl.tracking.sigterm import end_on_sigterm, forget_sigterm
 from simo_cl.tracking.store import TrackingError
 from simo_cl.tracking.unsent import send_kept
 from simo_cl.tracking.writer import Writer
@@ -52,22 +55,31 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
     finite are not sent, because they empty MLflow's charts; a message says so once a metric.
 
     Without ``with``, call `close` after the last evaluation, or leave it to the end of the
-    process. When a server does not answer, a warning says so, the training goes on, and what
-    could not be sent is kept in a local folder for `send_kept`.
+    process. A run that ends in another way is marked so: as KILLED after Ctrl-C or SIGTERM, as
+    FAILED after an exception or in the middle of a training. When a server does not answer, a
+    warning says so, the training goes on, and what could not be sent is kept in a local folder for
+    `send_kept`; so are files alone, when the place of a store's files cannot be used.
+
+    A run that is named is gone on with: by ``run_id``, as the active run of ``mlflow.start_run``
+    (which then ends it), or by ``MLFLOW_RUN_ID``. A logger that is pickled, as by Avalanche's
+    ``save_checkpoint``, goes on with its run when it is loaded. The pickle holds ``tracking_uri``
+    as given: a password is better kept in MLflow's ``MLFLOW_TRACKING_PASSWORD``.
 
     Args:
-        experiment: name of the MLflow experiment; made if it is missing.
-        run_name: name of the run; by default MLflow invents one.
+        experiment: name of a new run's MLflow experiment; made if it is missing.
+        run_name: name of a new run; by default MLflow invents one.
         tracking_uri: any MLflow store; by default the one set in MLflow or in
             ``MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db`` in the working folder.
-        parameters: settings to show with the run, nested as you like.
+        run_id: MLflow's identifier of a run to go on with.
+        parameters: settings to show with the run, nested as you like, each as
+            ``mlflow.log_params`` shows it.
         tags: MLflow tags of the run.
 
     Attributes:
         run_id: MLflow's identifier of the run; None when the server did not answer.
 
     Raises:
-        TrackingError: a store that is not a server cannot be used.
+        TrackingError: a store that is not a server cannot be used, or there is no such run.
     """
 
     def __init__(
@@ -76,27 +88,48 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         *,
         run_name: str | None = None,
         tracking_uri: str | None = None,
+        run_id: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        if tracking_uri is None:
-            is_set = mlflow.is_tracking_uri_set()
-            tracking_uri = mlflow.get_tracking_uri() if is_set else "sqlite:///mlflow.db"
-        run = RunToBe(
-            experiment, run_name, store.flat_parameters(parameters or {}), dict(tags or {})
-        )
-        self._writer = Writer(tracking_uri, run)
-        self.run_id = self._writer.run_id
+        named, self._is_ours = _named_run(run_id, tracking_uri)
+        self._uri = store.absolute(tracking_uri or _default_store())
+        parts = store.flat_parameters(parameters or {}, str), dict(tags or {})
+        self._run = RunToBe(experiment, run_name, *parts, named)
         self._experience = -1
         self._mentioned: set[str] = set()
-        # Not bound to self, so that a forgotten logger is collected, and then closed.
-        self._at_end = weakref.finalize(self, _close_at_end, self._writer)
+        self._writer: Writer | None = None
+        self._open()
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's identifier of the run."""
+        return self._run.run_id
 
     def close(self, status: str = "FINISHED") -> None:
         """Sends what is left, waiting for half a minute at most, and ends the run."""
-        self._at_end.detach()
-        self._writer.close(status)
+        if self._writer is not None:
+            self._at_end.detach()
+            _close(self._writer, status, self._is_ours)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what sends: a copy begins to send with the first that it is given."""
+        return {n: v for n, v in self.__dict__.items() if n not in ("_writer", "_at_end")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Wherever it is loaded, nobody else may be there to end the run.
+        self.__dict__.update(state, _writer=None, _is_ours=True)
+
+    def _open(self, *, is_late: bool = False) -> Writer:
+        writer = Writer(self._uri, self._run, is_late=is_late)
+        self._writer = writer
+        self._run = replace(self._run, run_id=writer.run_id)
+        # Not bound to self, so that a forgotten logger is collected, and then closed.
+        self._at_end = weakref.finalize(self, _close_at_end, writer, self._is_ours)
+        if self._is_ours:
+            end_on_sigterm(writer)
+        return writer
 
     def __enter__(self) -> MLflowLogger:
         return self
@@ -107,7 +140,15 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(_status_after(kind))
+        self.close(_status_after(error))
+
+    def before_training(self, *args: Any, **kwargs: Any) -> None:
+        """Avalanche's hook: what ends before `after_training` has failed."""
+        (self._writer or self._open(is_late=True)).in_progress.add("training")
+
+    def after_training(self, *args: Any, **kwargs: Any) -> None:
+        """Avalanche's hook."""
+        (self._writer or self._open(is_late=True)).in_progress.discard("training")
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Avalanche's hook: notes which experience the coming values belong to."""
@@ -146,16 +187,19 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         if file is None:
             return False
         ending, content = file
-        self._writer.put(File(f"{name}/step_{step:04d}.{ending}", content))
+        self._put(File(f"{name}/step_{step:04d}.{ending}", content))
         return True
 
     def _log_number(self, name: str, value: float, step: int) -> None:
         if math.isfinite(value):
-            self._writer.put(Metric(name, value, int(time.time() * 1000), step))
+            self._put(Metric(name, value, int(time.time() * 1000), step))
         else:
             self._mention(
                 name, f"{name} became {value} at step {step}; such values are not sent to MLflow"
             )
+
+    def _put(self, item: Metric | File) -> None:
+        (self._writer or self._open(is_late=True)).put(item)
 
     def _mention(self, name: str, message: str) -> None:
         if name not in self._mentioned:
@@ -184,14 +228,38 @@ def _file_of(value: Any) -> tuple[str, bytes] | None:
     return "png", content.getvalue()
 
 
-def _close_at_end(writer: Writer) -> None:
+def _default_store() -> str:
+    is_set = mlflow.is_tracking_uri_set() or mlflow.active_run() is not None
+    return mlflow.get_tracking_uri() if is_set else "sqlite:///mlflow.db"
+
+
+def _named_run(run_id: str | None, tracking_uri: str | None) -> tuple[str | None, bool]:
+    """The run to go on with, if one is named, and whether it is ours to end."""
+    active = mlflow.active_run()
+    if active is not None and tracking_uri in (None, mlflow.get_tracking_uri()):
+        active_id = str(active.info.run_id)
+        if run_id in (None, active_id):
+            return active_id, False
+    # As MLflow's own start_run: the variable names the first run of a process alone.
+    return run_id or os.environ.pop("MLFLOW_RUN_ID", None), True
+
+
+def _close(writer: Writer, status: str, is_ours: bool) -> None:
+    forget_sigterm(writer)
+    writer.close(status if is_ours else None)
+
+
+def _close_at_end(writer: Writer, is_ours: bool) -> None:
     """For a logger that nobody closed: at the end of the process, or when it is forgotten."""
     # In an interactive session an earlier error says nothing about how the run went.
-    kind = None if hasattr(sys, "ps1") else getattr(sys, "last_type", None)
-    writer.close(_status_after(kind))
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+    status = _status_after(error)
+    if status == "FINISHED" and writer.in_progress:
+        status = "FAILED"
+    _close(writer, status, is_ours)
 
 
-def _status_after(kind: type[BaseException] | None) -> str:
-    if kind is None:
+def _status_after(error: BaseException | None) -> str:
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "FINISHED"
-    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"

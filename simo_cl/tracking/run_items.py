@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
 
 from simo_cl.tracking import store
 
@@ -17,20 +17,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunToBe:
-    """A run that is not begun yet.
+    """A run that is not begun yet, or one to go on with.
 
     Attributes:
         experiment: its name; made if it is missing.
         run_name: None for one that MLflow invents.
+        run_id: MLflow's identifier of a run to go on with, which has its experiment and name.
     """
 
     experiment: str
     run_name: str | None
     parameters: dict[str, str]
     tags: dict[str, str]
+    run_id: str | None = None
 
     def begin(self, client: MlflowClient) -> str:
-        """Begins it and returns MLflow's identifier of it."""
+        """Begins it, or goes on with it, and returns MLflow's identifier of it."""
+        run_id = self._create(client) if self.run_id is None else self._go_on(client, self.run_id)
+        parameters = [Param(name, text) for name, text in self.parameters.items()]
+        store.log_all(client, run_id, parameters=parameters)
+        return run_id
+
+    def _create(self, client: MlflowClient) -> str:
         from mlflow.tracking.context.registry import resolve_tags
 
         run = client.create_run(
@@ -38,9 +46,11 @@ class RunToBe:
             tags=resolve_tags(self.tags),
             run_name=self.run_name,
         )
-        run_id = str(run.info.run_id)
-        parameters = [Param(name, text) for name, text in self.parameters.items()]
-        store.log_all(client, run_id, parameters=parameters)
+        return str(run.info.run_id)
+
+    def _go_on(self, client: MlflowClient, run_id: str) -> str:
+        client.update_run(run_id, status="RUNNING")
+        store.log_all(client, run_id, tags=[RunTag(*tag) for tag in self.tags.items()])
         return run_id
 
 
@@ -54,9 +64,9 @@ class File:
 
 @dataclass(frozen=True)
 class End:
-    """The run's end; `status` is one of MLflow's."""
+    """The run's end; `status` is one of MLflow's, None for a run that somebody else ends."""
 
-    status: str
+    status: str | None
 
 
 Item = Metric | File | End

@@ -10,9 +10,12 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from simo_cl.tracking.redact import without_secrets
 
@@ -30,6 +33,13 @@ METRICS_PER_CALL = 1000
 PARAMETERS_PER_CALL = 100
 NAME_LENGTH = 250
 VALUE_LENGTH = 6000
+_REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
+
+
+# MLflow's kinds of store, besides those that a plugin of it brings.
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_SERVERS = ("http", "https", "databricks", "databricks-uc", "uc")
+_PLUGINS = "mlflow.tracking_store"
 
 
 class TrackingError(Exception):
@@ -37,9 +47,11 @@ class TrackingError(Exception):
 
     Attributes:
         problems: what was found before that, a sentence each, as that a damaged file was renamed.
+        is_refusal: whether the store answered, and will not do what it was asked.
     """
 
     problems: tuple[str, ...] = ()
+    is_refusal = False
 
 
 def suite_store(suite_folder: Path, tracking_uri: str | None = None) -> str:
@@ -57,15 +69,77 @@ def own_file(suite_folder: Path) -> Path:
     return (suite_folder / "mlflow.db").resolve()
 
 
+def refuse_unusable(uri: str) -> None:
+    """Refuses a store that cannot be used on this machine, whatever it holds.
+
+    Asks nobody and does not import MLflow, so that it costs nothing before hours of training.
+
+    Raises:
+        TrackingError: it is a folder of files, which MLflow no longer writes; a database whose
+            driver is not installed; or of no kind that MLflow knows.
+    """
+    scheme = urlsplit(uri).scheme
+    kind = scheme.partition("+")[0]
+    if uri in _SERVERS or scheme in _SERVERS:
+        return
+    if scheme in ("", "file"):
+        _refuse_files(uri)
+    elif kind in _DATABASES:
+        _refuse_without_driver(uri)
+    elif scheme not in (plugin.name for plugin in entry_points(group=_PLUGINS)):
+        is_host = re.match(r"[\w.-]+:\d+", uri)
+        guess = f" If it is a server, its address is http://{uri}." if is_host else ""
+        raise _unusable(
+            f"{uri} is no MLflow store: it begins with {scheme!r}.{guess} Use sqlite:///FILE, "
+            f"the address of an MLflow server, or a database ({', '.join(_DATABASES)})"
+        )
+
+
+def _refuse_files(uri: str) -> None:
+    if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
+        return
+    path = Path(url2pathname(urlsplit(uri).path) if uri.startswith("file:") else uri)
+    is_database = path.suffix in (".db", ".sqlite", ".sqlite3")
+    file = (path if is_database else path / "mlflow.db").absolute()
+    raise _unusable(
+        f"{uri} names a folder of files, which MLflow no longer takes as a store. Use "
+        f"sqlite:///{file.as_posix()}; `mlflow migrate-filestore` copies what an old folder holds. "
+        "To use the folder all the same, set MLFLOW_ALLOW_FILE_STORE=true"
+    )
+
+
+def _refuse_without_driver(uri: str) -> None:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        name = str(error.name)
+        install = {"psycopg2": "psycopg2-binary"}.get(name, name)
+        raise _unusable(
+            f"{uri} needs the Python package {name}, which is not installed: pip install {install}"
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise _unusable(f"{uri} is no address of a database ({error})") from error
+
+
+def _unusable(message: str) -> TrackingError:
+    return TrackingError(
+        f"{without_secrets(message)}. The store is what --tracking-uri, `tracking_uri` or "
+        "MLFLOW_TRACKING_URI names"
+    )
+
+
 def open_client(uri: str) -> MlflowClient:
     """A client whose store has answered; an SQLite file is made and brought up to date.
 
     Raises:
         TrackingError: no answer within ``ANSWER_SECONDS``, or not an MLflow store.
     """
+    refuse_unusable(uri)
     with quick_requests(ANSWER_SECONDS), tracking_errors(uri):
-        if uri.startswith("sqlite:"):
-            _make_whole(uri)
+        _make_whole(uri)
         return _answering_client(uri)
 
 
@@ -83,11 +157,8 @@ def _make_whole(uri: str) -> None:
     A process that ends while MLflow makes its tables leaves some of them, on which MLflow then
     fails for ever.
     """
-    from sqlalchemy import make_url
-
-    url = make_url(uri)
-    file = Path(url.database or ":memory:")
-    if url.database in (None, "", ":memory:") or file.exists():
+    file = _sqlite_file(uri)
+    if file is None or file.exists():
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
@@ -160,18 +231,42 @@ def tracking_errors(uri: str) -> Iterator[None]:
         requests.exceptions.RequestException,
         sqlalchemy.exc.SQLAlchemyError,
         OSError,
+        ImportError,
     ) as error:
-        raise TrackingError(_explanation(uri, error)) from error
+        explained = TrackingError(_explanation(uri, error))
+        explained.is_refusal = getattr(error, "error_code", None) in _REFUSALS
+        raise explained from error
 
 
-def experiment_id(client: MlflowClient, name: str, artifact_location: str | None = None) -> str:
-    """The experiment of that name, made or taken out of MLflow's trash if need be."""
+@contextlib.contextmanager
+def file_errors() -> Iterator[None]:
+    """Turns whatever goes wrong with artifacts inside into a `FilesError`.
+
+    Artifacts may lie elsewhere than the runs, behind a library of anybody's.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = without_secrets(str(error).strip() or type(error).__name__).splitlines()[0][:500]
+        raise FilesError(text) from error
+
+
+class FilesError(Exception):
+    """The place of a run's artifacts cannot be used; the message is the reason."""
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, made or taken out of MLflow's trash if need be.
+
+    Its artifacts lie in ``mlartifacts`` beside an SQLite file, and where a server has them.
+    """
     from mlflow.exceptions import MlflowException
 
     known = client.get_experiment_by_name(name)
     if known is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifact_location))
+            place = _artifacts_beside(client.tracking_uri)
+            return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:
             # Another process may have made it just now.
             known = client.get_experiment_by_name(name)
@@ -180,6 +275,27 @@ def experiment_id(client: MlflowClient, name: str, artifact_location: str | None
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
     return str(known.experiment_id)
+
+
+def absolute(uri: str) -> str:
+    """An SQLite address that means the same file from any working folder; others as they are."""
+    file = _sqlite_file(uri)
+    return uri if file is None or file.is_absolute() else f"sqlite:///{file.absolute().as_posix()}"
+
+
+def _artifacts_beside(uri: str) -> str | None:
+    file = _sqlite_file(uri)
+    return None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite address; None for other stores, and for one in memory."""
+    from sqlalchemy import make_url
+
+    if not uri.startswith("sqlite:"):
+        return None
+    name = make_url(uri).database
+    return None if name in (None, "", ":memory:") else Path(str(name))
 
 
 def log_all(
@@ -209,14 +325,22 @@ def milliseconds(seconds: float) -> int:
     return int(float(seconds) * 1000)
 
 
-def flat_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Nested settings as MLflow parameters: dotted names, texts as they are, the rest as JSON."""
+def as_json(value: Any) -> str:
+    """A text as it is, anything else as JSON: as a suite file has it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def flat_parameters(
+    settings: Mapping[str, Any], text_of: Callable[[Any], str] = as_json
+) -> dict[str, str]:
+    """Nested settings as MLflow parameters, with dotted names."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
-            flat |= {f"{name}.{key}": text for key, text in flat_parameters(value).items()}
+            inner = flat_parameters(value, text_of)
+            flat |= {f"{name}.{key}": text for key, text in inner.items()}
         else:
-            flat[str(name)] = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat[str(name)] = text_of(value)
     return {accepted_name(name): text[:VALUE_LENGTH] for name, text in flat.items()}
 
 

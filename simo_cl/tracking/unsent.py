@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mlflow.entities import Metric
 
 from simo_cl.tracking import store
 from simo_cl.tracking.run_items import End, File, Item, RunToBe, write_files
+from simo_cl.tracking.store import TrackingError
 
 
 def send_kept(folder: str | Path, tracking_uri: str) -> str:
@@ -25,24 +27,35 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
         The MLflow run's identifier: the run that had been begun, else a new one.
 
     Raises:
-        TrackingError: the store cannot be used.
+        TrackingError: the store cannot be used, or the place of its files: then the numbers have
+            been sent.
     """
     folder = Path(folder)
     kept = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    run_id, status = kept.pop("run_id"), kept.pop("status")
+    status = kept.pop("status")
     client = store.open_client(tracking_uri)
     rows = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     with store.tracking_errors(tracking_uri):
-        run_id = run_id or RunToBe(**kept).begin(client)
+        run_id = RunToBe(**kept).begin(client)
         store.log_all(client, run_id, metrics=[Metric(**row) for row in rows])
-        if (folder / "artifacts").is_dir():
-            client.log_artifacts(run_id, str(folder / "artifacts"))
-        client.set_terminated(run_id, status)
+        if status is not None:
+            client.set_terminated(run_id, status)
+    artifacts = folder / "artifacts"
+    try:
+        if artifacts.is_dir():
+            with store.file_errors():
+                client.log_artifacts(run_id, str(artifacts))
+    except store.FilesError as error:
+        raise TrackingError(
+            f"the numbers and the state of run {run_id} are in MLflow, but the place of its files "
+            f"cannot be used: {error}\nThey stay in {artifacts}; once it can be used, the same "
+            "call sends them"
+        ) from error
     return run_id
 
 
 class Unsent:
-    """A new folder, in the working folder, of what could not be sent.
+    """A new folder, in the working folder, of what could not be sent; for any thread.
 
     Args:
         run: that it belongs to.
@@ -50,33 +63,37 @@ class Unsent:
     """
 
     def __init__(self, run: RunToBe, run_id: str | None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mlflow-unsent-", dir="."))
-        self.folder = self.folder.resolve()
-        self._run = {**asdict(run), "run_id": run_id, "status": "FINISHED"}
+        self.folder = Path(tempfile.mkdtemp(prefix="mlflow-unsent-", dir=".")).resolve()
+        # What a process leaves that ends without a word.
+        self._run = {**asdict(replace(run, run_id=run_id)), "status": "KILLED"}
+        self._lock = threading.Lock()
         self._write_run()
         (self.folder / "metrics.jsonl").touch()
 
     def add(self, items: Sequence[Item]) -> None:
         """Keeps some more."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self._lock:
+            self._add_rows([item for item in items if isinstance(item, Metric)])
+            files = [item for item in items if isinstance(item, File)]
+            write_files(files, self.folder / "artifacts")
             for item in items:
-                if isinstance(item, Metric):
-                    row = {
-                        "key": item.key,
-                        "value": item.value,
-                        "timestamp": item.timestamp,
-                        "step": item.step,
-                    }
-                    file.write(json.dumps(row) + "\n")
-        files = [item for item in items if isinstance(item, File)]
-        write_files(files, self.folder / "artifacts")
-        for item in items:
-            if isinstance(item, End):
-                self._run["status"] = item.status
-                self._write_run()
+                if isinstance(item, End):
+                    self._run["status"] = item.status
+                    self._write_run()
+
+    def _add_rows(self, metrics: Sequence[Metric]) -> None:
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            for metric in metrics:
+                row = {
+                    "key": metric.key,
+                    "value": metric.value,
+                    "timestamp": metric.timestamp,
+                    "step": metric.step,
+                }
+                file.write(json.dumps(row) + "\n")
 
     def _write_run(self) -> None:
-        # In one step: the thread may write once more while the folder is being read already.
+        # In one step: a thread may write once more while the folder is being read already.
         new = self.folder / "run.json.new"
         new.write_text(json.dumps(self._run), encoding="utf-8")
         new.replace(self.folder / "run.json")

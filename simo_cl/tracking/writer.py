@@ -1,19 +1,22 @@
-"""Sends to one MLflow run from a thread of its own."""
+"""Sends to one MLflow run from threads of its own."""
 
 from __future__ import annotations
 
 import logging
-import queue
+import os
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric
 
 from simo_cl.tracking import store
+from simo_cl.tracking.lane import Lane
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.run_items import End, File, Item, RunToBe, write_files
 from simo_cl.tracking.store import TrackingError
@@ -30,55 +33,80 @@ _log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Sends to one run from a thread of its own; what cannot be sent it keeps on disk.
+    """Sends to one run from threads of its own; what cannot be sent it keeps on disk.
 
-    While a server is away, MLflow itself tries again for minutes, which only this thread notices.
-    After that everything goes to the folder.
+    Numbers and files go separate ways, because MLflow may keep files elsewhere: numbers reach it
+    whatever becomes of files. While a server is away, MLflow itself tries again for minutes, which
+    only these threads notice. After that everything of that kind goes to the folder.
 
     Args:
         uri: of the store.
-        run: to begin at once.
+        run: to begin at once, or to go on with.
+        is_late: training goes on already: a store that cannot be used is no error any more.
 
     Attributes:
         run_id: MLflow's identifier of the run; None when the server did not answer.
+        in_progress: what the experiment is in the middle of, as ``training``.
 
     Raises:
-        TrackingError: a store that is not a server cannot be used.
+        TrackingError: a store that is not a server cannot be used, or refuses the run.
     """
 
-    def __init__(self, uri: str, run: RunToBe) -> None:
-        self.run_id: str | None = None
+    def __init__(self, uri: str, run: RunToBe, *, is_late: bool = False) -> None:
+        self.run_id: str | None = run.run_id
+        self.in_progress: set[str] = set()
+        self._process = os.getpid()
         self._uri = uri
         self._run = run
-        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
-        self._in_flight: list[Item] = []
-        self._lock = threading.Lock()  # over _kept and what goes into it
+        # The end of a process may come in the middle of anything: hence reentrant.
+        self._lock = threading.RLock()  # over the folder
         self._kept: Unsent | None = None
+        self._files_kept: list[str] = []
         self._ended = False
-        self._client = self._begin()
-        self._thread = threading.Thread(target=self._write, name="simo_cl-mlflow", daemon=True)
-        self._thread.start()
+        self._refused_some = False
+        self._numbers = Lane(
+            self._send_numbers,
+            keep=self._keep,
+            give_up=partial(self._say, "The MLflow store {store} {reason}"),
+            batch=store.METRICS_PER_CALL,
+            seconds=GATHER_SECONDS,
+        )
+        self._files = Lane(
+            self._send_file,
+            keep=self._keep,
+            give_up=partial(self._say, "The place of {store}'s files {reason}"),
+        )
+        self._client = self._begin(is_late)
 
     def put(self, item: Metric | File) -> None:
         """Takes something to send, without waiting for anything."""
-        if self._ended:
+        if not self._ended:
+            (self._files if isinstance(item, File) else self._numbers).put(item)
+        elif not self._refused_some:
+            self._refused_some = True
             _log.warning("the MLflow run has ended; what is measured after close() is not logged")
-        else:
-            self._items.put(item)
 
-    def close(self, status: str) -> None:
-        """Sends what is left, waiting for ``CLOSE_SECONDS`` at most, and ends the run."""
-        if self._ended:
+    def close(self, status: str | None) -> None:
+        """Sends what is left, waiting for ``CLOSE_SECONDS`` at most, and ends the run.
+
+        Args:
+            status: MLflow's word for how it ended; None leaves that to whoever began the run.
+        """
+        # A forked child, as a worker of a data loader, has a copy that is not its to end.
+        if self._ended or os.getpid() != self._process:
             return
         self._ended = True
-        self._items.put(End(status))
-        self._thread.join(CLOSE_SECONDS)
-        if self._thread.is_alive():
-            self._give_up(f"has not taken everything within {CLOSE_SECONDS:.0f} s")
-            # What went into the folder held the thread's own sign to stop.
-            self._items.put(End(status))
+        end = time.monotonic() + CLOSE_SECONDS
+        self._numbers.end(End(status))
+        self._files.end()
+        for lane in (self._numbers, self._files):
+            if not lane.wait(max(0.0, end - time.monotonic())):
+                lane.stop_sending(f"has not taken everything within {CLOSE_SECONDS:.0f} s")
+        if self._kept is not None:
+            self._kept.add([End(status)])
+        self._name_files()
 
-    def _begin(self) -> MlflowClient | None:
+    def _begin(self, is_late: bool) -> MlflowClient | None:
         """The one talk to the server on the caller's thread: bounded, and before any training."""
         try:
             client = store.open_client(self._uri)
@@ -86,77 +114,68 @@ class Writer:
             with limit, store.tracking_errors(self._uri):
                 self.run_id = self._run.begin(client)
         except TrackingError as error:
-            if not self._uri.startswith(("http://", "https://")):
+            is_server = self._uri.startswith(("http://", "https://"))
+            if not is_late and (error.is_refusal or not is_server):
                 raise
-            self._give_up(f"cannot be used: {str(error).splitlines()[0]}")
+            self._numbers.stop_sending(f"cannot be used: {str(error).splitlines()[0]}")
+            self._files.stop_sending(None)
             return None
+        self._numbers.start()
+        self._files.start()
         return client
 
-    def _write(self) -> None:
-        """The thread: takes what has gathered and sends it, or keeps it, until the end."""
-        ended = False
-        while not ended:
-            self._in_flight = self._gathered()
-            ended = isinstance(self._in_flight[-1], End)
-            if self._kept is None:
-                try:
-                    self._send(self._in_flight)
-                    self._in_flight = []
-                except Exception as error:
-                    # Whatever it is, it must end neither the training nor the record of it.
-                    self._give_up(f"has refused values: {without_secrets(str(error))}")
-            self._keep_rest()
-
-    def _gathered(self) -> list[Item]:
-        """Waits for an item, then for more until there is enough for one call."""
-        items = [self._items.get()]
-        until = time.monotonic() + GATHER_SECONDS
-        while len(items) < store.METRICS_PER_CALL and not isinstance(items[-1], End):
-            try:
-                items.append(self._items.get(timeout=max(0.0, until - time.monotonic())))
-            except queue.Empty:
-                break
-        return items
-
-    def _send(self, items: Sequence[Item]) -> None:
+    def _send_numbers(self, items: Sequence[Item]) -> None:
         assert self._client is not None
-        assert self.run_id is not None
         metrics = [item for item in items if isinstance(item, Metric)]
         if metrics:
             self._client.log_batch(self.run_id, metrics=metrics)
-        files = [item for item in items if isinstance(item, File)]
-        if files:
-            with tempfile.TemporaryDirectory() as folder:
-                write_files(files, Path(folder))
-                for file in files:
-                    # One by one: log_artifacts starts threads, which a process that is ending
-                    # may not.
-                    place = file.path.rpartition("/")[0]
-                    self._client.log_artifact(self.run_id, f"{folder}/{file.path}", place)
-        if isinstance(items[-1], End):
-            self._client.set_terminated(self.run_id, items[-1].status)
+        end = items[-1]
+        if isinstance(end, End) and end.status is not None:
+            self._client.set_terminated(self.run_id, end.status)
 
-    def _give_up(self, reason: str) -> None:
-        """From here on values go to a folder; says so, and how to get them from there."""
+    def _send_file(self, items: Sequence[Item]) -> None:
+        assert self._client is not None
+        for file in items:
+            assert isinstance(file, File)
+            # Not TemporaryDirectory: a process that is ending removes its folder at once.
+            folder = tempfile.mkdtemp()
+            try:
+                write_files([file], Path(folder))
+                # Not log_artifacts: it starts threads, which a process that is ending may not.
+                place = file.path.rpartition("/")[0]
+                self._client.log_artifact(self.run_id, f"{folder}/{file.path}", place)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep(self, items: Sequence[Item]) -> None:
+        self._files_kept += [item.path for item in items if isinstance(item, File)]
+        self._folder().add(items)
+
+    def _folder(self) -> Unsent:
         with self._lock:
-            first = self._kept is None
             if self._kept is None:
                 self._kept = Unsent(self._run, self.run_id)
-            folder = self._kept.folder
-        self._keep_rest()
-        if first:
-            _log.warning(
-                "The MLflow store %s %s\nThe training goes on; what is not sent is kept in %s. "
-                "Send it later: simo_cl.tracking.mlflow_logger.send_kept(%r, tracking_uri)",
-                *(without_secrets(self._uri), reason, folder / "metrics.jsonl", str(folder)),
-            )
+            return self._kept
 
-    def _keep_rest(self) -> None:
-        """Once given up: puts what is being sent and what is waiting into the folder."""
+    def _say(self, what: str, reason: str) -> None:
+        """Says, once for both kinds if it is the same reason, how to get at what is kept."""
         with self._lock:
-            if self._kept is None:
-                return
-            rest, self._in_flight = self._in_flight, []
-            while not self._items.empty():
-                rest.append(self._items.get())
-            self._kept.add(rest)
+            is_first = self._kept is None
+            folder = self._folder().folder
+        message = what.format(store=without_secrets(self._uri), reason=without_secrets(reason))
+        if is_first:
+            message += (
+                f"\nThe training goes on; what is not sent is kept in {folder / 'metrics.jsonl'} "
+                f"and {folder / 'artifacts'}. Send it later: simo_cl.tracking.mlflow_logger."
+                f"send_kept({str(folder)!r}, tracking_uri)"
+            )
+        _log.warning(message)
+
+    def _name_files(self) -> None:
+        if self._files_kept and self._kept is not None:
+            names = sorted(set(self._files_kept))
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            _log.warning(
+                "%d files are not in MLflow but in %s: %s%s",
+                *(len(names), self._kept.folder / "artifacts", ", ".join(names[:5]), more),
+            )

@@ -50,6 +50,8 @@ from project import Project
         ("", "--set memory.size=9", "--set memory.size=9: memory.size is 9; digits has 10"),
         ("", "--set model.encoder=resnet", "--set model.encoder=resnet: model.encoder is 'resnet'"),
         ("", "--set training.epochs", "--set training.epochs: write key=value"),
+        ("", "--tracking-uri mlruns", "a folder of files, which MLflow no longer takes as a store"),
+        ("", "--tracking-uri mysql+pymysql://h/d", "needs the Python package pymysql"),
         ("", "--seeds 0,one", "--seeds is '0,one'; give different whole numbers from 0 on"),
         ("", "--seeds 1,1", "--seeds is '1,1'"),
         ("", "--seeds=-1", "--seeds is '-1'"),

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import pickle
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import numpy as np
 import pytest
 import torch
 from avalanche.benchmarks import tensors_benchmark
+from avalanche.checkpointing import maybe_load_checkpoint, save_checkpoint
 from avalanche.evaluation import PluginMetric
 from avalanche.evaluation.metric_results import AlternativeValues, MetricValue, TensorImage
 from avalanche.evaluation.metrics import accuracy_metrics, confusion_matrix_metrics
@@ -50,13 +58,17 @@ def history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, flo
     return [(row.step, row.value) for row in client.get_metric_history(run_id, name)]
 
 
-def train(logger: MLflowLogger, *, evaluate_first: bool = False) -> None:
-    """Three experiences of two classes, evaluated after each."""
-    torch.manual_seed(0)
-    sets = [(torch.randn(8, 4), torch.arange(8) % 2 + 2 * k) for k in range(3)]
-    benchmark = tensors_benchmark(sets, sets, task_labels=[0, 0, 0])
+SETS = [
+    (torch.randn(8, 4, generator=torch.Generator().manual_seed(k)), torch.arange(8) % 2 + 2 * k)
+    for k in range(3)
+]
+BENCHMARK = tensors_benchmark(SETS, SETS, task_labels=[0, 0, 0])
+
+
+def strategy_with(logger: MLflowLogger) -> Naive:
+    """A strategy that logs Avalanche's metrics and one that is not."""
     model = torch.nn.Linear(4, 6)
-    strategy = Naive(
+    return Naive(
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
         train_mb_size=4,
@@ -69,11 +81,16 @@ def train(logger: MLflowLogger, *, evaluate_first: bool = False) -> None:
             loggers=[logger],
         ),
     )
+
+
+def train(logger: MLflowLogger, *, evaluate_first: bool = False) -> None:
+    """Three experiences of two classes, evaluated after each."""
+    strategy = strategy_with(logger)
     if evaluate_first:
-        strategy.eval(benchmark.test_stream)
-    for experience in benchmark.train_stream:
+        strategy.eval(BENCHMARK.test_stream)
+    for experience in BENCHMARK.train_stream:
         strategy.train(experience)
-        strategy.eval(benchmark.test_stream)
+        strategy.eval(BENCHMARK.test_stream)
 
 
 def test_avalanche_experiment(uri: str) -> None:
@@ -143,36 +160,260 @@ def test_the_default_store_is_a_file_in_the_working_folder(uri: str, tmp_path: P
     assert (run.info.run_name, run.data.metrics) == ("by default", {"loss": 1.0})
 
 
-def test_an_error_marks_the_run_as_failed(uri: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("boom"), "FAILED"),
+        (SystemExit(3), "FAILED"),
+        (SystemExit(0), "FINISHED"),
+        (KeyboardInterrupt(), "KILLED"),
+    ],
+)
+def test_an_error_marks_the_run(uri: str, error: BaseException, status: str) -> None:
     def fail() -> None:
         with MLflowLogger(tracking_uri=uri) as logger:
             identifiers.append(logger.run_id)
-            raise RuntimeError("boom")
+            raise error
 
     identifiers: list[str | None] = []
-    with pytest.raises(RuntimeError, match="boom"):
+    with pytest.raises(type(error)):
         fail()
-    assert MlflowClient(uri).get_run(identifiers[0]).info.status == "FAILED"
+    assert MlflowClient(uri).get_run(identifiers[0]).info.status == status
 
 
-@pytest.mark.parametrize(("ending", "status"), [("", "FINISHED"), ("1 / 0", "FAILED")])
-def test_a_logger_that_nobody_closes_is_closed_at_the_end(
-    uri: str, tmp_path: Path, ending: str, status: str
-) -> None:
+def test_sigterm_is_left_alone_where_it_is_seen_to_and_afterwards(uri: str) -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    MLflowLogger(tracking_uri=uri).close()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    def of_the_user(*_: Any) -> None:
+        pass
+
+    signal.signal(signal.SIGTERM, of_the_user)
+    try:
+        MLflowLogger(tracking_uri=uri).close()
+        assert signal.getsignal(signal.SIGTERM) is of_the_user
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+SIGTERM = "os.kill(os.getpid(), signal.SIGTERM)"
+# How a process ends, and what becomes of the run of a logger that nobody has closed.
+ENDINGS = {
+    "": "FINISHED",
+    "logger.before_training(None, []); sys.exit(0)": "FAILED",
+    "1 / 0": "FAILED",
+    "raise KeyboardInterrupt": "KILLED",
+    SIGTERM: "KILLED",
+    f"with logger: {SIGTERM}": "KILLED",
+}
+
+
+def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> None:
+    # Each ending in a fork of one process, because importing takes longer than all of them.
     script = f"""
+        import os, signal, sys
         import torch
         from simo_cl.tracking.mlflow_logger import MLflowLogger
-        logger = MLflowLogger("mine", tracking_uri={uri!r})
+        from simo_cl.tracking.store import open_client
+
+        open_client("sqlite:///warm.db")
+        for ending in {list(ENDINGS)!r}:
+            if os.fork():
+                print(os.wait()[1], flush=True)
+                continue
+            logger = MLflowLogger("mine", tracking_uri={uri!r}, tags={{"ending": ending}})
+            logger.log_single_metric("loss", 1.0, 0)
+            logger.log_single_metric("matrix", torch.eye(2), 0)
+            if os.fork() == 0:  # as a data loader's worker, which must not end the run
+                os.kill(os.getpid(), signal.SIGTERM)
+            os.wait()
+            exec(ending)
+            break
+    """
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "warm.db")
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    ended = subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True)
+    assert [int(line) for line in ended.stdout.split()[-2:]] == [signal.SIGTERM] * 2
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    assert {run.data.tags["ending"]: run.info.status for run in runs} == ENDINGS
+    for run in runs:
+        assert run.data.metrics == {"loss": 1.0}
+        assert [file.path for file in client.list_artifacts(run.info.run_id, "matrix")]
+
+
+def test_parameters_are_what_mlflow_logs(uri: str) -> None:
+    parameters = {
+        "lr": np.float32(0.5),
+        "seeds": np.int64(3),
+        "weight": torch.tensor(2),
+        "root": Path("data"),
+        "layers": [64, 32],
+        "scheduler": None,
+        "nesterov": True,
+    }
+    with MLflowLogger(tracking_uri=uri, parameters=parameters) as logger:
+        pass
+    mlflow.set_tracking_uri(uri)
+    try:
+        with mlflow.start_run() as run:
+            mlflow.log_params(parameters)
+    finally:
+        mlflow.set_tracking_uri(None)
+    client = MlflowClient(uri)
+    ours = client.get_run(logger.run_id).data.params
+    assert ours == client.get_run(run.info.run_id).data.params
+    assert ours["root"] == "data"
+
+
+@pytest.fixture
+def begun(uri: str) -> str:
+    """A run that somebody else has begun and ended."""
+    client = MlflowClient(uri)
+    run = client.create_run(client.create_experiment("theirs"), run_name="theirs")
+    client.set_terminated(run.info.run_id, "FAILED")
+    return str(run.info.run_id)
+
+
+def test_a_run_that_is_named_is_gone_on_with(
+    uri: str, begun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(uri)
+    more: dict[str, Any] = {"parameters": {"lr": 0.1}, "tags": {"by": "us"}}
+    with MLflowLogger("mine", tracking_uri=uri, run_id=begun, **more) as logger:
+        logger.log_single_metric("loss", 1.0, 0)
+        assert client.get_run(begun).info.status == "RUNNING"
+    run = client.get_run(begun)
+    assert (logger.run_id, run.info.status, run.info.run_name) == (begun, "FINISHED", "theirs")
+    assert (run.data.metrics, run.data.params) == ({"loss": 1.0}, {"lr": "0.1"})
+    assert run.data.tags["by"] == "us"
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", begun)
+    with MLflowLogger("mine", tracking_uri=uri) as logger:
+        assert logger.run_id == begun
+    with MLflowLogger("mine", tracking_uri=uri) as logger:  # as MLflow: the first run alone
+        assert logger.run_id != begun
+
+
+def test_the_active_run_is_gone_on_with_and_not_ended(uri: str, tmp_path: Path) -> None:
+    mlflow.set_tracking_uri(uri)
+    try:
+        with mlflow.start_run() as active:
+            with MLflowLogger("mine") as logger:
+                logger.log_single_metric("loss", 1.0, 0)
+            assert logger.run_id == active.info.run_id
+            with MLflowLogger("mine", tracking_uri=f"sqlite:///{tmp_path}/else.db") as other:
+                assert other.run_id != active.info.run_id
+            assert MlflowClient(uri).get_run(active.info.run_id).info.status == "RUNNING"
+    finally:
+        mlflow.set_tracking_uri(None)
+    run = MlflowClient(uri).get_run(active.info.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+def test_a_run_that_is_not_there_is_refused(uri: str, server: str) -> None:
+    for store in (uri, server):
+        with pytest.raises(TrackingError, match="0123456789abcdef"):
+            MLflowLogger(tracking_uri=store, run_id="0123456789abcdef" * 2)
+
+
+def test_a_pickled_logger_goes_on_with_its_run(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = MLflowLogger("mine", tracking_uri="sqlite:///mlflow.db")
+    strategy = strategy_with(logger)
+    strategy.train(BENCHMARK.train_stream[0])
+    strategy.eval(BENCHMARK.test_stream)
+    # Avalanche cannot save torch 2.14's optimizers.
+    save_checkpoint(strategy, str(tmp_path / "checkpoint.pkl"), exclude=["optimizer"])
+    logger.close()
+    client = MlflowClient(uri)
+    assert client.get_run(logger.run_id).info.status == "FINISHED"
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded, trained = maybe_load_checkpoint(strategy_with(logger), str(tmp_path / "checkpoint.pkl"))
+    assert trained == 1
+    again = loaded.evaluator.loggers[0]
+    assert client.get_run(logger.run_id).info.status == "FINISHED"  # nothing new yet
+    loaded.train(BENCHMARK.train_stream[1])
+    loaded.eval(BENCHMARK.test_stream)
+    assert again.run_id == logger.run_id
+    assert client.get_run(logger.run_id).info.status == "RUNNING"
+    again.close()
+    assert client.get_run(logger.run_id).info.status == "FINISHED"
+    stream = "avalanche/Top1_Acc_Stream/eval_phase/test_stream/Task000"
+    assert [step for step, _ in history(client, logger.run_id, stream)] == [0, 1]
+
+
+def test_a_pickled_logger_whose_store_is_gone_keeps_its_values(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = MLflowLogger(tracking_uri=uri)
+    again = pickle.loads(pickle.dumps(logger))
+    logger.close()
+    (tmp_path / "mlflow.db").write_bytes(b"no database " * 1000)
+    again.log_single_metric("loss", 1.0, 0)
+    again.close()
+    (folder,) = tmp_path.glob("mlflow-unsent-*")
+    assert '"loss"' in (folder / "metrics.jsonl").read_text()
+    assert "cannot be used" in caplog.text
+
+
+@pytest.fixture(params=["no library", "no folder", "no answer"])
+def broken_files(request: pytest.FixtureRequest, tmp_path: Path, uri: str) -> Iterator[None]:
+    """The experiment `mine`, whose runs' files cannot be put where they belong."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "no library":
+            place = "s3://bucket/mine"  # whose library is not installed
+        elif request.param == "no folder":
+            (tmp_path / "file").touch()
+            place = (tmp_path / "file" / "mine").as_uri()
+        else:
+            silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            place = f"mlflow-artifacts://127.0.0.1:{silent.getsockname()[1]}/mine"
+        MlflowClient(uri).create_experiment("mine", artifact_location=place)
+        yield
+
+
+@pytest.mark.usefixtures("broken_files")
+def test_numbers_and_states_arrive_whatever_becomes_of_files(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_SECONDS", 1.0)
+    with MLflowLogger("mine", tracking_uri=uri) as logger:
         logger.log_single_metric("loss", 1.0, 0)
         logger.log_single_metric("matrix", torch.eye(2), 0)
-        {ending}
-    """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=False)
+        logger.log_single_metric("matrix", torch.eye(2), 1)
+        logger.log_single_metric("loss", 0.5, 1)
+    run = MlflowClient(uri).get_run(logger.run_id)
+    assert run.info.status == "FINISHED"
+    assert history(MlflowClient(uri), logger.run_id, "loss") == [(0, 1.0), (1, 0.5)]
+    (folder,) = tmp_path.glob("mlflow-unsent-*")
+    assert {file.name for file in (folder / "artifacts" / "matrix").iterdir()} == {
+        "step_0000.csv",
+        "step_0001.csv",
+    }
+    assert (folder / "metrics.jsonl").read_text() == ""
+    assert "The place of " in caplog.text
+    assert "2 files are not in MLflow" in caplog.text
+    assert "matrix/step_0000.csv" in caplog.text
+
+
+def test_what_was_kept_is_sent_but_for_files_that_cannot_be(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MLflowLogger("mine", tracking_uri="http://127.0.0.1:1") as logger:
+        logger.log_single_metric("loss", 1.0, 0)
+        logger.log_single_metric("matrix", torch.eye(2), 0)
+    (folder,) = tmp_path.glob("mlflow-unsent-*")
     client = MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
-    assert run.info.status == status
-    assert run.data.metrics == {"loss": 1.0}
-    assert [file.path for file in client.list_artifacts(run.info.run_id, "matrix")]
+    experiment = client.create_experiment("mine", artifact_location="s3://bucket/mine")
+    with pytest.raises(TrackingError, match=r"are in MLflow, but .*boto3"):
+        send_kept(folder, uri)
+    (run,) = client.search_runs([experiment])
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
 
 
 def test_a_store_that_cannot_be_is_an_error(tmp_path: Path) -> None:
@@ -186,8 +427,9 @@ def test_values_after_the_end_are_refused_with_a_message(
     logger = MLflowLogger(tracking_uri=uri)
     logger.close()
     logger.close()
-    logger.log_single_metric("loss", 1.0, 0)
-    assert "after close()" in caplog.text
+    for step in range(3):
+        logger.log_single_metric("loss", 1.0, step)
+    assert caplog.text.count("after close()") == 1
 
 
 def test_a_server_that_does_not_answer_costs_no_values(
@@ -198,7 +440,8 @@ def test_a_server_that_does_not_answer_costs_no_values(
     ) as logger:
         train(logger)
     assert logger.run_id is None
-    (warning,) = [r for r in caplog.records if r.name == writer.__name__]
+    warning, files = [r for r in caplog.records if r.name == writer.__name__]
+    assert "6 files are not in MLflow" in files.getMessage()
     (folder,) = tmp_path.glob("mlflow-unsent-*")
     assert "does not answer" in warning.getMessage()
     assert str(folder / "metrics.jsonl") in warning.getMessage()
@@ -249,7 +492,7 @@ def test_a_refused_call_keeps_the_values(
     logger.close()
     (folder,) = tmp_path.glob("mlflow-unsent-*")
     assert '"loss"' in (folder / "metrics.jsonl").read_text()
-    assert "has refused values" in caplog.text
+    assert "has refused: " in caplog.text
 
 
 def test_a_real_server(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
