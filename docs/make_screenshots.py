@@ -75,11 +75,13 @@ def take_all(page: Page, charts: str) -> None:
     put_note_away(page)
     take(page, "mlflow-table")
 
-    page.goto(f"{place}/runs/{runs['simo']}?{view}")
+    page.goto(f"{place}/runs/{runs['simo · quickstart']}?{view}")
     page.get_by_text("Show more").click()
     take(page, "mlflow-strategy")
 
-    page.goto(f"{place}/runs/{runs['simo seed 0']}/artifacts/figures/confusion.png?{view}")
+    page.goto(
+        f"{place}/runs/{runs['simo seed 0 · quickstart']}/artifacts/figures/confusion.png?{view}"
+    )
     page.locator("img[src^='blob:']").first.wait_for()
     hide(page, "Path: ")
     take(page, "mlflow-figure")

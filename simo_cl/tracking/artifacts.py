@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -40,10 +41,14 @@ def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
     error = run.status.error
     if error:
         (to / "error.txt").write_text(error.traceback, encoding="utf-8")
-    by_experience = {f"experience {line.experience}": line.metrics for line in run.lines}
+    by_experience = {f"experience {line.experience + 1}": line.metrics for line in run.lines}
     _write_metrics(by_experience, to / "tables" / "metrics.csv")
     arrays = _read_arrays(run, problems)
-    matrices = {name: array for name, array in arrays.items() if name.startswith("accuracy/")}
+    matrices = {
+        name: _of_the_learnt(array)
+        for name, array in arrays.items()
+        if name.startswith("accuracy/")
+    }
     matrices |= {
         name: array[-1] for name, array in arrays.items() if array.ndim == 3 and len(array)
     }
@@ -70,7 +75,7 @@ def write_mean_artifacts(
     matrices = [arrays[OWN] for run in runs if OWN in (arrays := _read_arrays(run, problems))]
     if not matrices or len({matrix.shape for matrix in matrices}) > 1:
         return
-    mean = np.mean(matrices, axis=0)
+    mean = _of_the_learnt(np.mean(matrices, axis=0))
     _write_matrix(OWN, mean, to / "tables" / "accuracy_own_mean.csv")
     seeds = "1 seed" if len(matrices) == 1 else f"mean of {len(matrices)} seeds"
     _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / MEAN_ACCURACY_FIGURE)
@@ -88,6 +93,15 @@ def _read_arrays(run: RunFolder, problems: list[str]) -> dict[str, Array]:
         return {}
 
 
+def _of_the_learnt(matrix: Array) -> Array:
+    """An accuracy matrix whose experiences to come are NaN; of a joint run, which has one row, all
+    are learnt."""
+    if len(matrix) == 1:
+        return matrix
+    to_come = np.triu(np.ones(matrix.shape, dtype=bool), 1)
+    return np.where(to_come, np.nan, matrix)
+
+
 def _write_metrics(columns: Mapping[str, Mapping[str, float]], file: Path) -> None:
     """A CSV with a row a metric."""
     names = sorted({name for metrics in columns.values() for name in metrics})
@@ -97,13 +111,17 @@ def _write_metrics(columns: Mapping[str, Mapping[str, float]], file: Path) -> No
 
 def _write_matrix(name: str, matrix: Array, file: Path) -> None:
     """A CSV with the row's and column's numbers, so that it reads without its code."""
-    row, column = ("class", "class")
+    row, column, first = "class", "class", 0
     if name.startswith("accuracy/"):
-        row, column = ("after training on", "experience")
+        row, column, first = "after training on", "experience", 1
     elif name == "confusion":
-        row, column = ("true class", "predicted")
-    header = [row, *(f"{column} {number}" for number in range(matrix.shape[1]))]
-    _write_table(header, [[number, *values] for number, values in enumerate(matrix)], file)
+        row, column = "true class", "predicted"
+    header = [row, *(f"{column} {number}" for number in range(first, first + matrix.shape[1]))]
+    numbers: Sequence[object] = range(first, first + len(matrix))
+    if first and len(matrix) == 1:
+        numbers = ["all"]
+    rows = [[number, *values] for number, values in zip(numbers, matrix, strict=True)]
+    _write_table(header, rows, file)
 
 
 def _write_table(header: Sequence[str], rows: Sequence[Sequence[object]], file: Path) -> None:
@@ -114,13 +132,21 @@ def _write_table(header: Sequence[str], rows: Sequence[Sequence[object]], file: 
         writer = csv.writer(out)
         writer.writerow(header)
         for row in rows:
-            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+            writer.writerow([_cell(value) for value in row])
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return value
 
 
 def _accuracy_figure(matrix: Array, title: str) -> Figure:
     figure = _blank_figure(1, title)
     (axes,) = figure.axes
-    image = _heat_map(axes, matrix, low=0.0, high=1.0)
+    image = _heat_map(axes, matrix, low=0.0, high=1.0, first=1)
+    if len(matrix) == 1:
+        axes.set_yticks([0], ["all"])
     _write_values(axes, matrix, middle=0.5)
     axes.set_xlabel("accuracy on experience")
     axes.set_ylabel("after training on experience")
@@ -161,9 +187,11 @@ def _blank_figure(panels: int, title: str) -> Figure:
     return figure
 
 
-def _heat_map(axes: Axes, matrix: Array, *, low: float, high: float) -> AxesImage:
+def _heat_map(axes: Axes, matrix: Array, *, low: float, high: float, first: int = 0) -> AxesImage:
+    """The matrix as colours, NaN as none, with rows and columns counted from `first`."""
     for which, length in ((axes.set_xticks, matrix.shape[1]), (axes.set_yticks, matrix.shape[0])):
-        which(range(0, length, max(1, length // 10)))
+        ticks = range(0, length, max(1, length // 10))
+        which(ticks, [str(tick + first) for tick in ticks])
     return axes.imshow(matrix, vmin=low, vmax=high, cmap="RdBu_r" if low < 0 else "viridis")
 
 

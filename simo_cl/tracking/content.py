@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from simo_cl.tracking import artifacts, description, store
 from simo_cl.tracking.logged_model import ExportedModel, exported_model
-from simo_cl.tracking.run_folders import RunFolder, Suite
+from simo_cl.tracking.run_folders import RunFolder, Suite, shared_metrics
 from simo_cl.tracking.view import ACCURACY_IMAGE
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class Content:
     model: ExportedModel | None = None
 
 
-def seed_content(run: RunFolder, problems: list[str]) -> Content:
+def seed_content(suite: Suite, run: RunFolder, problems: list[str]) -> Content:
     """One run: its settings, what it measured when, and its files."""
-    tags = {"level": "seed", "strategy": run.label} | {
+    tags = {"level": "seed", **_origin_tags(suite, run.label)} | {
         f"environment.{name}": str(value) for name, value in run.status.environment.items()
     }
     error = run.status.error
@@ -59,7 +60,7 @@ def seed_content(run: RunFolder, problems: list[str]) -> Content:
     model = exported_model(run, problems)
     return Content(
         identity=run.name,
-        name=f"{run.label} seed {run.seed}",
+        name=_run_name(suite, run.label, f" seed {run.seed}"),
         parameters=store.flat_parameters(run.settings),
         tags=tags,
         note=description.of_a_seed(run, has_model=model is not None),
@@ -86,14 +87,14 @@ def strategy_content(
     state = _state(runs, planned)
     tags = {
         "level": "strategy",
-        "strategy": label,
+        **_origin_tags(suite, label),
         "seeds finished": f"{len(finished)} of {planned}",
     }
     if suite.plan.get("control") == label:
         tags["control"] = "true"
     return Content(
         identity=label,
-        name=label,
+        name=_run_name(suite, label),
         parameters=_shared_parameters(runs),
         tags=tags,
         note=description.of_a_strategy(label, finished, planned),
@@ -105,6 +106,17 @@ def strategy_content(
         write_artifacts=lambda to: artifacts.write_mean_artifacts(label, finished, to, problems),
         images={ACCURACY_IMAGE: artifacts.MEAN_ACCURACY_FIGURE},
     )
+
+
+def _run_name(suite: Suite, label: str, seed: str = "") -> str:
+    """Tells the strategy first: MLflow cuts names at the end."""
+    changes = suite.changes(label)
+    return f"{label}{seed} · {suite.name}" + (f" ({changes})" if changes else "")
+
+
+def _origin_tags(suite: Suite, label: str) -> dict[str, str]:
+    changes = suite.changes(label)
+    return {"strategy": label, "suite": suite.name} | ({"set": changes} if changes else {})
 
 
 def _state(runs: Sequence[RunFolder], planned: int) -> str:
@@ -122,7 +134,7 @@ def _shared_parameters(runs: Sequence[RunFolder]) -> dict[str, str]:
 
 
 def _mean_blocks(runs: Sequence[RunFolder], label: str, problems: list[str]) -> list[list[Metric]]:
-    """The mean over the runs of each metric after each experience.
+    """The mean over the runs of each metric after each experience that all of them have.
 
     Stamped with the latest time that went in, so that the same runs always give the same rows.
     """
@@ -132,11 +144,10 @@ def _mean_blocks(runs: Sequence[RunFolder], label: str, problems: list[str]) -> 
             lines[line.experience].append(line)
     blocks = []
     for experience, measured in sorted(lines.items()):
-        values: dict[str, list[float]] = defaultdict(list)
-        for line in measured:
-            for name, value in line.metrics.items():
-                values[name].append(value)
-        means = {name: math.fsum(each) / len(each) for name, each in values.items()}
+        if len(measured) < len(runs):
+            continue
+        shared = shared_metrics([line.metrics for line in measured])
+        means = {name: statistics.fmean(values) for name, values in shared.items()}
         latest = max(line.time for line in measured)
         blocks.append(_block(experience, latest, means, label, problems))
     return blocks
@@ -145,14 +156,19 @@ def _mean_blocks(runs: Sequence[RunFolder], label: str, problems: list[str]) -> 
 def _block(
     experience: int, time: float, metrics: dict[str, float], where: str, problems: list[str]
 ) -> list[Metric]:
-    """MLflow's rows for one experience, without what would empty its charts."""
+    """MLflow's rows for one experience, without what would empty its charts.
+
+    Their step is the number of experiences trained, as on the report's axes.
+    """
     from mlflow.entities import Metric
 
     rows = []
     for name, value in sorted(metrics.items()):
         if isinstance(value, (int, float)) and math.isfinite(value):
             timestamp = store.milliseconds(time)
-            rows.append(Metric(store.accepted_name(name), float(value), timestamp, experience))
+            rows.append(Metric(store.accepted_name(name), float(value), timestamp, experience + 1))
         else:
-            problems.append(f"{where}: {name} is {value} after experience {experience}; left out")
+            problems.append(
+                f"{where}: {name} is {value} after experience {experience + 1}; left out"
+            )
     return rows

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from simo_cl.tracking.run_folders import RunFolder, Suite
+from simo_cl.tracking.run_folders import RunFolder, Suite, shared_metrics
 
 # The least that any supported MLflow takes as an experiment's description.
 _LONGEST = 5000
@@ -93,7 +92,7 @@ Data: {plan.get("data", "unknown")}. Made by `{plan.get("command", "")}`, \
 simo-cl {plan.get("version", "")}.{control}
 
 Each top-level run is a strategy, the **mean over the seeds finished so far**; under it are its \
-seeds, under *Models* their encoders. The step is the last trained experience, from 0. ↑ more is \
+seeds, under *Models* their encoders. The step is the number of experiences trained. ↑ more is \
 better, ↓ less is better; accuracies are shares.
 
 {tables}
@@ -105,14 +104,13 @@ def of_a_strategy(label: str, finished: Sequence[RunFolder], planned: int) -> st
     last = {run.seed: run.lines[-1].metrics for run in finished if run.lines}
     if not last:
         return f"`{label}`: none of {planned} seeds has finished."
-    means, rows = {}, []
-    for name in HEADLINES:
-        values = [metrics[name] for metrics in last.values() if name in metrics]
-        if values and all(map(math.isfinite, values)):
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            means[name] = f"{statistics.fmean(values):.3f}{spread}"
-            each = (f"{metrics[name]:.3f}" if name in metrics else "" for metrics in last.values())
-            rows.append(f"| `{name}` | {means[name]} | {' | '.join(each)} |")
+    shared, means, rows = shared_metrics(list(last.values())), {}, []
+    for name in (name for name in HEADLINES if name in shared):
+        values = shared[name]
+        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        means[name] = f"{statistics.fmean(values):.3f}{spread}"
+        each = " | ".join(f"{value:.3f}" for value in values)
+        rows.append(f"| `{name}` | {means[name]} | {each} |")
     headline = ", ".join(f"`{name}` {means[name]}" for name in HEADLINES[:2] if name in means)
     return "\n".join(
         [

@@ -6,6 +6,7 @@ at a fifth of its speed, because both want the interpreter; beside this process,
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -34,6 +36,7 @@ _RETRY_SECONDS = (2.0, 60.0)
 _RESTART_SECONDS = 5.0
 # A wait that nobody needs to be told of.
 _UNNOTICED_SECONDS = 3.0
+_SAY_SECONDS = 10.0
 # Of a core, for a suite of thousands of runs, in which a look takes seconds. What a busy machine or
 # a slow server adds to them is no work of this process, and no reason to fall farther behind.
 _SHARE_OF_TIME = 0.25
@@ -87,6 +90,7 @@ class Follower:
         self._is_over = threading.Event()
         self._is_given_up = False
         self._is_done = False
+        self._left: int | None = None  # of the entries of the attempt that is going on
         self._thread = threading.Thread(target=self._attend, name="simo_cl-mlflow", daemon=True)
 
     def __enter__(self) -> Follower:
@@ -115,12 +119,21 @@ class Follower:
         unnoticed = _UNNOTICED_SECONDS if limit is None else min(limit, _UNNOTICED_SECONDS)
         self._thread.join(unnoticed)
         if self._thread.is_alive():
-            at_most = "" if limit is None else f", {limit:.0f} s at most"
-            self._tell(f"Waiting for MLflow{at_most} ...")
-            self._thread.join(None if limit is None else limit - unnoticed)
+            self._wait(None if limit is None else limit - unnoticed)
         if not self._is_done and self.problem is None:
             within = f" within {limit:.0f} s" if self._thread.is_alive() else ""
             self.problem = f"{without_secrets(uri)} has not taken everything{within}."
+
+    def _wait(self, limit: float | None) -> None:
+        """Waits for the last attempt, and says how much it has still to do."""
+        end = math.inf if limit is None else time.monotonic() + limit
+        at_most = "" if limit is None else f", {limit:.0f} s at most"
+        said = ""
+        while self._thread.is_alive() and time.monotonic() < end:
+            left = "" if self._left is None else f": {self._left} entries are left"
+            if said != (said := f"Waiting for MLflow{at_most}{left} ..."):
+                self._tell(said)
+            self._thread.join(min(_SAY_SECONDS, end - time.monotonic()))
 
     def _give_up(self) -> None:
         with self._lock:
@@ -169,6 +182,9 @@ class Follower:
         with suppress(EOFError, OSError):
             while not self._is_done:
                 state = connection.recv()
+                if isinstance(state, int):
+                    self._left = state
+                    continue
                 self._take(state)
                 self._is_done = state.is_last
         process.join()
@@ -219,7 +235,9 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
         if now == seen and not is_last:
             continue
         began = time.process_time()
-        state = _State(is_last=is_last) if now == seen else _attempt(folder, tracking_uri, is_last)
+        state = _State(is_last=is_last)
+        if now != seen:
+            state = _attempt(folder, tracking_uri, is_last, partial(_say, connection))
         if is_own:
             there = _identity(file)
             if there is None or held not in (None, there):
@@ -228,8 +246,7 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
                 reason = state.problem or f"{file} has been removed or replaced."
                 state = replace(state, problem=reason, is_last=False)
             held = there
-        with suppress(OSError):  # the command has ended
-            connection.send(state)
+        _say(connection, state)
         if is_last or (state.problem is not None and is_own):
             return
         if state.problem is None:
@@ -240,12 +257,19 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
             pause, retry = retry, min(2 * retry, _RETRY_SECONDS[1])
 
 
-def _attempt(folder: Path, tracking_uri: str | None, is_last: bool) -> _State:
+def _say(connection: Connection, what: _State | int) -> None:
+    with suppress(OSError):  # the command has ended
+        connection.send(what)
+
+
+def _attempt(
+    folder: Path, tracking_uri: str | None, is_last: bool, tell_left: Callable[[int], None]
+) -> _State:
     store.without_telemetry()
     from simo_cl.tracking.mirror import mirror
 
     try:
-        report = mirror(folder, tracking_uri)
+        report = mirror(folder, tracking_uri, tell_left=tell_left)
     except TrackingError as error:
         return _State(str(error), notes=error.problems, is_last=is_last)
     except Exception as error:

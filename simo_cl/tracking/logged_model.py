@@ -96,7 +96,8 @@ def log_model(
     model_id = str(logged.model_id)
     with tempfile.TemporaryDirectory() as folder, store.quiet("mlflow.pyfunc"):
         _write_model(model, Path(folder, "model"), logged)
-        client.log_model_artifacts(model_id, str(Path(folder, "model")))
+        with store.file_errors():
+            client.log_model_artifacts(model_id, str(Path(folder, "model")))
     client.set_logged_model_tags(model_id, {store.NOTE_TAG: _note(model, model_id)})
     last = max((metric.step for metric in metrics), default=0)
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=last)])

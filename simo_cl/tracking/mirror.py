@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,18 @@ from filelock import FileLock, Timeout
 from simo_cl.tracking import description, store
 from simo_cl.tracking.content import Content, seed_content, strategy_content
 from simo_cl.tracking.damage import damage, set_aside
+from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.run_folders import RunFolder, Suite, plan_file, read_suite
 from simo_cl.tracking.store import NOTE_TAG, TrackingError
 from simo_cl.tracking.view import VIEW_TAG, comparison_view
-from simo_cl.tracking.write_run import COLOUR_TAG, RUN_TAG, delete_models, write_run
+from simo_cl.tracking.write_run import (
+    COLOUR_TAG,
+    RUN_TAG,
+    delete_models,
+    lacks_files,
+    write_files,
+    write_run,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,16 +67,20 @@ class MirrorReport:
 
 
 def mirror(
-    suite_folder: Path, tracking_uri: str | None = None, *, seconds_to_wait: float = 60.0
+    suite_folder: Path,
+    tracking_uri: str | None = None,
+    *,
+    seconds_to_wait: float = 60.0,
+    tell_left: Callable[[int], None] = lambda left: None,
 ) -> MirrorReport:
     """Makes the suite's MLflow experiment equal to the runs of its current plan.
 
     One experiment a suite; one parent run a strategy (or variant), with the means over the seeds
     finished so far; under it one child run a seed, with its settings as parameters, its metrics
-    with their times and the last trained experience as step, its configuration, log, tables and
-    figures as artifacts, and its trained encoder as a logged model. Runs that have left the plan go
-    to MLflow's trash; runs that another suite folder or another user put into the same experiment
-    are left alone.
+    with their times and the number of experiences trained as step, its configuration, log, tables
+    and figures as artifacts, and its trained encoder as a logged model. Runs that have left the
+    plan go to MLflow's trash; runs that another suite folder or another user put into the same
+    experiment are left alone.
 
     One process at a time writes: a file in the suite's folder is locked meanwhile. What is there
     already is not written again, so that what a lost connection or a killed process has left
@@ -78,10 +92,12 @@ def mirror(
         tracking_uri: any MLflow store; by default ``MLFLOW_TRACKING_URI`` or, without it,
             ``mlflow.db`` in the suite's folder with the artifacts in ``mlartifacts`` beside it.
         seconds_to_wait: for another process that is writing.
+        tell_left: told after each entry how many, strategies and runs, are not complete yet.
 
     Raises:
-        TrackingError: the store does not answer, within about ten seconds, or refuses; or another
-            process is still writing.
+        TrackingError: the store does not answer, within about ten seconds, or refuses; the place
+            of its files does, then all but files has been written; or another process is still
+            writing.
         FileNotFoundError: the folder holds no plan.json.
     """
     store.without_telemetry()
@@ -96,7 +112,7 @@ def mirror(
         try:
             client = store.open_client(uri)
             with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
-                return _Mirror(client, uri, suite, problems).bring_up_to_date()
+                return _Mirror(client, uri, suite, problems, tell_left).bring_up_to_date()
         except TrackingError as error:
             # The next call does not find a damaged file any more.
             error.problems = tuple(dict.fromkeys(problems))
@@ -104,14 +120,24 @@ def mirror(
 
 
 class _Mirror:
-    def __init__(self, client: MlflowClient, uri: str, suite: Suite, problems: list[str]) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        uri: str,
+        suite: Suite,
+        problems: list[str],
+        tell_left: Callable[[int], None],
+    ) -> None:
         self.client = client
         self.uri = uri
         self.suite = suite
         self.problems = problems
         self.origin = _origin(suite, uri)
         self.colours = _colours(suite)
-        self.written = 0
+        self.tell_left = tell_left
+        self.left = len(suite.runs) + len({run.label for run in suite.runs})
+        self.written: set[str] = set()
+        self.without_files: list[tuple[Run, Callable[[], Content]]] = []
         self.removed = 0
 
     def bring_up_to_date(self) -> MirrorReport:
@@ -122,18 +148,20 @@ class _Mirror:
             members[run.label].append(run)
         parents, children = {}, set()
         for label, runs in members.items():
-            parent = strategy_content(self.suite, label, runs, self.problems)
-            parents[label] = self._write(parent, known, {})
+            make = partial(strategy_content, self.suite, label, runs, self.problems)
+            parents[label] = self._write(make, known, {})
             under = {"mlflow.parentRunId": parents[label]}
             for run in runs:
-                children.add(self._write(seed_content(run, self.problems), known, under))
+                make = partial(seed_content, self.suite, run, self.problems)
+                children.add(self._write(make, known, under))
         for old in (run for runs in known.values() for run in runs):
             if old.info.run_id not in children | set(parents.values()):
                 self._remove(old)
         self._describe_experiment(parents.get(str(self.suite.plan.get("control")), ""))
+        self._write_files()
         return MirrorReport(
             self.uri, self.experiment_id, len(members), len(self.suite.runs),
-            self.written, self.removed, tuple(dict.fromkeys(self.problems)),
+            len(self.written), self.removed, tuple(dict.fromkeys(self.problems)),
         )  # fmt: skip
 
     def _describe_experiment(self, control_id: str) -> None:
@@ -165,7 +193,13 @@ class _Mirror:
             page = found.token or None
         return known
 
-    def _write(self, content: Content, known: Mapping[str, list[Run]], tags: dict[str, str]) -> str:
+    def _write(
+        self,
+        make: Callable[[], Content],
+        known: Mapping[str, list[Run]],
+        tags: dict[str, str],
+    ) -> str:
+        content = make()
         tags = {
             COLOUR_TAG: self.colours[content.tags["strategy"]],
             "mlflow.user": _user(),
@@ -175,9 +209,41 @@ class _Mirror:
             **tags,
         }
         there = known.get(content.identity, [])
-        run_id, changed = write_run(self.client, self.experiment_id, content, there, tags)
-        self.written += changed
+        run, changed = write_run(self.client, self.experiment_id, content, there, tags)
+        run_id = str(run.info.run_id)
+        if changed:
+            self.written.add(run_id)
+        if lacks_files(run, content):
+            # Made anew then: the contents of a large suite would fill the memory.
+            self.without_files.append((run, make))
+        else:
+            self._complete()
         return run_id
+
+    def _complete(self) -> None:
+        self.left -= 1
+        self.tell_left(self.left)
+
+    def _write_files(self) -> None:
+        """Last, because their place may be slow or away while the store itself takes the rest."""
+        reason, place = "", ""
+        for run, make in self.without_files:
+            began = time.monotonic()
+            try:
+                write_files(self.client, run, make())
+                self.written.add(str(run.info.run_id))
+                self._complete()
+            except store.FilesError as error:
+                if not reason:
+                    reason, place = str(error), without_secrets(run.info.artifact_uri)
+                if time.monotonic() - began > store.ANSWER_SECONDS:
+                    break  # each of the others would take as long
+        if reason:
+            raise TrackingError(
+                f"{without_secrets(self.uri)} has all settings, numbers and states, but not the "
+                f"files of {self.left} entries: {place} cannot be used ({reason}). They lie in "
+                "the run folders."
+            )
 
     def _remove(self, run: Run) -> None:
         """Moves a run, and the model it made, to MLflow's trash."""

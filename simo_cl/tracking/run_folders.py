@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +60,30 @@ class Suite:
     plan: dict[str, Any]
     runs: tuple[RunFolder, ...]
     planned: dict[str, int]  # label -> number of runs
+
+    def changes(self, label: str) -> str:
+        """What the command set besides the suite's file for a strategy, as ``--set`` takes it."""
+        words = shlex.split(str(self.plan.get("command", "")))
+        given = [b for a, b in itertools.pairwise(words) if a == "--set"]
+        given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+        strategy = label.partition("[")[0]
+        return ", ".join(g for g in given if "@" not in g or g.startswith(f"{strategy}@"))
+
+
+def shared_metrics(each: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """The values of each metric that all have and that is finite.
+
+    A mean over some of the seeds would stand beside the number of all and be read as theirs.
+    """
+    return {
+        name: [metrics[name] for metrics in each]
+        for name in (each[0] if each else ())
+        if all(_is_finite(metrics.get(name)) for metrics in each)
+    }
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def read_suite(folder: Path, problems: list[str]) -> Suite:

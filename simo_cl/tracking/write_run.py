@@ -1,4 +1,4 @@
-"""Bring one run in an MLflow store up to date."""
+"""Bring one run in an MLflow store up to date: its data and its state, and its files."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ LOGGED_TAG = "mlflow.simo_cl.logged"
 ARTIFACTS_TAG = "mlflow.simo_cl.artifacts"
 MODEL_TAG = "mlflow.simo_cl.model"
 DESCRIBED_TAG = "mlflow.simo_cl.described"  # a digest of our description: any other is the user's
+NAMED_TAG = "mlflow.simo_cl.name"  # likewise
 # MLflow's own, which its UI writes when the user picks another colour.
 COLOUR_TAG = "mlflow.runColor"
 
@@ -38,8 +39,8 @@ def write_run(
     content: Content,
     known: Sequence[Run],
     tags: Mapping[str, str],
-) -> tuple[str, bool]:
-    """Makes a run show `content`.
+) -> tuple[Run, bool]:
+    """Makes a run show `content`, but for its files.
 
     MLflow keeps every value ever logged and no parameter can be changed, so a run that holds
     anything else than the beginning of `content` is left as it is, and another one begun.
@@ -52,9 +53,9 @@ def write_run(
         tags: to set besides those of `content`.
 
     Returns:
-        MLflow's identifier of the run, and whether anything had to be written.
+        The run as it was, and whether anything had to be written.
     """
-    tags = {**content.tags, **tags, RUN_TAG: content.identity}
+    tags = {**content.tags, **tags, RUN_TAG: content.identity, NAMED_TAG: content.name}
     run = next((run for run in known if _is_beginning(run, content)), None)
     if run is None:
         run = client.create_run(
@@ -65,11 +66,27 @@ def write_run(
         )
     parts = [
         _write_data(client, run, content, tags),
-        _write_artifacts(client, run, content),
-        _write_model(client, run, content),
+        _write_name(client, run, content),
         _write_state(client, run, content),
     ]
-    return str(run.info.run_id), any(parts)
+    return run, any(parts)
+
+
+def lacks_files(run: Run, content: Content) -> bool:
+    """Whether `write_files` has anything to write."""
+    return _lacks_artifacts(run, content) or _lacks_model(run, content)
+
+
+def write_files(client: MlflowClient, run: Run, content: Content) -> None:
+    """Logs a run's artifacts and its model, whose place may be another than that of all else.
+
+    Raises:
+        FilesError: that place cannot be used.
+    """
+    if _lacks_artifacts(run, content):
+        _write_artifacts(client, run, content)
+    if _lacks_model(run, content):
+        _write_model(client, run, content)
 
 
 def delete_models(client: MlflowClient, run: Run) -> None:
@@ -92,6 +109,9 @@ def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[
     if not _is_described_by_the_user(present):
         wanted |= {NOTE_TAG: content.note, DESCRIBED_TAG: store.digest(content.note)}
     new_tags = {name: text for name, text in wanted.items() if present.get(name) != text}
+    stale = {"set"} & (present.keys() - wanted.keys())
+    for name in stale:
+        client.delete_tag(run.info.run_id, name)
     new_parameters = content.parameters.keys() - run.data.params.keys()
     store.log_all(
         client,
@@ -101,15 +121,26 @@ def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[
         # Last: until they are there, what has been logged is logged again, to no effect.
         tags=[RunTag(name, text) for name, text in new_tags.items()],
     )
-    return bool(new_tags or new_parameters)
+    return bool(new_tags or new_parameters or stale)
 
 
-def _write_artifacts(client: MlflowClient, run: Run, content: Content) -> bool:
+def _write_name(client: MlflowClient, run: Run, content: Content) -> bool:
+    """Renames a run that has the name that we gave it."""
+    ours = run.data.tags.get(NAMED_TAG, content.name)
+    if content.name == ours or run.info.run_name != ours:
+        return False
+    client.update_run(run.info.run_id, name=content.name)
+    return True
+
+
+def _lacks_artifacts(run: Run, content: Content) -> bool:
+    fingerprint = store.digest(content.artifacts)
+    return content.artifacts != "" and run.data.tags.get(ARTIFACTS_TAG) != fingerprint
+
+
+def _write_artifacts(client: MlflowClient, run: Run, content: Content) -> None:
     from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
-    fingerprint = store.digest(content.artifacts)
-    if not content.artifacts or run.data.tags.get(ARTIFACTS_TAG) == fingerprint:
-        return False
     with tempfile.TemporaryDirectory() as folder:
         content.write_artifacts(Path(folder))
         images = {
@@ -118,11 +149,11 @@ def _write_artifacts(client: MlflowClient, run: Run, content: Content) -> bool:
         for key, image in images.items():
             _copy_for_charts(image, key, content, Path(folder, "images"))
         if any(Path(folder).iterdir()):
-            client.log_artifacts(run.info.run_id, folder)
+            with store.file_errors():
+                client.log_artifacts(run.info.run_id, folder)
     if images:
         client.set_tag(run.info.run_id, MLFLOW_LOGGED_IMAGES, True)
-    client.set_tag(run.info.run_id, ARTIFACTS_TAG, fingerprint)
-    return True
+    client.set_tag(run.info.run_id, ARTIFACTS_TAG, store.digest(content.artifacts))
 
 
 def _copy_for_charts(file: Path, key: str, content: Content, to: Path) -> None:
@@ -138,21 +169,28 @@ def _copy_for_charts(file: Path, key: str, content: Content, to: Path) -> None:
         image.save(to / f"{name}+compressed.webp")
 
 
-def _write_model(client: MlflowClient, run: Run, content: Content) -> bool:
+def _lacks_model(run: Run, content: Content) -> bool:
     model = content.model
-    if model is None or run.data.tags.get(MODEL_TAG) == model.fingerprint:
-        return False
+    return model is not None and run.data.tags.get(MODEL_TAG) != model.fingerprint
+
+
+def _write_model(client: MlflowClient, run: Run, content: Content) -> None:
+    model = content.model
+    assert model is not None
     delete_models(client, run)
-    log_model(
-        client,
-        run.info.run_id,
-        model,
-        parameters=content.parameters,
-        tags=content.tags,
-        metrics=content.blocks[-1] if content.blocks else [],
-    )
+    try:
+        log_model(
+            client,
+            run.info.run_id,
+            model,
+            parameters=content.parameters,
+            tags=content.tags,
+            metrics=content.blocks[-1] if content.blocks else [],
+        )
+    except store.FilesError:
+        delete_models(client, run)
+        raise
     client.set_tag(run.info.run_id, MODEL_TAG, model.fingerprint)
-    return True
 
 
 def _write_state(client: MlflowClient, run: Run, content: Content) -> bool:
@@ -195,7 +233,7 @@ def _blocks_logged(run: Run) -> int:
 def _of_the_user(replaced: Sequence[Run]) -> dict[str, str]:
     """The tags, description and colour that the user gave to a run about to be replaced."""
     tags = dict(replaced[0].data.tags) if replaced else {}
-    ours = {"level", "strategy", "seeds finished", "control", "error"}
+    ours = {"level", "strategy", "suite", "set", "seeds finished", "control", "error"}
     prefixes = ("mlflow.", "environment.")
     kept = {n: text for n, text in tags.items() if n not in ours and not n.startswith(prefixes)}
     if COLOUR_TAG in tags:

@@ -126,6 +126,7 @@ class Writer:
 
     def _send_numbers(self, items: Sequence[Item]) -> None:
         assert self._client is not None
+        assert self.run_id is not None
         metrics = [item for item in items if isinstance(item, Metric)]
         if metrics:
             self._client.log_batch(self.run_id, metrics=metrics)

@@ -22,12 +22,12 @@ def test_what_mlflow_lacks_is_brought_there_by_sync(project: Project) -> None:
     assert "0 entries were new or had changed" in again.output
     client = MlflowClient(f"sqlite:///{project.results}/tiny/mlflow.db")
     identifier = client.get_experiment_by_name("tiny").experiment_id
-    (run,) = client.search_runs([identifier], "attributes.run_name = 'finetune seed 0'")
+    (run,) = client.search_runs([identifier], "attributes.run_name = 'finetune seed 0 · tiny'")
     lines = (project.run_folder("tiny", "finetune") / "metrics.jsonl").read_text().splitlines()
     rows = client.get_metric_history(run.info.run_id, "average_accuracy")
     stored = [json.loads(line) for line in lines]
     assert [(row.step, row.timestamp, row.value) for row in rows] == [
-        (line["experience"], int(line["time"] * 1000), line["metrics"]["average_accuracy"])
+        (line["experience"] + 1, int(line["time"] * 1000), line["metrics"]["average_accuracy"])
         for line in stored
     ]
 

@@ -54,7 +54,7 @@ def experiences_in(uri: str, name: str = "tiny") -> Callable[[], int]:
         client = MlflowClient(uri)
         with suppress(Exception):  # nothing there yet
             identifier = client.get_experiment_by_name(name).experiment_id
-            runs = client.search_runs([identifier], "attributes.run_name = 'er seed 0'")
+            runs = client.search_runs([identifier], f"attributes.run_name = 'er seed 0 · {name}'")
             return len(client.get_metric_history(runs[0].info.run_id, "average_accuracy"))
         return 0
 
@@ -92,7 +92,7 @@ def test_every_experience_shows_while_the_run_goes_on(suite: SuiteMaker) -> None
 
     assert followed.follower.problem is None
     assert not any("Warning" in message for message in followed.told)
-    assert shown(uri)["er seed 0"]["status"] == "FINISHED"
+    assert shown(uri)["er seed 0 · tiny"]["status"] == "FINISHED"
     assert multiprocessing.active_children() == []
 
 
@@ -149,6 +149,25 @@ def test_a_server_that_stops_in_the_middle_holds_up_the_end_for_a_short_time_onl
     # It may only now take what was sent while it was stopped.
     wait_until(lambda: mirror(suite.folder, own_server.address).written == 0, seconds=SECONDS)
     assert shown(own_server.address) == undisturbed(suite.folder)
+
+
+def test_the_wait_at_the_end_says_how_much_is_left(
+    suite_without_store: SuiteMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_SAY_SECONDS", 0.01)
+    followed = Followed(suite_without_store.folder)
+    follower = followed.follower
+    is_over = threading.Event()
+    follower._thread = threading.Thread(target=is_over.wait, daemon=True)
+    follower._thread.start()
+    waiting = threading.Thread(target=follower._wait, args=(None,))
+    waiting.start()
+    for left in (7, 3):
+        follower._left = left
+        followed.wait_for(f"Waiting for MLflow: {left} entries are left ...")
+    is_over.set()
+    waiting.join()
+    assert len(followed.told) <= 3  # nothing twice
 
 
 @pytest.fixture
@@ -265,7 +284,7 @@ def test_nobody_is_told_that_mlflow_is_used(
     script = f"""
         from pathlib import Path
         from simo_cl.tracking.follow import _attempt
-        _attempt(Path({str(suite_without_store.folder)!r}), None, False)
+        _attempt(Path({str(suite_without_store.folder)!r}), None, False, print)
         from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
         assert MLFLOW_DISABLE_TELEMETRY.get()
     """

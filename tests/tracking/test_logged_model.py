@@ -95,13 +95,13 @@ def test_the_model_stands_with_its_run(with_model: SuiteMaker) -> None:
     run = client.get_run(model.source_run_id)
 
     assert model.name == "simo[memory_size=200] seed 0"
-    assert run.info.run_name == "simo[memory.size=200] seed 0"
+    assert run.info.run_name == "simo[memory.size=200] seed 0 · tiny"
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     assert model.status == "READY"
     assert model.params == run.data.params
     assert {metric.key: metric.value for metric in model.metrics} == run.data.metrics
     history = client.get_metric_history(run.info.run_id, "average_accuracy")
-    assert [row.step for row in history] == [0, 1, 2]
+    assert [row.step for row in history] == [1, 2, 3]
     assert f"models:/{model.model_id}" in model.tags["mlflow.note.content"]
 
 

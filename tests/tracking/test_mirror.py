@@ -10,18 +10,20 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from test_view import state_of
 
+from simo_cl.report.load import load_suite
+from simo_cl.report.statistics import seed_curve
 from simo_cl.tracking import store
 from simo_cl.tracking.mirror import MirrorReport, TrackingError, mirror
 from simo_cl.tracking.view import VIEW_TAG
 
 if TYPE_CHECKING:
-    from conftest import SuiteMaker
+    from conftest import Exported, SuiteMaker
 
 
 def runs_of(report: MirrorReport) -> dict[str, Run]:
-    """The runs that a user sees, by name."""
+    """The runs that a user sees, by name, without what all runs of a suite have in theirs."""
     found = MlflowClient(report.tracking_uri).search_runs([report.experiment_id])
-    runs = {run.info.run_name: run for run in found}
+    runs = {run.info.run_name.removesuffix(" · tiny"): run for run in found}
     assert len(runs) == len(found)
     return runs
 
@@ -76,12 +78,12 @@ def test_a_child_shows_its_settings_metrics_and_files(two_strategies: SuiteMaker
         "settings.hidden": "[64, 32]",
     }
     assert child.data.tags["environment.torch"] == "2.14"
-    assert history(report, child, "average_accuracy") == [(0, 1.0), (1, 0.75), (2, 0.5)]
-    assert history(report, child, "forgetting") == [(1, 0.25), (2, 0.5)]
+    assert history(report, child, "average_accuracy") == [(1, 1.0), (2, 0.75), (3, 0.5)]
+    assert history(report, child, "forgetting") == [(2, 0.25), (3, 0.5)]
     rows = MlflowClient(report.tracking_uri).get_metric_history(child.info.run_id, "train/loss")
     assert {(row.step, row.timestamp) for row in rows} == {
-        (step, int((two_strategies.STARTED + 10 * (step + 1)) * 1000))
-        for step in range(two_strategies.EXPERIENCES)
+        (step, int((two_strategies.STARTED + 10 * step) * 1000))
+        for step in range(1, two_strategies.EXPERIENCES + 1)
     }
     assert {"config.yaml", "log.txt", "tables", "figures"} == artifacts(report, child)
     assert "tables/accuracy_own.csv" in artifacts(report, child, "tables")
@@ -96,7 +98,7 @@ def test_a_parent_shows_the_mean_over_seeds(two_strategies: SuiteMaker) -> None:
     report = mirror(two_strategies.folder)
     parent = runs_of(report)["er"]
     # seed 1 lies 0.01 above its level at each experience
-    assert history(report, parent, "average_accuracy") == [(0, 1.005), (1, 0.78), (2, 0.555)]
+    assert history(report, parent, "average_accuracy") == [(1, 1.005), (2, 0.78), (3, 0.555)]
     assert "seed" not in parent.data.params
     assert parent.data.params["memory.size"] == "100"
     assert parent.data.tags["seeds finished"] == "2 of 2"
@@ -115,16 +117,123 @@ def test_the_tables_read_without_their_code(two_strategies: SuiteMaker, tmp_path
         return Path(file).read_text().splitlines()
 
     assert table("er seed 0", "accuracy_own")[:2] == [
-        "after training on,experience 0,experience 1,experience 2",
-        "0,0.5,0,0",
+        "after training on,experience 1,experience 2,experience 3",
+        "1,0.5,,",
     ]
     assert table("er seed 0", "metrics")[:2] == [
-        "metric,experience 0,experience 1,experience 2",
+        "metric,experience 1,experience 2,experience 3",
         "average_accuracy,1,0.75,0.5",
     ]
     assert "forgetting,,0.25,0.5" in table("er seed 0", "metrics")
     assert table("er seed 0", "confusion")[0].startswith("true class,predicted 0,predicted 1")
     assert table("er", "metrics")[:2] == ["metric,seed 0,seed 1", "average_accuracy,0.5,0.61"]
+
+
+def test_runs_say_which_suite_they_are_of_and_what_was_set(suite: SuiteMaker) -> None:
+    command = "simo-cl run benchmarks/tiny.yaml --set memory.size=200 --set=simo@epsilon=0.2"
+    suite.plan([("er", 0), ("simo", 0)], command=command)
+    for label in ("er", "simo"):
+        suite.run(label, 0)
+    runs = runs_of(mirror(suite.folder))
+    assert set(runs) == {
+        *("er · tiny (memory.size=200)", "er seed 0 · tiny (memory.size=200)"),
+        "simo · tiny (memory.size=200, simo@epsilon=0.2)",
+        "simo seed 0 · tiny (memory.size=200, simo@epsilon=0.2)",
+    }
+    for name, run in runs.items():
+        assert run.data.tags["suite"] == "tiny"
+        assert f"({run.data.tags['set']})" in name
+    client = MlflowClient(f"sqlite:///{suite.folder}/mlflow.db")
+    client.update_run(runs["er · tiny (memory.size=200)"].info.run_id, name="my name")
+
+    # The same runs, of a plan in which it is no change any more.
+    suite.plan([("er", 0), ("simo", 0)])
+    report = mirror(suite.folder)
+    runs = runs_of(report)
+    assert set(runs) == {"my name", "er seed 0", "simo", "simo seed 0"}
+    assert not any("set" in run.data.tags for run in runs.values())
+    assert mirror(suite.folder).written == 0
+
+
+def test_a_mean_is_over_all_seeds_or_there_is_none(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0), ("er", 1)])
+    suite.run("er", 0, metrics={"forgetting": 0.2, "old_class_accuracy": 0.1}, arrays=True)
+    suite.run("er", 1, metrics={"forgetting": float("nan")}, arrays=True)
+    report = mirror(suite.folder)
+    runs = runs_of(report)
+    assert runs["er seed 0"].data.metrics["forgetting"] == 0.2
+    parent = runs["er"].data
+    assert not {"forgetting", "old_class_accuracy"} & set(parent.metrics)
+    assert "`forgetting`" not in parent.tags["mlflow.note.content"]
+
+    written = load_suite(suite.folder)
+    for name in ("average_accuracy", "forgetting", "old_class_accuracy", "new_class_accuracy"):
+        curve = seed_curve(written, "er", name)
+        assert history(report, runs["er"], name) == [
+            (experience + 1, round(over_seeds.mean, 9)) for experience, over_seeds in curve
+        ]
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/tiny", "a file"])
+def test_all_but_files_arrives_where_those_cannot_be(
+    two_strategies: SuiteMaker, exported: Exported, tmp_path: Path, place: str
+) -> None:
+    suite = two_strategies
+    suite.run("simo[memory.size=200]", 0, model=exported.folder)
+    if place == "a file":
+        (tmp_path / "file").touch()
+        place = (tmp_path / "file" / "tiny").as_uri()
+    uri = f"sqlite:///{suite.folder}/mlflow.db"
+    client = MlflowClient(uri)
+    identifier = client.create_experiment("tiny", artifact_location=place)
+    for _ in range(2):
+        with pytest.raises(TrackingError, match=r"the files of 5 entries: .*/tiny"):
+            mirror(suite.folder)
+    report = MirrorReport(uri, identifier, 2, 3, 0, 0, ())
+    runs = runs_of(report)
+    assert len(runs) == 5
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert history(report, runs["er"], "average_accuracy")[-1] == (3, 0.555)
+    assert client.search_logged_models([identifier]) == []
+
+
+def test_artifacts_lie_beside_the_database_that_is_named(
+    two_strategies: SuiteMaker, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stores").mkdir()
+    shutil.copy(empty_store, tmp_path / "stores" / "all.db")
+    monkeypatch.chdir(tmp_path)
+    mirror(two_strategies.folder, "sqlite:///stores/all.db")
+    assert (tmp_path / "stores" / "mlartifacts").is_dir()
+    assert not list(tmp_path.glob("ml*"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("./mlruns", "sqlite:///.*/mlruns/mlflow.db; `mlflow migrate-filestore`"),
+        ("file:///tmp/mlruns", "Use sqlite:////tmp/mlruns/mlflow.db"),
+        ("runs/all.db", "Use sqlite:///.*/runs/all.db"),
+        ("postgresql+psycopg2://me:secret@host/db", "pip install psycopg2-binary"),
+        ("mysql+pymysql://host/db", "needs the Python package pymysql"),
+        ("postgresql+nonsense://host/db", "no address of a database"),
+        ("postgres://host/db", "begins with 'postgres'"),
+        ("localhost:5000", "its address is http://localhost:5000"),
+    ],
+)
+def test_a_store_that_cannot_be_used_here_is_refused(
+    suite_without_store: SuiteMaker, uri: str, message: str
+) -> None:
+    suite_without_store.plan([("er", 0)])
+    with pytest.raises(TrackingError, match=message) as refused:
+        mirror(suite_without_store.folder, uri)
+    assert "secret" not in str(refused.value)
+    assert "tracking-uri" in str(refused.value)
+
+
+@pytest.mark.parametrize("uri", ["http://host", "databricks", "databricks://me", "sqlite:///a.db"])
+def test_a_store_that_may_be_used_is_not_refused(uri: str) -> None:
+    store.refuse_unusable(uri)
 
 
 def test_the_accuracy_matrices_stand_side_by_side_in_the_charts(
@@ -166,7 +275,7 @@ def test_the_users_own_description_stays(suite: SuiteMaker) -> None:
 def test_tags_for_bookkeeping_are_not_shown(two_strategies: SuiteMaker) -> None:
     for run in runs_of(mirror(two_strategies.folder)).values():
         shown = {tag for tag in run.data.tags if not tag.startswith(("mlflow.", "environment."))}
-        assert shown <= {"level", "strategy", "seeds finished", "control", "error"}
+        assert shown <= {"level", "strategy", "suite", "seeds finished", "control", "error"}
 
 
 def test_differences_are_taken_from_the_control(two_strategies: SuiteMaker) -> None:
@@ -190,6 +299,12 @@ def test_a_strategy_has_the_reports_colour(two_strategies: SuiteMaker) -> None:
         assert shown[f"{label} seed 0"].data.tags["mlflow.runColor"] == look.colour
 
 
+def test_it_tells_how_much_is_left(two_strategies: SuiteMaker) -> None:
+    left: list[int] = []
+    mirror(two_strategies.folder, tell_left=left.append)
+    assert left == [4, 3, 2, 1, 0]  # of three runs and two strategies
+
+
 def test_a_second_time_changes_nothing(two_strategies: SuiteMaker) -> None:
     first = mirror(two_strategies.folder)
     before = {name: run.to_dictionary() for name, run in runs_of(first).items()}
@@ -205,18 +320,18 @@ def test_the_mean_follows_the_seeds_as_they_finish(suite: SuiteMaker) -> None:
     parent = runs_of(report)["er"]
     assert parent.info.status == "RUNNING"
     assert parent.data.tags["seeds finished"] == "1 of 2"
-    assert history(report, parent, "average_accuracy")[-1] == (2, 0.5)
+    assert history(report, parent, "average_accuracy")[-1] == (3, 0.5)
     MlflowClient(report.tracking_uri).set_tag(parent.info.run_id, "mlflow.note.content", "mine")
 
     suite.run("er", 1, level=0.7, state="running", experiences=2)
     parent = runs_of(mirror(suite.folder))["er"]
-    assert history(report, parent, "average_accuracy")[-1] == (2, 0.5)
+    assert history(report, parent, "average_accuracy")[-1] == (3, 0.5)
 
     suite.run("er", 1, level=0.7)
     report = mirror(suite.folder)
     runs = runs_of(report)
     # one value a step, not the old mean beside the new one
-    assert history(report, runs["er"], "average_accuracy") == [(0, 1.005), (1, 0.805), (2, 0.605)]
+    assert history(report, runs["er"], "average_accuracy") == [(1, 1.005), (2, 0.805), (3, 0.605)]
     assert runs["er"].info.status == "FINISHED"
     assert runs["er"].data.tags["mlflow.note.content"] == "mine"
     for child in ("er seed 0", "er seed 1"):
@@ -235,7 +350,7 @@ def test_a_running_run_grows_in_place(suite: SuiteMaker) -> None:
     report = mirror(suite.folder)
     after = runs_of(report)["er seed 0"]
     assert after.info.run_id == before.info.run_id
-    assert history(report, after, "average_accuracy") == [(0, 1.0), (1, 0.4)]
+    assert history(report, after, "average_accuracy") == [(1, 1.0), (2, 0.4)]
     assert report.problems == ()
 
 
@@ -255,7 +370,7 @@ def test_a_run_done_again_is_replaced(suite: SuiteMaker) -> None:
     again = runs_of(report)["er seed 0"]
     assert again.info.status == "FINISHED"
     assert "error" not in again.data.tags
-    assert history(report, again, "average_accuracy") == [(0, 1.0), (1, 0.75), (2, 0.5)]
+    assert history(report, again, "average_accuracy") == [(1, 1.0), (2, 0.75), (3, 0.5)]
     assert runs_of(report)["er"].info.status == "FINISHED"
 
 
@@ -267,7 +382,7 @@ def test_runs_that_left_the_plan_go_to_the_trash(two_strategies: SuiteMaker) -> 
     trash = MlflowClient(report.tracking_uri).search_runs(
         [report.experiment_id], run_view_type=ViewType.DELETED_ONLY
     )
-    assert "simo[memory.size=200] seed 0" in {run.info.run_name for run in trash}
+    assert "simo[memory.size=200] seed 0 · tiny" in {run.info.run_name for run in trash}
 
 
 def test_a_lost_store_is_rebuilt(two_strategies: SuiteMaker, empty_store: Path) -> None:
@@ -319,7 +434,7 @@ def test_a_joint_run_has_one_step(suite: SuiteMaker) -> None:
     suite.plan([("joint", 0)])
     suite.run("joint", 0, experiences=1)
     report = mirror(suite.folder)
-    assert history(report, runs_of(report)["joint"], "average_accuracy") == [(0, 1.0)]
+    assert history(report, runs_of(report)["joint"], "average_accuracy") == [(1, 1.0)]
 
 
 def test_a_server(
