@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 # Up to the last @: an unescaped one, or a slash, may be in a password. A path has no login.
 _LOGIN = re.compile(r"(?<=://)(?!/)\S*@")
-_QUERY_VALUE = re.compile(r"(?<=[?&])([\w.\-]+)=[^&#\s'\")]*")
+# What stands in the addresses of MLflow's own pages, and says nothing of anybody.
+_HARMLESS = "workflowType|compareRunsMode|viewStateShareKey|experiments"
+_QUERY_VALUE = re.compile(rf"(?<=[?&])(?!(?:{_HARMLESS})=)([\w.\-]+)=[^&#\s'\")]*")
 
 
 def without_secrets(text: str) -> str:

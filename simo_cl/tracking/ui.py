@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
+import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from simo_cl.tracking import store
 from simo_cl.tracking.damage import damage
@@ -23,13 +17,15 @@ from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.redact import public_address, without_secrets
 from simo_cl.tracking.run_folders import read_suite
 from simo_cl.tracking.store import TrackingError
-from simo_cl.tracking.view import chart_view_url
+from simo_cl.tracking.view import VIEW_TAG, chart_view_url
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
 
 __all__ = ["TrackingError", "chart_view_url", "serve_ui"]
 
 HOST = "127.0.0.1"
-# Six seconds on an idle machine; next to a running suite it can take minutes.
-START_SECONDS = 240.0
+_STOP_SECONDS = 5.0
 
 
 def serve_ui(
@@ -58,46 +54,67 @@ def serve_ui(
     store.without_telemetry()
     suite_folder = Path(suite_folder).resolve()
     uri = store.suite_store(suite_folder, tracking_uri)
-    experiment = _experiment(suite_folder, uri)
+    experiments = _experiments(suite_folder, uri)
     if uri.startswith(("http://", "https://")):
         # A browser asks for the login, and does not keep it in its history.
-        _show(chart_view_url(public_address(uri), experiment), open_browser)
+        _show(public_address(uri), experiments, open_browser)
         return
     base = f"http://{HOST}:{port}"
-    _require_free(port, chart_view_url(base, experiment))
+    _require_free(port, chart_view_url(base, *experiments))
     print(f"Starting MLflow on {without_secrets(uri)} ...", flush=True)
-    with _server(uri, base, port) as process:
-        _show(chart_view_url(base, experiment), open_browser)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        _interrupted_by_sigterm(),
+        _server(uri, port) as thread,
+    ):
+        _show(base, experiments, open_browser)
         print("Press Ctrl-C to stop it.", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            process.wait()
+        while thread.is_alive():
+            thread.join(1.0)
     print("MLflow has stopped.", flush=True)
 
 
-def _experiment(suite_folder: Path, uri: str) -> str:
-    """The suite's experiment; a suite that is already there is left to the one who writes it.
+def _experiments(suite_folder: Path, uri: str) -> list[str]:
+    """The suite's experiment, then those of the other suites in the store.
 
-    Two processes must not write one SQLite file's first tables at the same time, and the harness
-    may be running.
+    A suite that is already there is left to the one who writes it: two processes must not write
+    one SQLite file's first tables at the same time, and the harness may be running.
     """
     name = read_suite(suite_folder, []).name
-    if store.is_own_store(suite_folder, uri):
-        file = store.own_file(suite_folder)
-        if not file.is_file() or damage(file) is not None:
-            report = mirror(suite_folder, uri)
-            for problem in report.problems:
-                print(f"Warning: {problem}", flush=True)
-            return report.experiment_id
+    own = store.own_file(suite_folder)
+    is_lost = store.is_own_store(suite_folder, uri) and (not own.is_file() or damage(own))
+    found = [] if is_lost else _suites(uri)
+    if name not in (experiment.name for experiment in found):
+        _mirror(suite_folder, uri)
+        found = _suites(uri)
+    found.sort(key=lambda experiment: experiment.name != name)
+    return [str(experiment.experiment_id) for experiment in found]
+
+
+def _suites(uri: str) -> list[Experiment]:
+    """The experiments that show a suite."""
     client = store.open_client(uri)
     with store.quick_requests(store.ANSWER_SECONDS), store.tracking_errors(uri):
-        known = client.get_experiment_by_name(name)
-    if known is None or known.lifecycle_stage == "deleted":
-        return mirror(suite_folder, uri).experiment_id
-    return str(known.experiment_id)
+        found = client.search_experiments(filter_string=f"tags.`{VIEW_TAG}` LIKE '%'")
+    return list(found)
 
 
-def _show(address: str, open_browser: bool) -> None:
+def _mirror(suite_folder: Path, uri: str) -> None:
+    try:
+        problems = mirror(suite_folder, uri).problems
+    except TrackingError as error:
+        # Perhaps it lacks files alone; if it lacks more, that is found in a moment.
+        problems = (*error.problems, str(error))
+    for problem in problems:
+        print(f"Warning: {problem}", flush=True)
+
+
+def _show(base: str, experiments: Sequence[str], open_browser: bool) -> None:
+    address = chart_view_url(base, experiments[0])
     print(f"The strategies side by side:\n  {address}", flush=True)
+    if len(experiments) > 1:
+        together = chart_view_url(base, *experiments)
+        print(f"With those of the store's other suites:\n  {together}", flush=True)
     if open_browser:
         webbrowser.open(address)
 
@@ -117,58 +134,32 @@ def _require_free(port: int, address: str) -> None:
 
 
 @contextlib.contextmanager
-def _server(uri: str, base: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server, answering; its process and those it starts end with the block."""
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
-        # One worker and no background jobs: half the start and a quarter of the memory.
-        *("--workers", "1"),
-    ]
-    environment = os.environ | {
-        # Not in the command line, which every user of the machine can see.
-        "MLFLOW_BACKEND_STORE_URI": uri,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    with tempfile.TemporaryFile() as log, _terminable():
-        # In a session of its own, so that Ctrl-C reaches this process alone, which then ends it.
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait_for(process, base, log)
-            yield process
-        finally:
-            _stop(process)
+def _server(uri: str, port: int) -> Iterator[threading.Thread]:
+    """MLflow's server, answering, in a thread of this process.
 
+    The command `mlflow server` begins two processes, each of which imports all of MLflow again:
+    more than half of the time until the page is there.
+    """
+    from simo_cl.tracking.mlflow_server import make_server
 
-def _wait_for(process: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):
-                return
-        except urllib.error.HTTPError:
-            return  # it answers, if only to refuse
-        except OSError:
-            time.sleep(0.2)
-    log.seek(0)
-    last = without_secrets("\n".join(log.read().decode(errors="replace").splitlines()[-15:]))
-    raise TrackingError(f"MLflow's server did not start at {address}. Its last words:\n{last}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and its workers, first politely."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-            return
+    server = make_server(uri, HOST, port)
+    thread = threading.Thread(target=server.run, name="simo_cl-mlflow", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() and not server.started:
+            thread.join(0.05)
+        if not server.started:
+            raise TrackingError(f"MLflow's server did not start at http://{HOST}:{port}")
+        yield thread
+    finally:
+        # A page that is open keeps its connection: not to be waited for.
+        server.should_exit = server.force_exit = True
+        thread.join(_STOP_SECONDS)
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Inside, a termination request ends the block like Ctrl-C, so that no server is left over."""
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Inside, a termination request ends the block like Ctrl-C."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -12,6 +12,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from simo_cl.tracking.description import HEADLINES
 
@@ -53,17 +54,18 @@ _OVERVIEW_AXES = (("forgetting", "average_accuracy"), ("cost/train_seconds", "av
 _MOST_RUNS = 100
 
 
-def chart_view_url(base: str, experiment_id: str) -> str:
-    """The address of a mirrored suite's charts, in MLflow's model-training view.
+def chart_view_url(base: str, *experiment_ids: str) -> str:
+    """The address of a mirrored suite's charts, in MLflow's model-training view, or of several.
 
     Args:
         base: the server's address, such as ``http://127.0.0.1:5000``.
-        experiment_id: as in `MirrorReport.experiment_id`.
+        experiment_ids: as in `MirrorReport.experiment_id`; several are shown as the first is.
     """
-    return (
-        f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
-        f"?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}"
-    )
+    view = f"workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}"
+    if len(experiment_ids) == 1:
+        return f"{base.rstrip('/')}/#/experiments/{experiment_ids[0]}/runs?{view}"
+    several = quote(json.dumps(experiment_ids, separators=(",", ":")))
+    return f"{base.rstrip('/')}/#/compare-experiments/s?experiments={several}&{view}"
 
 
 def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
@@ -173,7 +175,8 @@ def _chart(kind: str, name: str, section: str) -> dict[str, object]:
 
 def _width(section: str) -> dict[str, int]:
     height = _WIDE_SECTIONS.get(section)
-    return {} if height is None else {"columns": 1, "cardHeight": height}
+    # Two beside each other, because MLflow's own three cut the titles, which are metrics' names.
+    return {"columns": 2} if height is None else {"columns": 1, "cardHeight": height}
 
 
 def _section(metric: str) -> str:

@@ -13,3 +13,4 @@ def test_ui_says_that_its_port_is_taken(mixed: tuple[Project, Result]) -> None:
 
     assert result.exit_code == 2
     assert f"Error: cannot listen on 127.0.0.1:{port}" in result.output
+    assert "***" not in result.output

@@ -91,7 +91,7 @@ def is_mlflows_own(problem: Any) -> bool:
 def test_the_charts_show_the_strategies_side_by_side(page: Any, site: Site) -> None:
     page.goto(chart_view_url(site.base, site.experiment_id))
     for name in STRATEGIES:
-        page.get_by_role("link", name=name, exact=True).wait_for()
+        page.get_by_role("link", name=f"{name} · tiny", exact=True).wait_for()
     for section in ("Strategies compared", "Model metrics", "Differences", "train", "cost"):
         page.get_by_text(section).first.wait_for(state="attached")
     charts = page.locator(".js-plotly-plot")
@@ -116,28 +116,28 @@ def test_the_accuracy_matrices_are_pictures_in_the_charts(page: Any, site: Site)
 
 
 def test_a_figure_is_shown(page: Any, site: Site) -> None:
-    run = site.runs["simo seed 0"]
+    run = site.runs["simo seed 0 · tiny"]
     page.goto(f"{site.experiment}/runs/{run}/artifacts/figures/confusion.png?{VIEW}")
     page.get_by_text("figures/confusion.png", exact=True).wait_for()
     wait_until_drawn(page, "img[src^='blob:']")
 
 
 def test_a_table_is_shown(page: Any, site: Site) -> None:
-    run = site.runs["simo"]
+    run = site.runs["simo · tiny"]
     page.goto(f"{site.experiment}/runs/{run}/artifacts/tables/metrics.csv?{VIEW}")
     for text in ("metric", "seed 0", "seed 1", "average_accuracy", "0.81"):
         page.get_by_text(text, exact=True).first.wait_for()
 
 
 def test_a_strategys_page_gives_its_results_in_words(page: Any, site: Site) -> None:
-    page.goto(f"{site.experiment}/runs/{site.runs['simo']}?{VIEW}")
+    page.goto(f"{site.experiment}/runs/{site.runs['simo · tiny']}?{VIEW}")
     page.get_by_text("mean ± standard deviation over 2 of 2 seeds").wait_for()
     assert page.get_by_text("simo_cl.").count() == 0  # no bookkeeping
 
 
 def test_a_models_page_says_how_to_load_it(page: Any, site: Site) -> None:
     model_id = site.models["simo seed 1"]
-    page.goto(f"{site.experiment}/runs/{site.runs['simo seed 1']}?{VIEW}")
+    page.goto(f"{site.experiment}/runs/{site.runs['simo seed 1 · tiny']}?{VIEW}")
     page.locator(f"a[href$='{model_id}']:not([target])").first.click()
     page.get_by_text(f'mlflow.pyfunc.load_model("models:/{model_id}")').wait_for()
     page.get_by_text("Ready").first.wait_for()
@@ -146,7 +146,7 @@ def test_a_models_page_says_how_to_load_it(page: Any, site: Site) -> None:
 
 
 def test_runs_compare_by_settings_and_metrics(page: Any, site: Site) -> None:
-    runs = quote(json.dumps([site.runs["er"], site.runs["simo"]]))
+    runs = quote(json.dumps([site.runs["er · tiny"], site.runs["simo · tiny"]]))
     experiments = quote(json.dumps([site.experiment_id]))
     page.goto(f"{site.base}/#/compare-runs?runs={runs}&experiments={experiments}")
     page.get_by_text("Comparing 2 Runs").wait_for()

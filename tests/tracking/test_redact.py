@@ -7,6 +7,7 @@ import pytest
 
 from simo_cl.tracking.mlflow_logger import MLflowLogger
 from simo_cl.tracking.redact import public_address, without_secrets
+from simo_cl.tracking.view import chart_view_url
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,12 @@ from simo_cl.tracking.redact import public_address, without_secrets
 def test_addresses(given: str, shown: str, public: str | None) -> None:
     assert without_secrets(given) == shown
     assert public is None or public_address(given) == public
+
+
+def test_the_address_of_a_page_of_mlflow_is_shown() -> None:
+    page = chart_view_url("http://127.0.0.1:5000", "1", "2")
+    assert without_secrets(page) == page
+    assert without_secrets(f"{page}&token=abc") == f"{page}&token=***"
 
 
 def test_addresses_in_a_text() -> None:

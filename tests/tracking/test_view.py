@@ -47,6 +47,20 @@ def test_an_overview_comes_first() -> None:
     assert state["runsHiddenMode"] == "SHOW_ALL"
 
 
+def test_charts_are_wide_enough_for_their_titles() -> None:
+    sections = state_of(comparison_view(METRICS))["compareRunSections"]
+    columns = {section["name"]: section["columns"] for section in sections}
+    assert columns.pop("Accuracy matrices") == columns.pop("Differences") == 1
+    assert set(columns.values()) == {2}
+
+
+def test_several_suites_are_shown_in_the_view_of_the_first() -> None:
+    assert chart_view_url("http://host", "7", "3") == (
+        "http://host/#/compare-experiments/s?experiments=%5B%227%22%2C%223%22%5D"
+        "&workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey=simo_cl"
+    )
+
+
 def test_a_chart_has_the_metrics_it_needs() -> None:
     def axes(metrics: list[str]) -> list[str]:
         charts = state_of(comparison_view(metrics))["compareRunCharts"]
