@@ -129,11 +129,14 @@ class Follower:
         end = math.inf if limit is None else time.monotonic() + limit
         at_most = "" if limit is None else f", {limit:.0f} s at most"
         said = ""
-        while self._thread.is_alive() and time.monotonic() < end:
+        while self._thread.is_alive():
             left = "" if self._left is None else f": {self._left} entries are left"
             if said != (said := f"Waiting for MLflow{at_most}{left} ..."):
                 self._tell(said)
-            self._thread.join(min(_SAY_SECONDS, end - time.monotonic()))
+            rest = end - time.monotonic()
+            if rest <= 0:
+                return
+            self._thread.join(min(_SAY_SECONDS, rest))
 
     def _give_up(self) -> None:
         with self._lock:
