@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Metric
 
@@ -37,6 +38,8 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
     rows = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     with store.tracking_errors(tracking_uri):
         run_id = RunToBe(**kept).begin(client)
+        # So that the same call, once more, begins no second run.
+        _write_run(folder, {**kept, "run_id": run_id, "status": status})
         store.log_all(client, run_id, metrics=[Metric(**row) for row in rows])
         if status is not None:
             client.set_terminated(run_id, status)
@@ -67,7 +70,7 @@ class Unsent:
         # What a process leaves that ends without a word.
         self._run = {**asdict(replace(run, run_id=run_id)), "status": "KILLED"}
         self._lock = threading.Lock()
-        self._write_run()
+        _write_run(self.folder, self._run)
         (self.folder / "metrics.jsonl").touch()
 
     def add(self, items: Sequence[Item]) -> None:
@@ -79,7 +82,7 @@ class Unsent:
             for item in items:
                 if isinstance(item, End):
                     self._run["status"] = item.status
-                    self._write_run()
+                    _write_run(self.folder, self._run)
 
     def _add_rows(self, metrics: Sequence[Metric]) -> None:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -92,8 +95,9 @@ class Unsent:
                 }
                 file.write(json.dumps(row) + "\n")
 
-    def _write_run(self) -> None:
-        # In one step: a thread may write once more while the folder is being read already.
-        new = self.folder / "run.json.new"
-        new.write_text(json.dumps(self._run), encoding="utf-8")
-        new.replace(self.folder / "run.json")
+
+def _write_run(folder: Path, run: Mapping[str, Any]) -> None:
+    # In one step: a thread may write once more while the folder is being read already.
+    new = folder / "run.json.new"
+    new.write_text(json.dumps(run), encoding="utf-8")
+    new.replace(folder / "run.json")
