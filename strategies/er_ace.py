@@ -1,13 +1,13 @@
 """ER-ACE (Caccia et al. 2022): replay in which new classes do not push the old ones down.
 
-In the batch protocol it is Avalanche's, which fills its memory with the current experience's data
-before training on it. Avalanche has no online one; that one is ours, with one forward pass over new
-data and memory together.
+As in Avalanche's, the memory takes in the current experience's data before training on it; online,
+after every batch. Ours passes new data and memory forward together, draws both class by class, and
+its loss stays finite for confident networks, where Avalanche's becomes NaN.
 """
 
 from __future__ import annotations
 
-from avalanche.training.supervised import ER_ACE, Naive
+from avalanche.training.supervised import Naive
 
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.setup import Setup
@@ -20,15 +20,10 @@ class Settings(StrategySettings):
     pass
 
 
-def build(setup: Setup, settings: Settings) -> ER_ACE | Naive:
-    arguments = setup.stock_arguments(setup.classifier(), settings.lr)
-    if setup.online:
-        replay = setup.replay()
-        criterion = AsymmetricCrossEntropy(replay)
-        return Naive(**arguments, criterion=criterion, plugins=[replay, setup.budget()])
-    return ER_ACE(
-        **arguments,
-        mem_size=setup.memory_size,
-        batch_size_mem=setup.memory_batch_size,
-        plugins=[setup.budget(setup.separate_memory_batches)],
+def build(setup: Setup, settings: Settings) -> Naive:
+    replay = setup.replay(replays_current=True)
+    return Naive(
+        **setup.stock_arguments(setup.classifier(), settings.lr),
+        criterion=AsymmetricCrossEntropy(replay),
+        plugins=[replay, setup.budget()],
     )

@@ -86,7 +86,11 @@ class Setup:
         return self.run.stream.protocol == "online"
 
     def replay(
-        self, views: int = 1, memory_batch_size: int | None = None
+        self,
+        views: int = 1,
+        memory_batch_size: int | None = None,
+        *,
+        replays_current: bool = False,
     ) -> BalancedReplayPlugin | OnlineReplayPlugin:
         """The plugin that makes batches of new data and of a class-balanced memory.
 
@@ -94,6 +98,8 @@ class Setup:
             views: how often each sample stands in its batch.
             memory_batch_size: samples drawn from the memory, in the online protocol; default: the
                 suite's ``stream.replay_batch_size``.
+            replays_current: have the current experience's samples in the memory while training on
+                it; in the online protocol they always are, from the next batch on.
         """
         if not self.online:
             return BalancedReplayPlugin(
@@ -101,6 +107,7 @@ class Setup:
                 self.batch_size,
                 new_share=self.new_share,
                 views=views,
+                replays_current=replays_current,
                 seed=self.seed,
             )
         return OnlineReplayPlugin(

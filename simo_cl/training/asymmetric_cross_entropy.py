@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simo_cl.training.balanced_replay import BalancedReplayPlugin
 from simo_cl.training.online_replay import OnlineReplayPlugin
 
 
@@ -14,20 +15,26 @@ class AsymmetricCrossEntropy(nn.Module):
     Change in Online Continual Learning, ICLR 2022).
 
     The new samples' cross-entropy sees only the classes among them, so that it does not push the
-    scores of older classes down; the memory's sees all classes. Without gradients, as in
-    evaluation, it is the ordinary cross-entropy.
+    scores of older classes down; the memory's sees all classes. So the memory must hold the current
+    classes, too. Without gradients, as in evaluation, it is the ordinary cross-entropy.
 
     Args:
-        replay: the plugin that makes the batches, with one view.
+        replay: the plugin that makes the batches, with one view and current samples in its memory.
 
     Raises:
-        ValueError: more than one view.
+        ValueError: more than one view, or a memory that the current samples enter only when their
+            experience is over.
     """
 
-    def __init__(self, replay: OnlineReplayPlugin) -> None:
+    def __init__(self, replay: BalancedReplayPlugin | OnlineReplayPlugin) -> None:
         super().__init__()
         if replay.views != 1:
             raise ValueError(f"replay has {replay.views} views; ER-ACE is for 1")
+        if isinstance(replay, BalancedReplayPlugin) and not replay.replays_current:
+            raise ValueError(
+                "replay keeps current samples out of its memory while it trains on them, so that "
+                "nothing would tell their classes from older ones; give it replays_current=True"
+            )
         self._replay = replay
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:

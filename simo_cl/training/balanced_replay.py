@@ -19,14 +19,16 @@ class BalancedReplayPlugin(SupervisedPlugin):
 
     With a plain strategy it is class-balanced experience replay; inside
     :class:`simo_cl.ContrastiveReplay` the same batches train a contrastive loss, so that the two
-    differ in the loss alone. The memory is Avalanche's class-balanced reservoir, filled after each
-    experience.
+    differ in the loss alone. The memory is Avalanche's class-balanced reservoir.
 
     Args:
         memory_size: samples kept, all classes together.
         batch_size: images a batch, views counted.
         new_share: the current classes' share of a batch once there is a memory, in (0, 1).
         views: how often each sample stands in its batch, augmented anew each time.
+        replays_current: fill the memory before training on an experience, so that the memory's part
+            of a batch has current classes, too; otherwise it is filled afterwards. The first
+            experience has no memory either way.
         seed: of the generator that draws the batches; the memory draws from torch's global one.
 
     Raises:
@@ -41,12 +43,14 @@ class BalancedReplayPlugin(SupervisedPlugin):
         *,
         new_share: float = 0.5,
         views: int = 1,
+        replays_current: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.new_share = new_share
         self.views = views
+        self.replays_current = replays_current
         self.storage_policy = ClassBalancedBuffer(max_size=memory_size, adaptive_size=True)
         self._generator = np.random.default_rng(seed)
         # For the workers that a loader may have: without one of its own, each pass would draw a
@@ -64,10 +68,18 @@ class BalancedReplayPlugin(SupervisedPlugin):
         """The samples in the memory, as an Avalanche data set."""
         return self.storage_policy.buffer
 
+    @property
+    def new_samples(self) -> int:
+        """Of a batch of the experience in training, which stand first in each of its views."""
+        return 0 if self._batches is None else self._batches.new_samples
+
     def before_training_exp(self, strategy: Any, num_workers: int = 0, **kwargs: Any) -> None:
         current, memory = strategy.adapted_dataset, self.memory_dataset
+        self._check_memory_size({*_labels(current), *_labels(memory)})
+        if self.replays_current:
+            self.storage_policy.post_adapt(strategy, strategy.experience)
+            memory = self.memory_dataset if len(memory) else memory
         new_labels, old_labels = _labels(current), _labels(memory)
-        self._check_memory_size({*new_labels, *old_labels})
         self._batches = ClassBalancedBatches(
             new_labels,
             old_labels,
@@ -87,7 +99,8 @@ class BalancedReplayPlugin(SupervisedPlugin):
         )
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        self.storage_policy.post_adapt(strategy, strategy.experience)
+        if not self.replays_current:
+            self.storage_policy.post_adapt(strategy, strategy.experience)
         self._batches = None
 
     def state_dict(self) -> dict[str, Any]:

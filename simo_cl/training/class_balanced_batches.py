@@ -27,6 +27,9 @@ class ClassBalancedBatches(Sampler[list[int]]):
         views: how often each sample stands in its batch, each time augmented anew.
         generator: draws the samples.
 
+    Attributes:
+        new_samples: of the current classes in a batch, which stand first in each of its views.
+
     Raises:
         ValueError: a batch size that does not hold a pair for each part, a share outside (0, 1), or
             no sample at all.
@@ -58,6 +61,7 @@ class ClassBalancedBatches(Sampler[list[int]]):
                 f"the current classes and {old_samples} for the memory's; each part needs at least "
                 f"{at_least}"
             )
+        self.new_samples = new_samples
         self._views = views
         self._parts = [_Part(new_labels, 0, new_samples, at_least, generator)]
         if len(old_labels):

@@ -72,6 +72,15 @@ def test_is_the_contrastive_strategys_control(six_digits):
         assert torch.equal(own_labels, other_labels)
 
 
+def test_the_memory_s_part_may_have_current_samples_too(stream):
+    labels = batches(stream, new_share=2 / 3, replays_current=True)
+    first, second = labels[:4], labels[4:]
+    assert all(Counter(batch) == {0: 6, 1: 6} for batch in first)
+    assert all(Counter(batch[:8]) == {2: 4, 3: 4} for batch in second)
+    assert all(sorted(Counter(batch[8:]).values()) == [2, 2] for batch in second)
+    assert {label for batch in second for label in batch[8:]} == {0, 1, 2, 3}
+
+
 def test_the_seed_decides_the_batches(stream):
     torch.manual_seed(0)
     first = batches(stream)
