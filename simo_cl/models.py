@@ -48,9 +48,10 @@ class Classifier(nn.Module):
 class EmbeddingModel(nn.Module):
     """An encoder with a projection head that embeds while it trains and classifies when evaluated.
 
-    In training mode it gives the embeddings that a contrastive loss wants, (N, d). In evaluation
-    mode it gives class scores (N, num_classes): minus the squared distance, in [-4, 0], of the
-    unit-norm features to each class's mean, and ``UNSEEN_CLASS_SCORE`` for a class without one.
+    In training mode, and inside :meth:`embedding`, it gives the embeddings that a contrastive loss
+    wants, (N, d). In evaluation mode it gives class scores (N, num_classes): minus the squared
+    distance, in [-4, 0], of the unit-norm features to each class's mean, and ``UNSEEN_CLASS_SCORE``
+    for a class without one.
 
     Args:
         encoder: see :func:`build_encoder`.
@@ -72,6 +73,7 @@ class EmbeddingModel(nn.Module):
         self.encoder = encoder
         self.head = head
         self.read_out = read_out
+        self._embeds_in_evaluation = False
         dimension = encoder.num_features
         if read_out == "embedding":
             dimension = _output_width(head, encoder.num_features)
@@ -82,9 +84,18 @@ class EmbeddingModel(nn.Module):
         features = self.encoder(images)
         # The head runs in evaluation too, where its output is measured beside the read-out.
         embeddings = self.head(features)
-        if self.training:
+        if self.training or self._embeds_in_evaluation:
             return embeddings
         return self._scores(features if self.read_out == "features" else embeddings)
+
+    @contextmanager
+    def embedding(self, yes: bool = True) -> Iterator[None]:
+        """A context in which the model embeds in evaluation mode, too; or, inside one, does not."""
+        before, self._embeds_in_evaluation = self._embeds_in_evaluation, yes
+        try:
+            yield
+        finally:
+            self._embeds_in_evaluation = before
 
     def read_out_points(self, images: Tensor) -> Tensor:
         """Images (N, channels, H, W) to points of the read-out space, (N, dimension)."""

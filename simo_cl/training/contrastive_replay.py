@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from simo_cl.models import EmbeddingModel, evaluating
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
 from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.stock_plugins import refuse_unsuitable
 
 
 def _default_evaluator() -> EvaluationPlugin:
@@ -36,6 +37,9 @@ class ContrastiveReplay(SupervisedTemplate):
     Before an evaluation the class means are computed anew from the memory (and, in the middle of an
     experience, from equally many samples of its classes) if weights or memory have changed since.
 
+    Avalanche's plugins that ask for the gradient of the strategy's loss, as EWC's and A-GEM's do,
+    get that of the contrastive loss; those that need class scores while it trains are refused.
+
     Args:
         model: gives embeddings in training and class scores in evaluation.
         optimizer: of the model's parameters, and of the loss's if it has some.
@@ -50,7 +54,8 @@ class ContrastiveReplay(SupervisedTemplate):
     Raises:
         TypeError: a model that is no :class:`simo_cl.EmbeddingModel`.
         ValueError: training-time accuracy metrics in ``evaluator``; a model that embeds has no
-            class scores while it trains. A loss with parameters that the optimizer does not train.
+            class scores while it trains. A plugin of Avalanche's that needs them, or replays
+            batches of its own. A loss with parameters that the optimizer does not train.
             When training starts, a memory or batch that is too small for the classes, or a loss
             that gives anything but one number.
     """
@@ -78,6 +83,7 @@ class ContrastiveReplay(SupervisedTemplate):
         evaluator = evaluator() if callable(evaluator) else evaluator
         _refuse_training_accuracy(evaluator)
         _refuse_untrained_parameters(loss, optimizer)
+        refuse_unsuitable(plugins, device)
         self.replay = replay
         self.contrastive_loss = loss
         self.clip_grad_norm = clip_grad_norm
@@ -85,6 +91,7 @@ class ContrastiveReplay(SupervisedTemplate):
         super().__init__(
             model=model,
             optimizer=optimizer,
+            criterion=loss,
             train_mb_size=replay.batch_size,
             train_epochs=train_epochs,
             eval_mb_size=eval_mb_size,
@@ -99,6 +106,21 @@ class ContrastiveReplay(SupervisedTemplate):
         if self.is_training:
             return _one_number(self.contrastive_loss(self.mb_output, self.mb_y), self.mb_y)
         return F.cross_entropy(self.mb_output, self.mb_y)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As Avalanche's strategies do.
+
+        The model embeds throughout, so that plugins which put it into evaluation mode for a look at
+        its gradients see those of the contrastive loss.
+        """
+        refuse_unsuitable(self.plugins, self.device)
+        with self.model.embedding():
+            return super().train(*args, **kwargs)
+
+    def eval(self, *args: Any, **kwargs: Any) -> Any:
+        """As Avalanche's strategies do, also in the middle of :meth:`train`."""
+        with self.model.embedding(False):
+            return super().eval(*args, **kwargs)
 
     def state_dict(self) -> dict[str, Any]:
         """That of a loss that learns; model, optimizer and plugins have their own."""
@@ -123,6 +145,11 @@ class ContrastiveReplay(SupervisedTemplate):
     def _before_training_iteration(self, **kwargs: Any) -> None:
         self._means_are_stale = True
         super()._before_training_iteration(**kwargs)
+
+    def _before_forward(self, **kwargs: Any) -> None:
+        # RWalk's plugin leaves the model in evaluation mode.
+        self.model.train()
+        super()._before_forward(**kwargs)
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         super()._after_training_exp(**kwargs)
