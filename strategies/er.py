@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from avalanche.training.plugins import ReplayPlugin, SupervisedPlugin
-from avalanche.training.storage_policy import ClassBalancedBuffer
 from avalanche.training.supervised import Naive
 
 from simo_cl.harness.settings import StrategySettings
@@ -17,15 +15,7 @@ class Settings(StrategySettings):
 
 
 def build(setup: Setup, settings: Settings) -> Naive:
-    replay: SupervisedPlugin = ReplayPlugin(
-        mem_size=setup.memory_size,
-        batch_size=setup.new_batch_size,
-        batch_size_mem=setup.memory_batch_size,
-        storage_policy=ClassBalancedBuffer(setup.memory_size, adaptive_size=True),
-    )
-    if setup.online:
-        replay = setup.replay()
     return Naive(
         **setup.stock_arguments(setup.classifier(), settings.lr),
-        plugins=[replay, setup.budget()],
+        plugins=[setup.stock_replay(), setup.budget()],
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from avalanche.training.plugins import ReplayPlugin
-from avalanche.training.storage_policy import ClassBalancedBuffer
 from avalanche.training.supervised import Naive
 from pydantic import Field
 
@@ -23,14 +21,8 @@ class Settings(StrategySettings):
 
 
 def build(setup: Setup, settings: Settings) -> Naive:
-    replay = ReplayPlugin(
-        mem_size=setup.memory_size,
-        batch_size=setup.new_batch_size,
-        batch_size_mem=setup.memory_batch_size,
-        storage_policy=ClassBalancedBuffer(setup.memory_size, adaptive_size=True),
-    )
     simo = SimOPlugin(weight=settings.weight, loss=SimOLoss(epsilon=settings.epsilon))
     return Naive(
         **setup.stock_arguments(setup.classifier(), settings.lr),
-        plugins=[replay, simo, setup.budget()],
+        plugins=[setup.stock_replay(), simo, setup.budget()],
     )

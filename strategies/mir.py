@@ -1,7 +1,9 @@
-"""MIR (Aljundi et al. 2019): replays what the next update would disturb most.
+"""MIR (Aljundi et al. 2019) as Avalanche has it: replays what the next update would disturb most.
 
-It chooses from a random part of its memory the samples whose loss a trial update raises most. The
-memory is Avalanche's and does not give samples of the classes in the last batch.
+It chooses from a random part of its memory the samples whose loss a trial update raises most, and
+leaves out the classes of the batch before. With whole experiences these would be all the classes
+it has just learnt, so it is for small batches alone. Its scoring passes move the running statistics
+of batch normalization, and are counted among the images forwarded.
 """
 
 from __future__ import annotations
@@ -9,14 +11,24 @@ from __future__ import annotations
 from avalanche.training.plugins import MIRPlugin
 from avalanche.training.supervised import Naive
 
-from simo_cl.harness.settings import PositiveInt, StrategySettings
+from simo_cl.harness.settings import PositiveInt, RunSettings, StrategySettings
 from simo_cl.harness.setup import Setup
 
+PROTOCOLS = ("online",)
 SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 
 class Settings(StrategySettings):
     subsample: PositiveInt = 50
+
+    def check(self, run: RunSettings) -> None:
+        replayed, held = run.stream.replay_batch_size, run.memory.size
+        if held <= 2 * replayed:
+            raise ValueError(
+                f"memory.size is {held} and stream.replay_batch_size {replayed}: MIR replays only "
+                "from more samples of older classes than a batch has, and in the second experience "
+                f"these are about half of the memory; set memory.size above {2 * replayed}"
+            )
 
 
 def build(setup: Setup, settings: Settings) -> Naive:

@@ -16,6 +16,8 @@ from simo_cl.streams import DataSet, Images, load_data
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ROOT / "strategies"
 SHIPPED = sorted(path.stem for path in STRATEGIES.glob("*.py"))
+FOR_BATCHES = [name for name in SHIPPED if name != "mir"]
+FOR_ONLINE = [name for name in SHIPPED if name != "icarl"]
 
 SETTINGS = """\
 data: {name: digits}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from torch import nn
 
-from simo_cl.harness.settings import Number, PositiveInt, StrategySettings
+from simo_cl.harness.settings import Number, PositiveInt, RunSettings, StrategySettings
 from simo_cl.harness.setup import Setup
 from simo_cl.models import Head, ReadOut
 
@@ -27,20 +27,18 @@ class ContrastiveSettings(StrategySettings):
     clip_grad_norm: Annotated[Number, Field(gt=0)] = 1.0
     read_out: ReadOut = Field("features", description="space of the nearest class mean")
 
+    def check(self, run: RunSettings) -> None:
+        if self.replay_batch_size is not None and run.stream.protocol != "online":
+            raise ValueError(
+                "replay_batch_size is for stream.protocol: online; in the batch protocol, set "
+                "training.new_share"
+            )
+
 
 def contrastive_replay(
     setup: Setup, settings: ContrastiveSettings, loss: nn.Module
 ) -> ContrastiveReplay:
-    """A :class:`ContrastiveReplay` that differs from the others in its loss alone.
-
-    Raises:
-        ValueError: ``replay_batch_size`` outside the online protocol.
-    """
-    if settings.replay_batch_size is not None and not setup.online:
-        raise ValueError(
-            "replay_batch_size is for stream.protocol: online; in the batch protocol, set "
-            "training.new_share"
-        )
+    """A :class:`ContrastiveReplay` that differs from the others in its loss alone."""
     from simo_cl.training import ContrastiveReplay
 
     model = setup.embedding_model(settings.head, settings.dimension, settings.read_out)

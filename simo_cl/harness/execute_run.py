@@ -21,7 +21,9 @@ from simo_cl.harness.setup import Setup
 from simo_cl.streams import DataSet
 from simo_cl.streams.class_incremental import class_incremental
 from simo_cl.training.avalanche_state import NotResumableError
+from simo_cl.training.fitting_batches import FittingBatches
 from simo_cl.training.generators import seed_global_generators
+from simo_cl.training.online_batches import batch_ends, small_experiences
 from simo_cl.training.online_replay import OnlineReplayPlugin
 
 Progress = Callable[[int, int], None]
@@ -58,6 +60,7 @@ def execute_run(
     seed_global_generators(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.places))
     budget = _budget(strategy, file.name)
+    strategy.plugins.append(FittingBatches())
     evaluation = Evaluation(
         benchmark,
         strategy,
@@ -118,7 +121,11 @@ def _parts(strategy: Any, experience: Any, settings: RunSettings) -> Iterable[An
     ours = any(isinstance(plugin, OnlineReplayPlugin) for plugin in strategy.plugins)
     if stream.protocol == "batch" or ours:
         return [experience]
-    return split_online_stream([experience], stream.batch_size, seed=settings.seed)
+    return split_online_stream(
+        [experience],
+        stream.batch_size,
+        experience_split_strategy=lambda whole, size: small_experiences(whole, size, settings.seed),
+    )
 
 
 def _note_change(before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -166,7 +173,7 @@ def steps_of_experiences(benchmark: Any, settings: RunSettings, joint: bool) -> 
     stream, training = settings.stream, settings.training
     if stream.protocol == "online":
         sizes = [sum(sizes)] if joint else sizes
-        steps = [math.ceil(n / stream.batch_size) * stream.updates_per_batch for n in sizes]
+        steps = [len(batch_ends(n, stream.batch_size)) * stream.updates_per_batch for n in sizes]
     else:
         steps = [max(1, math.ceil(training.epochs * n / training.batch_size)) for n in sizes]
     return [sum(steps)] if joint else steps

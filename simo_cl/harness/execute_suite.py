@@ -22,7 +22,7 @@ from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
 from simo_cl.harness.whole_file import write_whole
 from simo_cl.harness.workers import execute_in_workers
-from simo_cl.models import build_encoder, encoder_names
+from simo_cl.models import Encoder, build_encoder, encoder_names
 from simo_cl.streams import (
     DataError,
     DataSet,
@@ -148,10 +148,14 @@ def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:
     checked = set()
     for run in runs:
         settings = run.settings
-        shared = (settings.stream, settings.training, settings.model, settings.memory)
+        seed = settings.seed if settings.stream.class_order == "seeded" else 0
+        shared = (settings.stream, settings.training, settings.model, settings.memory, seed)
         if shared not in checked:
             _check_fit(run, data)
-            make_benchmark(data, settings.stream, settings.training, 0, False, torch.device("cpu"))
+            benchmark = make_benchmark(
+                data, settings.stream, settings.training, seed, False, torch.device("cpu")
+            )
+            _check_sizes(run, data, [len(e.dataset) for e in benchmark.train_stream])
             checked.add(shared)
     return data
 
@@ -241,6 +245,26 @@ def _check_fit(run: Run, data: DataSet) -> None:
     _check_encoder(run, data)
 
 
+def _check_sizes(run: Run, data: DataSet, sizes: list[int]) -> None:
+    """Refuses batches of a single image for encoders that normalize over a batch of 1 x 1 maps."""
+    stream, model, places = run.settings.stream, run.settings.model, run.places
+    if stream.protocol == "online" and stream.batch_size == 1:
+        where, what = places.of("stream", "batch_size"), "stream.batch_size is 1"
+    elif 1 in sizes:
+        where = places.of("stream", "experiences")
+        what = f"experience {sizes.index(1)}, counted from 0, has a single training image"
+    else:
+        return
+    encoder = _encoder(run, data).train()
+    try:
+        encoder(data.test.images[:1].float() / 255)
+    except ValueError as error:
+        raise SuiteError(
+            f"{where}: {what}, and {model.encoder} cannot train on one alone ({error}); set "
+            "model.norm: group, or choose other batches or experiences"
+        ) from None
+
+
 def refuse_unknown_encoder(name: str, places: Places) -> None:
     """Raises a :class:`SuiteError` for what is no encoder's name."""
     names = encoder_names()
@@ -259,13 +283,7 @@ def _check_encoder(run: Run, data: DataSet) -> None:
     images = data.test.images[:2].float() / 255
     shape = " x ".join(str(n) for n in images.shape[1:])
     try:
-        encoder = build_encoder(
-            model.encoder,
-            channels=data.channels,
-            width=model.width,
-            norm=model.norm,
-            precision=model.precision,
-        ).eval()
+        encoder = _encoder(run, data).eval()
         with torch.no_grad():
             features = encoder(images)
     except Exception as error:
@@ -279,3 +297,14 @@ def _check_encoder(run: Run, data: DataSet) -> None:
             f"{len(images)} images to {tuple(features.shape)}; it must be "
             f"{(len(images), encoder.num_features)}"
         )
+
+
+def _encoder(run: Run, data: DataSet) -> Encoder:
+    model = run.settings.model
+    return build_encoder(
+        model.encoder,
+        channels=data.channels,
+        width=model.width,
+        norm=model.norm,
+        precision=model.precision,
+    )

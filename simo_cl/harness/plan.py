@@ -163,7 +163,8 @@ def _run(
         places = places.moved(key_path(key), places.of("grid", key))
     own = content.pop("strategies")[file.name]
     content["model"] = with_precision(content["model"], auto)
-    settings = file.settings(own, places, ("strategies", file.name)).model_dump(mode="json")
+    of_strategy = file.settings(own, places, ("strategies", file.name))
+    settings = of_strategy.model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
             {**content, "strategy": file.name, "seed": seed, "settings": settings}
@@ -176,6 +177,11 @@ def _run(
             f"{places.of('strategies', file.name)}: {file.name} is for the "
             f"{' and '.join(file.protocols)} protocol alone, and stream.protocol is {protocol}"
         )
+    try:
+        of_strategy.check(resolved)
+    except ValueError as error:
+        where = places.of("strategies", file.name)
+        raise SuiteError(f"{where}: {file.name}: {error}") from None
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
     return Run(resolved, variant, file, places, suite.checkpoint_minutes)
 

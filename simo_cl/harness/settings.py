@@ -167,6 +167,14 @@ class StrategySettings(BaseModel):
     model_config = Strict
     lr: Annotated[Number, Field(gt=0)] = Field(1e-3, description="peak learning rate")
 
+    def check(self, run: RunSettings) -> None:
+        """Called when a suite is planned; for strategies to extend.
+
+        Raises:
+            ValueError: these settings and the suite's do not go together; the message says why and
+                what to do.
+        """
+
 
 class CommonSettings(BaseModel):
     """What all runs of a suite share."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import nn
 from torch.optim import Optimizer
 
@@ -119,6 +121,17 @@ class Setup:
             seed=self.seed,
         )
 
+    def stock_replay(self) -> ReplayPlugin | OnlineReplayPlugin:
+        """Avalanche's replay, with a class-balanced memory; online, :meth:`replay`."""
+        if self.online:
+            return self.replay()
+        return ReplayPlugin(
+            mem_size=self.memory_size,
+            batch_size=self.new_batch_size,
+            batch_size_mem=self.memory_batch_size,
+            storage_policy=ClassBalancedBuffer(self.memory_size, adaptive_size=True),
+        )
+
     def encoder(self) -> Encoder:
         """The encoder, with the same initial weights for every strategy of the same seed."""
         model = self.run.model
@@ -170,8 +183,8 @@ class Setup:
     @property
     def separate_memory_batches(self) -> tuple[int, int]:
         """Sizes of the new data's batches: the whole batch first, its share once there is a
-        memory."""
-        return self.batch_size, self.new_batch_size
+        memory. Online, each small experience is a batch."""
+        return self.batch_size, self.batch_size if self.online else self.new_batch_size
 
     def arguments(self) -> dict[str, Any]:
         """What every Avalanche strategy takes besides model, optimizer and plugins."""

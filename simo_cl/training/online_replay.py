@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simo_cl.streams.resident import ResidentDataset
+from simo_cl.training.online_batches import batch_ends
 from simo_cl.training.replay_memory import ClassBalancedMemory, ReservoirMemory
 
 
@@ -26,7 +26,8 @@ class OnlineReplayPlugin(SupervisedPlugin):
 
     Args:
         memory: what is replayed; it sees every new sample once an epoch.
-        batch_size: new samples a batch.
+        batch_size: new samples a batch; a last one of a single sample, which batch normalization
+            cannot train on, joins the one before.
         memory_batch_size: samples drawn from the memory a batch, as far as it has them.
         updates: optimizer steps on each batch of new data; the memory is drawn from anew for each
             and updated after the last.
@@ -109,10 +110,11 @@ class OnlineReplayPlugin(SupervisedPlugin):
         if order is None:
             order = self._order = self._generator.permutation(len(data))
             self._steps_of_pass = 0
-        for step in range(self._steps_of_pass, self.steps_in(data)):
+        ends = batch_ends(len(data), self.batch_size)
+        steps = len(ends) * self.updates
+        for step in range(self._steps_of_pass, steps):
             batch, update = divmod(step, self.updates)
-            start = batch * self.batch_size
-            new = data.subset(order[start : start + self.batch_size])
+            new = data.subset(order[batch * self.batch_size : ends[batch]])
             self.new_samples = len(new)
             rows = np.concatenate([new.rows, self.memory.sample(self.memory_batch_size)])
             images, labels = data.store.batch(np.tile(rows, self.views), data.group)
@@ -120,13 +122,13 @@ class OnlineReplayPlugin(SupervisedPlugin):
                 tasks = torch.zeros_like(labels)
             self._new = new if update == self.updates - 1 else None
             self._steps_of_pass = step + 1
-            if self._steps_of_pass == self.steps_in(data):
+            if self._steps_of_pass == steps:
                 self._order = None
             yield [images, labels, tasks]
 
     def steps_in(self, data: ResidentDataset) -> int:
         """Steps in a pass over the data."""
-        return math.ceil(len(data) / self.batch_size) * self.updates
+        return len(batch_ends(len(data), self.batch_size)) * self.updates
 
     def state_dict(self) -> dict[str, Any]:
         """The memory, the generator, and the place in a pass, as it is between two steps."""

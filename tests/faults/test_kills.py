@@ -27,7 +27,7 @@ def seconds_after(name: str, events: Sequence[Event]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["simo", "er", "icarl", "mir", "der"])
+@pytest.mark.parametrize("strategy", ["simo", "er", "icarl", "er_ace", "der"])
 def test_four_kills_at_random_moments(
     strategy: str, tmp_path: Path, execute_forked: Execute
 ) -> None:

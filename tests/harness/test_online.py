@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import ONLINE, SHIPPED, STRATEGIES, write_suite
+from tiny import FOR_ONLINE, ONLINE, STRATEGIES, write_suite
 
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.suite_file import SuiteError, read_suite
 
-STRATEGIES_FOR_IT = [name for name in SHIPPED if name != "icarl"]
-ALL = "strategies: {" + ", ".join(f"{name}: " for name in STRATEGIES_FOR_IT) + "}\n"
+ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_ONLINE) + "}\n"
 ER = "strategies: {er: }\n"
 TRAINING_IMAGES = 1347
 
@@ -113,6 +112,25 @@ def test_settings_of_the_other_protocol_are_refused(
         planned(tmp_path, text + ER, override)
 
 
+def test_mir_replays_older_classes_from_the_second_experience_on(
+    lines: dict[str, list[dict[str, Any]]],
+) -> None:
+    first, second = (experience["metrics"] for experience in lines["mir"])
+    whole = [experience["metrics"]["cost/images"] for experience in lines["finetune"]]
+    assert first["cost/images"] == whole[0]
+    # It scores all 20 samples of the older classes, and forwards 12 of them once more.
+    steps = second["cost/steps"] - first["cost/steps"]
+    assert second["cost/images"] - whole[1] == pytest.approx(steps * (20 + 12), rel=0.1)
+
+
+def test_mir_is_refused_where_it_would_not_replay(tmp_path: Path) -> None:
+    mir = ONLINE + "strategies: {mir: }\n"
+    with pytest.raises(SuiteError, match=r"mir: memory.size is 24 and .* above 24$"):
+        planned(tmp_path, mir, "memory.size=24")
+    with pytest.raises(SuiteError, match=r"mir is for the online protocol alone"):
+        planned(tmp_path, "strategies: {mir: }\n")
+
+
 def test_a_strategy_that_is_not_for_the_protocol_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SuiteError,
@@ -121,8 +139,9 @@ def test_a_strategy_that_is_not_for_the_protocol_is_refused(tmp_path: Path) -> N
         planned(tmp_path, ONLINE + "strategies: {icarl: }\n")
 
 
-def test_replay_batch_size_is_refused_in_the_batch_protocol(execute: Any, tmp_path: Path) -> None:
+def test_replay_batch_size_is_refused_in_the_batch_protocol(tmp_path: Path) -> None:
     text = "data: {name: digits}\nstrategies:\n  simo: {replay_batch_size: 30}\n"
-    (run,) = planned(tmp_path, text)
-    outcome = execute([run], tmp_path)
-    assert "replay_batch_size is for stream.protocol: online" in str(list(outcome.failed.values()))
+    with pytest.raises(
+        SuiteError, match=r"tiny.yaml:3: simo: replay_batch_size is for stream.protocol: online"
+    ):
+        planned(tmp_path, text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import ONLINE, SETTINGS, SHIPPED, outcome, part_of_digits, planned, write_suite
+from tiny import FOR_BATCHES, ONLINE, SETTINGS, outcome, part_of_digits, planned, write_suite
 
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
@@ -16,9 +16,6 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.run_status import read_status
 from simo_cl.streams import DataError, DataSet, Images
-
-# Those that replay from an endless loader are saved between experiences alone.
-ENDLESS = ("der", "mir")
 
 
 class Interrupted(BaseException):
@@ -66,7 +63,7 @@ def in_three_pieces(run: Run, folder: Path, data: DataSet) -> None:
     assert outcome(folder / "pieces" / run.folder) == outcome(folder / "whole" / run.folder)
 
 
-@pytest.mark.parametrize("strategy", SHIPPED)
+@pytest.mark.parametrize("strategy", FOR_BATCHES)
 def test_two_interruptions_change_nothing(strategy: str, tmp_path: Path, data: DataSet) -> None:
     in_three_pieces(run_of(tmp_path, strategy), tmp_path, data)
 
@@ -98,11 +95,8 @@ def test_stock_loaders_go_on_between_epochs(strategy: str, tmp_path: Path, data:
     assert left < steps // 3 - 1
 
 
-@pytest.mark.parametrize("strategy", ENDLESS)
-def test_endless_loaders_go_on_between_experiences(
-    strategy: str, tmp_path: Path, data: DataSet
-) -> None:
-    run = run_of(tmp_path, strategy)
+def test_endless_loaders_go_on_between_experiences(tmp_path: Path, data: DataSet) -> None:
+    run = run_of(tmp_path, "der")
     steps = execute(run, tmp_path / "whole", data)
     interrupt(run, tmp_path / "stopped", data, steps)
     assert steps // 4 < execute(run, tmp_path / "stopped", data) < steps // 2
