@@ -1,18 +1,22 @@
 """iCaRL (Rebuffi et al. 2017): distillation, herded exemplars, nearest exemplar mean.
 
 Its batches are drawn from new data and exemplars together, so the share of the new classes is
-theirs in that union, not the suite's ``new_share``.
+theirs in that union, not the suite's ``new_share``. Avalanche's read-out has the zero vector for
+classes without exemplars, which is nearer than any mean at more than 60 degrees; here they are
+never the answer.
 """
 
 from __future__ import annotations
 
 import torch
+from avalanche.models import NCMClassifier
 from avalanche.training.supervised import ICaRL
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.setup import Setup
+from simo_cl.models import UNSEEN_CLASS_SCORE
 from simo_cl.streams.augmentation import tensor_augmentation
 
 FEATURE_LAYER = "feature_extractor"
@@ -24,10 +28,20 @@ class Settings(StrategySettings):
     pass
 
 
+class NearestExemplarMean(NCMClassifier):
+    """Avalanche's nearest class mean, but for classes without a mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, F) to class scores (N, classes): minus the distance to each mean, and
+        ``UNSEEN_CLASS_SCORE`` where there is none."""
+        scores = super().forward(x)
+        return scores.masked_fill(~self.class_means.any(dim=1), UNSEEN_CLASS_SCORE)
+
+
 def build(setup: Setup, settings: Settings) -> ICaRL:
     encoder = setup.encoder()
     classifier = nn.Linear(encoder.num_features, setup.num_classes)
-    return ICaRL(
+    strategy = ICaRL(
         feature_extractor=encoder,
         classifier=classifier,
         optimizer=setup.optimizer(nn.ModuleList([encoder, classifier]), settings.lr),
@@ -40,6 +54,8 @@ def build(setup: Setup, settings: Settings) -> ICaRL:
         plugins=[setup.budget()],
         **setup.arguments(),
     )
+    strategy.model.eval_classifier = NearestExemplarMean(normalize=True)
+    return strategy
 
 
 def memory(strategy: ICaRL) -> TensorDataset:
