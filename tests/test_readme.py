@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
-from typer.testing import CliRunner
-
-from simo_cl.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,28 +44,3 @@ def test_the_loss_takes_embeddings_and_labels() -> None:
     exec(code_blocks("python")[1], scope)
 
     assert scope["loss"].shape == ()
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        line
-        for block in code_blocks("")
-        for line in block.splitlines()
-        if line.startswith("simo-cl")
-    ],
-)
-def test_the_commands_exist_with_these_options(line: str) -> None:
-    words = shlex.split(line, comments=True)[1:]
-    command = words[: 2 if words[0] == "data" else 1]
-    options = {word for word in words if word.startswith("--")}
-
-    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
-
-    assert shown.exit_code == 0
-    assert all(option in shown.output for option in options)
-
-
-def test_every_linked_file_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
