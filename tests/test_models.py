@@ -162,7 +162,7 @@ class TestEncoder:
 
 
 def test_an_encoder_of_ones_own(monkeypatch):
-    monkeypatch.setattr("simo_cl.models._BUILDERS", {})
+    monkeypatch.setattr("simo_cl.models.registry._BUILDERS", {})
 
     def build(channels: int, width: int, norm: str) -> tuple[nn.Module, int]:
         return nn.Sequential(nn.Conv2d(channels, width, 8), nn.Flatten()), width

@@ -1,0 +1,25 @@
+"""The model that classifies."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from simo_cl.models.encoder import Encoder
+
+
+class Classifier(nn.Module):
+    """An encoder with one linear layer over all classes, those still to come included.
+
+    Args:
+        encoder: see :func:`simo_cl.models.build_encoder`.
+        num_classes: number of classes of the whole stream.
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.num_features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, H, W) to class scores (N, num_classes)."""
+        return self.classifier(self.encoder(images))

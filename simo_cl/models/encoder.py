@@ -1,0 +1,79 @@
+"""A backbone with its precision and its memory layout."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from simo_cl.pooling import axis_of_size, mean_over_positions
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Encoder(nn.Module):
+    """A backbone that runs in the given precision and gives float32 features (N, num_features).
+
+    Autocast and the faster memory layout are applied here, inside the forward pass, because
+    strategies that replay or distil call the model themselves, outside any context around the
+    training loop. A backbone's feature maps or tokens are averaged over their positions where the
+    number of features tells which axis is the channels'.
+
+    Attributes:
+        images_forwarded: in training mode, by everybody who called the encoder.
+    """
+
+    def __init__(self, backbone: nn.Module, num_features: int, precision: Precision) -> None:
+        super().__init__()
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {precision!r}; it must be 'float32' or 'bfloat16'")
+        # The weights stay contiguous: strategies that project gradients (A-GEM, GEM) flatten them.
+        self.backbone = backbone
+        self.num_features = num_features
+        self.precision = precision
+        self.images_forwarded = 0
+        self._has_channels_across_lines = any(
+            module.num_features % 16
+            for module in backbone.modules()
+            if isinstance(module, nn.BatchNorm2d)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.images_forwarded += len(images)
+        images = images.contiguous(memory_format=self._memory_format(images.device.type))
+        with self._autocast(images.device.type):
+            features = self.backbone(images).float()
+        return features if features.dim() == 2 else self._pooled(features)
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        axis = axis_of_size(features.shape, self.num_features) if features.dim() > 2 else None
+        if axis is None:
+            raise ValueError(
+                f"the encoder gives {tuple(features.shape)}, in which not exactly one of the "
+                f"second and the last axis has its {self.num_features} features; register it with "
+                "pool=, a function from this shape to (N, features)"
+            )
+        return mean_over_positions(features, axis)
+
+    def _memory_format(self, device_type: str) -> torch.memory_format:
+        # On the CPU, the backward pass of batch normalization divides channels among threads. In
+        # channels-last the threads write to the same cache lines unless the channels are a
+        # multiple of 16: two threads take three times as long for 20 channels as one does. In
+        # float32, convolutions gain as much from channels-last as that costs.
+        threads_collide = (
+            self.training
+            and device_type == "cpu"
+            and self.precision == "bfloat16"
+            and self._has_channels_across_lines
+            and torch.get_num_threads() > 1
+        )
+        return torch.contiguous_format if threads_collide else torch.channels_last
+
+    def _autocast(self, device_type: str) -> AbstractContextManager[None]:
+        if not torch.amp.is_autocast_available(device_type):  # such as "meta"
+            return nullcontext()
+        enabled = self.precision == "bfloat16"
+        return torch.autocast(device_type, torch.bfloat16, enabled=enabled)

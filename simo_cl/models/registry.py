@@ -1,0 +1,87 @@
+"""Encoders by name, those of users included."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from simo_cl.models.encoder import Encoder, Precision
+from simo_cl.models.norm import Norm
+from simo_cl.models.resnet18 import resnet18
+from simo_cl.models.small_cnn import small_cnn
+from simo_cl.pooling import Pool
+
+EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]
+"""(input channels, width, normalisation) to a backbone and its number of features."""
+
+_BUILDERS: dict[str, EncoderBuilder] = {
+    "slim_resnet18": resnet18,
+    "resnet18": resnet18,
+    "small_cnn": small_cnn,
+}
+
+
+def register_encoder(name: str, build: EncoderBuilder, pool: Pool | None = None) -> None:
+    """Makes an encoder of your own available to suites as ``model.encoder: name``.
+
+    Args:
+        name: must be new.
+        build: takes (input channels, width, "batch" or "group") and gives a module that maps images
+            (N, channels, H, W) to features (N, F), and F. Feature maps and tokens are averaged over
+            their positions where F is the size of either the second or the last axis.
+        pool: makes (N, F) of what the module gives, instead of that average.
+    """
+    if name in _BUILDERS:
+        raise ValueError(f"there is an encoder {name!r} already; choose another name")
+    _BUILDERS[name] = build if pool is None else partial(_build_pooled, build, pool)
+
+
+def encoder_names() -> list[str]:
+    """Names that :func:`build_encoder` knows."""
+    return sorted(_BUILDERS)
+
+
+def build_encoder(
+    name: str,
+    *,
+    channels: int = 3,
+    width: int = 20,
+    norm: Norm = "batch",
+    precision: Precision = "float32",
+) -> Encoder:
+    """Builds an encoder.
+
+    Args:
+        name: ``"slim_resnet18"`` (Lopez-Paz & Ranzato 2017, as in Avalanche; width 20),
+            ``"resnet18"`` (the CIFAR ResNet-18 of He et al. 2016; width 64), ``"small_cnn"`` for
+            8 x 8 digits (width 32), or one that you registered.
+        channels: of the images.
+        width: channels of the first stage.
+        norm: batch normalisation, or group normalisation with at most 8 groups.
+        precision: ``"bfloat16"`` runs the backbone under autocast.
+    """
+    if name not in _BUILDERS:
+        close = difflib.get_close_matches(name, _BUILDERS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no encoder {name!r}; there are {', '.join(encoder_names())}.{hint}")
+    backbone, num_features = _BUILDERS[name](channels, width, norm)
+    return Encoder(backbone, num_features, precision)
+
+
+def _build_pooled(
+    build: EncoderBuilder, pool: Pool, channels: int, width: int, norm: Norm
+) -> tuple[nn.Module, int]:
+    backbone, num_features = build(channels, width, norm)
+    return nn.Sequential(backbone, _Apply(pool)), num_features
+
+
+class _Apply(nn.Module):
+    def __init__(self, function: Pool) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.function(points)
