@@ -35,10 +35,10 @@ def test_takes_the_input_of_the_last_linear_by_default():
 
 
 def test_the_default_fits_a_model_that_pools_in_its_forward():
-    model = SlimResNet18(10, nf=2).eval()
+    model = SlimResNet18(10, nf=8).eval()
     images = torch.randn(3, 3, 32, 32)
     features = captured(FeatureHook(), model, images)
-    assert features.shape == (3, 16)
+    assert features.shape == (3, 64)
     assert torch.equal(model.linear(features), model(images))
 
 

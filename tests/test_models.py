@@ -27,6 +27,23 @@ def small_encoder(**settings) -> Encoder:
     return build_encoder("small_cnn", channels=1, width=2, **settings)
 
 
+def image_batch(channels: int, channels_last: bool) -> Tensor:
+    images = torch.randn(2, channels, 8, 8)
+    return restrided(images, torch.channels_last) if channels_last else images
+
+
+def restrided(images: Tensor, memory_format: torch.memory_format) -> Tensor:
+    return torch.empty_like(images, memory_format=memory_format).copy_(images)
+
+
+def encoder_input(encoder: Encoder, images: Tensor) -> Tensor:
+    """What the encoder gives its backbone, which is not run."""
+    seen = []
+    encoder.backbone.forward = lambda x: seen.append(x) or x
+    encoder(images)
+    return seen[0]
+
+
 def embedding_model(read_out: str = "features", head: nn.Module | None = None) -> EmbeddingModel:
     encoder = small_encoder()
     return EmbeddingModel(encoder, head or nn.Linear(encoder.num_features, 5), 7, read_out)
@@ -37,15 +54,15 @@ class TestEncoder:
     @pytest.mark.parametrize("norm", ["batch", "group"])
     @pytest.mark.parametrize(("channels", "size"), [(3, 32), (1, 28), (1, 8), (2, 9)])
     def test_features_have_the_announced_shape(self, name, norm, channels, size):
-        encoder = build_encoder(name, channels=channels, width=4, norm=norm)
+        encoder = build_encoder(name, channels=channels, width=8, norm=norm)
         features = encoder(torch.randn(3, channels, size, size))
         assert features.shape == (3, encoder.num_features)
-        assert encoder.num_features == 32
+        assert encoder.num_features == 64
         assert features.isfinite().all()
 
     def test_slim_resnet18_computes_what_avalanches_does(self):
         torch.manual_seed(0)
-        theirs, ours = SlimResNet18(10, nf=4), build_encoder("slim_resnet18", width=4)
+        theirs, ours = SlimResNet18(10, nf=8), build_encoder("slim_resnet18", width=8)
         for own, other in zip(
             [*ours.parameters(), *ours.buffers()],
             [*list(theirs.parameters())[:-2], *theirs.buffers()],
@@ -99,7 +116,7 @@ class TestEncoder:
     def test_runs_in_channels_last(self):
         """All but the weights and their gradients, which others flatten."""
         seen = []
-        encoder = build_encoder("small_cnn", channels=3, width=4)
+        encoder = build_encoder("small_cnn", channels=3, width=8)
         for layer in encoder.backbone[:6]:
             layer.register_forward_hook(
                 lambda module, inputs, output: seen.extend([*inputs, output])
@@ -131,6 +148,44 @@ class TestEncoder:
         finally:
             torch.set_num_threads(before)
         assert seen[0].is_contiguous(memory_format=expected)
+
+    @pytest.mark.parametrize("name", ["slim_resnet18", "resnet18", "small_cnn"])
+    @pytest.mark.parametrize("channels_last", [True, False])
+    @pytest.mark.parametrize(
+        ("width", "channels", "expected"),
+        [
+            (7, 3, torch.contiguous_format),
+            (7, 1, torch.contiguous_format),
+            (8, 3, torch.channels_last),
+            (8, 1, torch.contiguous_format),
+        ],
+    )
+    def test_narrow_convolutions_are_contiguous(
+        self, name, channels_last, width, channels, expected
+    ):
+        """They are not run: where channels-last breaks them, it takes the process along."""
+        encoder = build_encoder(name, channels=channels, width=width)
+        given = encoder_input(encoder, image_batch(channels, channels_last))
+        assert given.stride() == restrided(given, expected).stride()
+
+    @pytest.mark.parametrize(
+        ("convolutions", "expected"),
+        [
+            ([nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)], torch.channels_last),
+            ([nn.Conv2d(3, 8, 3), nn.Conv2d(8, 7, 3)], torch.contiguous_format),
+            ([nn.Conv2d(3, 8, 3), nn.PixelShuffle(2), nn.Conv2d(2, 8, 3)], torch.contiguous_format),
+            ([nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 4, 3)], torch.contiguous_format),
+            ([nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3, groups=2)], torch.channels_last),
+            ([nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3, groups=4)], torch.contiguous_format),
+            ([nn.Flatten()], torch.channels_last),
+        ],
+    )
+    def test_narrow_convolutions_of_ones_own_are_contiguous(self, convolutions, expected):
+        encoder = Encoder(nn.Sequential(*convolutions), 1, "float32")
+        given = encoder_input(encoder, image_batch(3, channels_last=False))
+        assert given.is_contiguous(memory_format=expected)
+        on_another_device = torch.zeros(2, 3, 8, 8, device="meta")
+        assert encoder._memory_format(on_another_device) == torch.channels_last
 
     def test_counts_the_images_of_training_passes(self):
         encoder = small_encoder()

@@ -105,7 +105,7 @@ QUICK = Sizes(
     batch={EMPTY: 2, SLIM: 1},
     images={EMPTY: 20, SLIM: 20},
     course=(30, 10),
-    width=2,
+    width=8,
 )
 
 

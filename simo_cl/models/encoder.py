@@ -12,6 +12,9 @@ from simo_cl.pooling import axis_of_size, mean_over_positions
 
 Precision = Literal["float32", "bfloat16"]
 
+_FEWEST_CHANNELS = 8
+"""Of a convolution in channels-last on the CPU."""
+
 
 class Encoder(nn.Module):
     """A backbone that runs in the given precision and gives float32 features (N, num_features).
@@ -34,6 +37,7 @@ class Encoder(nn.Module):
         self.num_features = num_features
         self.precision = precision
         self.images_forwarded = 0
+        self._is_narrow = _is_narrow(backbone)
         self._has_channels_across_lines = any(
             module.num_features % 16
             for module in backbone.modules()
@@ -43,7 +47,8 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
             self.images_forwarded += len(images)
-        images = images.contiguous(memory_format=self._memory_format(images.device.type))
+        # Not contiguous(): it leaves the strides of one channel as they are.
+        images = images.to(memory_format=self._memory_format(images))
         with self._autocast(images.device.type):
             features = self.backbone(images).float()
         return features if features.dim() == 2 else self._pooled(features)
@@ -58,22 +63,39 @@ class Encoder(nn.Module):
             )
         return mean_over_positions(features, axis)
 
-    def _memory_format(self, device_type: str) -> torch.memory_format:
+    def _memory_format(self, images: Tensor) -> torch.memory_format:
+        on_cpu = images.device.type == "cpu"
+        # On a CPU with AVX2 alone, torch 2.14's convolutions of fewer than 8 channels corrupt the
+        # memory of the process in channels-last.
+        is_narrow = on_cpu and (self._is_narrow or images.shape[1] == 1)
         # On the CPU, the backward pass of batch normalization divides channels among threads. In
         # channels-last the threads write to the same cache lines unless the channels are a
         # multiple of 16: two threads take three times as long for 20 channels as one does. In
         # float32, convolutions gain as much from channels-last as that costs.
         threads_collide = (
             self.training
-            and device_type == "cpu"
+            and on_cpu
             and self.precision == "bfloat16"
             and self._has_channels_across_lines
             and torch.get_num_threads() > 1
         )
-        return torch.contiguous_format if threads_collide else torch.channels_last
+        contiguous = is_narrow or threads_collide
+        return torch.contiguous_format if contiguous else torch.channels_last
 
     def _autocast(self, device_type: str) -> AbstractContextManager[None]:
         if not torch.amp.is_autocast_available(device_type):  # such as "meta"
             return nullcontext()
         enabled = self.precision == "bfloat16"
         return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
+
+
+def _is_narrow(backbone: nn.Module) -> bool:
+    """Whether a convolution, or each of its groups, has fewer channels than channels-last bears.
+
+    The first one's input does not count: it is the image.
+    """
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    convolutions = [module for module in backbone.modules() if isinstance(module, kinds)]
+    channels = [module.out_channels // module.groups for module in convolutions]
+    channels += [module.in_channels // module.groups for module in convolutions[1:]]
+    return min(channels, default=_FEWEST_CHANNELS) < _FEWEST_CHANNELS

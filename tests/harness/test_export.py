@@ -119,7 +119,7 @@ def test_a_classifier_of_colour_images_gives_features_alone(
 ) -> None:
     in_colour = Images(digits.test.images.repeat(1, 3, 4, 4), digits.test.labels)
     data = DataSet("colour", in_colour, in_colour, digits.class_names, "digits, thrice")
-    model = Classifier(build_encoder("slim_resnet18", width=2), 10).eval()
+    model = Classifier(build_encoder("slim_resnet18", width=8), 10).eval()
     export_model(model, {"features": "encoder"}, data, folder)
 
     for count in (1, 4):
