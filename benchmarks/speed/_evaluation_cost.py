@@ -14,7 +14,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.supervised import Naive
 from threadpoolctl import threadpool_limits
 
-from simo_cl.harness.execute_run import make_benchmark
+from simo_cl.harness.execute_run import first_rows, make_benchmark
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.precision import precision_of
@@ -88,7 +88,7 @@ def _seconds_of_accuracy(run: Run, data: DataSet, device: torch.device) -> float
     run has."""
     settings = run.settings
     benchmark = make_benchmark(data, settings.stream, settings.training, 0, False, device)
-    setup = Setup(settings, data, device, [1])
+    setup = Setup(settings, data, device, [1], first_rows=first_rows(benchmark))
     accuracy = EvaluationPlugin(accuracy_metrics(experience=True, stream=True))
     strategy = Naive(**setup.stock_arguments(setup.classifier(), 0.1) | {"evaluator": accuracy})
     torch.set_num_threads(settings.training.threads)

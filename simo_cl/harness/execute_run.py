@@ -56,7 +56,14 @@ def execute_run(
         data, settings.stream, settings.training, settings.seed, file.joint, device
     )
     steps = steps_of_experiences(benchmark, settings, file.joint)
-    setup = Setup(settings, data, device, steps, lambda taken: progress(taken, sum(steps)))
+    setup = Setup(
+        settings,
+        data,
+        device,
+        steps,
+        lambda taken: progress(taken, sum(steps)),
+        first_rows(benchmark),
+    )
     seed_global_generators(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.places))
     budget = _budget(strategy, file.name)
@@ -163,6 +170,13 @@ def make_benchmark(
         joint=joint,
         device=device,
     )
+
+
+def first_rows(benchmark: Any) -> torch.Tensor:
+    """Rows of the training images of the first experience's classes; a joint run has the same."""
+    dataset = benchmark.train_stream[0].dataset
+    classes = list(benchmark.test_stream[0].classes_in_this_experience)
+    return torch.from_numpy(dataset.rows[np.isin(dataset.labels, classes)])
 
 
 def steps_of_experiences(benchmark: Any, settings: RunSettings, joint: bool) -> list[int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from simo_cl.harness.settings import RunSettings
@@ -23,10 +23,16 @@ from simo_cl.models import (
     projection_head,
 )
 from simo_cl.streams import DataSet
+from simo_cl.streams.augmentation import evaluation_transform
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
 from simo_cl.training.online_replay import OnlineReplayPlugin
 from simo_cl.training.replay_memory import ClassBalancedMemory
 from simo_cl.training.step_budget import ENDLESS_EPOCHS, StepBudget
+
+_IMAGES_TO_WHITEN_BY = 2000
+"""Of the first experience, evenly spread."""
+
+_IMAGES_AT_ONCE = 250
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Setup:
         device: to train on.
         steps: optimizer steps of each experience.
         on_step: called after every optimizer step.
+        first_rows: of the data set's training images, those of the first experience, which an
+            encoder with a whitening layer takes its filters from; also where training is joint.
     """
 
     run: RunSettings
@@ -46,6 +54,7 @@ class Setup:
     device: torch.device
     steps: list[int]
     on_step: Callable[[int], None] | None = None
+    first_rows: Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -133,17 +142,35 @@ class Setup:
         )
 
     def encoder(self) -> Encoder:
-        """The encoder, with the same initial weights for every strategy of the same seed."""
+        """The encoder, with the same initial weights for every strategy of the same seed.
+
+        Raises:
+            ValueError: it has a whitening layer, and ``first_rows`` is not given.
+        """
         model = self.run.model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build_encoder(
+            encoder = build_encoder(
                 model.encoder,
                 channels=self.data.channels,
                 width=model.width,
                 norm=model.norm,
                 precision=model.precision,
             )
+        encoder.fit_whitening(self._first_images())
+        return encoder
+
+    def _first_images(self) -> Iterator[Tensor]:
+        if self.first_rows is None:
+            raise ValueError(
+                f"the encoder {self.run.model.encoder!r} whitens by the images of the first "
+                "experience; give their rows to Setup as first_rows"
+            )
+        count = min(len(self.first_rows), _IMAGES_TO_WHITEN_BY)
+        spread = torch.arange(count) * len(self.first_rows) // count
+        normalise = evaluation_transform(self.data)
+        for rows in self.first_rows[spread].split(_IMAGES_AT_ONCE):
+            yield normalise(self.data.train.images[rows])
 
     def classifier(self) -> Classifier:
         return Classifier(self.encoder(), self.num_classes)

@@ -3,9 +3,11 @@ that embeds."""
 
 from simo_cl.models.classifier import Classifier
 from simo_cl.models.embedding_model import UNSEEN_CLASS_SCORE, EmbeddingModel, ReadOut
-from simo_cl.models.encoder import Encoder, Precision
+from simo_cl.models.encoder import Encoder
 from simo_cl.models.evaluating import evaluating
 from simo_cl.models.norm import Norm
+from simo_cl.models.patch_whitening import PatchWhitening
+from simo_cl.models.precision import Precision
 from simo_cl.models.projection_head import Head, projection_head
 from simo_cl.models.registry import EncoderBuilder, build_encoder, encoder_names, register_encoder
 
@@ -17,6 +19,7 @@ __all__ = [
     "EncoderBuilder",
     "Head",
     "Norm",
+    "PatchWhitening",
     "Precision",
     "ReadOut",
     "build_encoder",

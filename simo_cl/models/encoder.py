@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from simo_cl.models.patch_whitening import PatchWhitening
+from simo_cl.models.precision import Precision, autocast
 from simo_cl.pooling import axis_of_size, mean_over_positions
-
-Precision = Literal["float32", "bfloat16"]
 
 _FEWEST_CHANNELS = 8
 """Of a convolution in channels-last on the CPU."""
@@ -49,7 +48,7 @@ class Encoder(nn.Module):
             self.images_forwarded += len(images)
         # Not contiguous(): it leaves the strides of one channel as they are.
         images = images.to(memory_format=self._memory_format(images))
-        with self._autocast(images.device.type):
+        with autocast(images.device.type, enabled=self.precision == "bfloat16"):
             features = self.backbone(images).float()
         return features if features.dim() == 2 else self._pooled(features)
 
@@ -62,6 +61,20 @@ class Encoder(nn.Module):
                 "pool=, a function from this shape to (N, features)"
             )
         return mean_over_positions(features, axis)
+
+    def fit_whitening(self, batches: Iterable[Tensor]) -> None:
+        """Takes the filters of its whitening layer from images; without such a layer, reads none.
+
+        Args:
+            batches: normalised images, (N, channels, H, W) each. Of a stream, give the first
+                experience's alone: the others are not there yet.
+
+        Raises:
+            ValueError: there is no image.
+        """
+        for module in self.backbone.modules():
+            if isinstance(module, PatchWhitening):
+                module.fit(batches)
 
     def _memory_format(self, images: Tensor) -> torch.memory_format:
         on_cpu = images.device.type == "cpu"
@@ -81,12 +94,6 @@ class Encoder(nn.Module):
         )
         contiguous = is_narrow or threads_collide
         return torch.contiguous_format if contiguous else torch.channels_last
-
-    def _autocast(self, device_type: str) -> AbstractContextManager[None]:
-        if not torch.amp.is_autocast_available(device_type):  # such as "meta"
-            return nullcontext()
-        enabled = self.precision == "bfloat16"
-        return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
 
 
 def _is_narrow(backbone: nn.Module) -> bool:

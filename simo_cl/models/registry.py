@@ -8,8 +8,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from simo_cl.models.encoder import Encoder, Precision
+from simo_cl.models.airnet import airnet
+from simo_cl.models.encoder import Encoder
 from simo_cl.models.norm import Norm
+from simo_cl.models.precision import Precision
 from simo_cl.models.resnet18 import resnet18
 from simo_cl.models.small_cnn import small_cnn
 from simo_cl.pooling import Pool
@@ -21,6 +23,7 @@ _BUILDERS: dict[str, EncoderBuilder] = {
     "slim_resnet18": resnet18,
     "resnet18": resnet18,
     "small_cnn": small_cnn,
+    "airnet": airnet,
 }
 
 
@@ -56,8 +59,10 @@ def build_encoder(
 
     Args:
         name: ``"slim_resnet18"`` (Lopez-Paz & Ranzato 2017, as in Avalanche; width 20),
-            ``"resnet18"`` (the CIFAR ResNet-18 of He et al. 2016; width 64), ``"small_cnn"`` for
-            8 x 8 digits (width 32), or one that you registered.
+            ``"resnet18"`` (the CIFAR ResNet-18 of He et al. 2016; width 64), ``"airnet"`` (after
+            cifar10-airbench, Jordan 2024, four times as fast as the slim ResNet-18 on a CPU; width
+            32; see :meth:`Encoder.fit_whitening`), ``"small_cnn"`` for 8 x 8 digits (width 32), or
+            one that you registered.
         channels: of the images.
         width: channels of the first stage.
         norm: batch normalisation, or group normalisation with at most 8 groups.

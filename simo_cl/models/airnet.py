@@ -1,0 +1,63 @@
+"""A small encoder that learns much from each image."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from simo_cl.models.norm import Norm, with_norm
+from simo_cl.models.patch_whitening import PatchWhitening
+
+_SMALLEST_IMAGE = 9
+
+
+class AirNet(nn.Module):
+    """Three blocks of two 3 x 3 convolutions behind a fixed patch-whitening layer.
+
+    Each block halves height and width after its first convolution; at the end, the greatest value
+    over all positions is taken. After cifar10-airbench (Jordan 2024: "94% on CIFAR-10 in 3.29
+    Seconds on a Single GPU"), with fewer channels. 16.8 million multiplications for an image of
+    32 x 32 pixels and a width of 32, where slim ResNet-18 has 54.6.
+
+    Args:
+        channels: of the images.
+        width: channels of the first block; the others have twice as many.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.whitening = PatchWhitening(channels)
+        self.activation = nn.GELU()
+        self.blocks = nn.Sequential(
+            _block(self.whitening.out_channels, width),
+            _block(width, 2 * width),
+            _block(2 * width, 2 * width),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, channels, H, W), of 9 x 9 pixels at least, to features (N, 2 * width)."""
+        height, width = images.shape[2:]
+        if min(height, width) < _SMALLEST_IMAGE:
+            raise ValueError(
+                f"airnet halves images three times, so they must have at least {_SMALLEST_IMAGE} x "
+                f"{_SMALLEST_IMAGE} pixels; these have {height} x {width} (small_cnn takes them)"
+            )
+        maps = self.blocks(self.activation(self.whitening(images)))
+        # Unlike an adaptive pooling layer, deterministic on a GPU.
+        return maps.amax(dim=(2, 3))
+
+
+def airnet(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
+    """An :class:`AirNet` and its number of features."""
+    return with_norm(AirNet(channels, width), norm), 2 * width
+
+
+def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(out_channels),
+        nn.GELU(),
+        nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.GELU(),
+    )

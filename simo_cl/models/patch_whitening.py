@@ -1,0 +1,98 @@
+"""A fixed first layer that decorrelates the pixels of small patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simo_cl.models.precision import autocast
+
+_SIDE = 2
+
+
+class PatchWhitening(nn.Module):
+    """A fixed convolution with the whitening filters of 2 x 2 patches, each with both signs.
+
+    A filter is an eigenvector of the patches' second moments over the root of its eigenvalue, so
+    that over the images it was fitted to all outputs have a mean square of 1 and no correlation.
+    Both signs, because the activation that follows keeps one side of each. The idea and
+    ``epsilon`` are those of cifar10-airbench (Jordan 2024).
+
+    Until :meth:`fit` is called, a filter is a single pixel.
+
+    Args:
+        channels: of the images.
+        epsilon: added to the eigenvalues, so that what hardly varies is not blown up.
+
+    Attributes:
+        filters: (8 * channels, channels, 2, 2), by falling eigenvalue, those of negative sign in
+            the second half. A buffer: it is saved with the weights, and nothing trains it.
+    """
+
+    filters: Tensor
+
+    def __init__(self, channels: int, epsilon: float = 5e-4) -> None:
+        super().__init__()
+        self.channels = channels
+        self.epsilon = epsilon
+        pixels = torch.eye(channels * _SIDE**2)
+        self.register_buffer("filters", self._with_both_signs(pixels))
+
+    @property
+    def out_channels(self) -> int:
+        return len(self.filters)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, 8 * channels, H - 1, W - 1), in float32."""
+        # bfloat16 images have errors as large as the differences of neighbouring pixels.
+        with autocast(images.device.type, enabled=False):
+            return F.conv2d(images.float(), self.filters)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Takes the filters from images.
+
+        Computed in float64 on the CPU, so that all machines agree to rounding.
+
+        Args:
+            batches: (N, channels, H, W) each, as :meth:`forward` will get them.
+
+        Raises:
+            ValueError: there is no patch.
+        """
+        size = self.channels * _SIDE**2
+        moments, count = torch.zeros(size, size, dtype=torch.float64), 0
+        for images in batches:
+            patches = _patches(images.cpu().double())
+            moments += patches @ patches.T
+            count += patches.shape[1]
+        if count == 0:
+            raise ValueError("whitening needs at least one image")
+        values, vectors = torch.linalg.eigh(moments / count)
+        scales = (values.clamp(min=0) + self.epsilon).rsqrt()
+        filters = (_with_a_sign(vectors) * scales).T.flip(0)
+        self.filters.copy_(self._with_both_signs(filters))
+
+    def _with_both_signs(self, rows: Tensor) -> Tensor:
+        return torch.cat([rows, -rows]).view(-1, self.channels, _SIDE, _SIDE)
+
+
+def _patches(images: Tensor) -> Tensor:
+    """(N, channels, H, W) to all patches as columns, in the order of a filter's weights."""
+    height, width = images.shape[2] - _SIDE + 1, images.shape[3] - _SIDE + 1
+    corners = [(row, column) for row in range(_SIDE) for column in range(_SIDE)]
+    pixels = images.transpose(0, 1)
+    shifted = [pixels[:, :, r : r + height, c : c + width] for r, c in corners]
+    return torch.stack(shifted, dim=1).flatten(2).flatten(0, 1)
+
+
+def _with_a_sign(vectors: Tensor) -> Tensor:
+    """Columns of arbitrary sign, each with the sign that all machines give it.
+
+    The sum of a column's entries can be 0, as can any that whole weights make.
+    """
+    weights = torch.arange(1, len(vectors) + 1).to(vectors).sqrt()
+    return vectors * torch.where(weights @ vectors < 0, -1.0, 1.0).to(vectors)
