@@ -64,7 +64,7 @@ class TestEncoder:
         torch.manual_seed(0)
         theirs, ours = SlimResNet18(10, nf=8), build_encoder("slim_resnet18", width=8)
         for own, other in zip(
-            [*ours.parameters(), *ours.buffers()],
+            [*ours.backbone.parameters(), *ours.backbone.buffers()],
             [*list(theirs.parameters())[:-2], *theirs.buffers()],
             strict=True,
         ):

@@ -22,10 +22,9 @@ class Encoder(nn.Module):
     strategies that replay or distil call the model themselves, outside any context around the
     training loop. A backbone's feature maps or tokens are averaged over their positions where the
     number of features tells which axis is the channels'.
-
-    Attributes:
-        images_forwarded: in training mode, by everybody who called the encoder.
     """
+
+    _images_forwarded: Tensor
 
     def __init__(self, backbone: nn.Module, num_features: int, precision: Precision) -> None:
         super().__init__()
@@ -35,7 +34,10 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.num_features = num_features
         self.precision = precision
-        self.images_forwarded = 0
+        # A tensor, as torch.compile makes another graph for each value of a number; not read while
+        # training, as a device would have to be waited for.
+        counter = torch.zeros((), dtype=torch.int64)
+        self.register_buffer("_images_forwarded", counter, persistent=False)
         self._is_narrow = _is_narrow(backbone)
         self._has_channels_across_lines = any(
             module.num_features % 16
@@ -45,7 +47,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
-            self.images_forwarded += len(images)
+            self._images_forwarded += len(images)
         # Not contiguous(): it leaves the strides of one channel as they are.
         images = images.to(memory_format=self._memory_format(images))
         with autocast(images.device.type, enabled=self.precision == "bfloat16"):
@@ -61,6 +63,15 @@ class Encoder(nn.Module):
                 "pool=, a function from this shape to (N, features)"
             )
         return mean_over_positions(features, axis)
+
+    @property
+    def images_forwarded(self) -> int:
+        """In training mode, by everybody who called the encoder."""
+        return int(self._images_forwarded)
+
+    @images_forwarded.setter
+    def images_forwarded(self, count: int) -> None:
+        self._images_forwarded.fill_(count)
 
     def fit_whitening(self, batches: Iterable[Tensor]) -> None:
         """Takes the filters of its whitening layer from images; without such a layer, reads none.
@@ -90,10 +101,15 @@ class Encoder(nn.Module):
             and on_cpu
             and self.precision == "bfloat16"
             and self._has_channels_across_lines
-            and torch.get_num_threads() > 1
+            and _has_several_threads()
         )
         contiguous = is_narrow or threads_collide
         return torch.contiguous_format if contiguous else torch.channels_last
+
+
+@torch.compiler.assume_constant_result
+def _has_several_threads() -> bool:
+    return torch.get_num_threads() > 1
 
 
 def _is_narrow(backbone: nn.Module) -> bool:
