@@ -9,22 +9,29 @@ from simo_cl.models import build_encoder
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.parametrize(
-    ("channels", "size"), [(3, 32), (1, 28), (3, 29), (4, 64), (2, 33), (1, 9), (3, 15)]
+    ("name", "channels", "size"),
+    [
+        *(("airnet", c, n) for c, n in ((3, 32), (1, 28), (3, 29), (4, 64), (1, 9), (3, 15))),
+        *(("airnet_half", c, n) for c, n in ((3, 32), (1, 28), (2, 29), (4, 64), (1, 16))),
+    ],
 )
-def test_takes_any_channels_and_any_size_from_9_pixels(norm, channels, size):
-    encoder = build_encoder("airnet", channels=channels, width=8, norm=norm)
+def test_takes_any_channels_and_any_size_from_the_smallest(name, norm, channels, size):
+    encoder = build_encoder(name, channels=channels, width=8, norm=norm)
     features = encoder(torch.randn(3, channels, size, size))
     assert features.shape == (3, encoder.num_features) == (3, 16)
     features.sum().backward()
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (32, 8), (2, 2)])
-def test_refuses_images_that_cannot_be_halved_three_times(shape):
-    encoder = build_encoder("airnet", width=8)
-    message = rf"at least 9 x 9 pixels; these have {shape[0]} x {shape[1]} \(small_cnn takes them\)"
+@pytest.mark.parametrize(
+    ("name", "least", "height", "width"),
+    [("airnet", 9, 8, 8), ("airnet", 9, 32, 8), ("airnet", 9, 2, 2), ("airnet_half", 16, 15, 15)],
+)
+def test_refuses_images_that_cannot_be_halved_three_times(name, least, height, width):
+    encoder = build_encoder(name, width=8)
+    message = rf"at least {least} x {least} pixels; these have {height} x {width} \(small_cnn takes"
     with pytest.raises(ValueError, match=message):
-        encoder(torch.zeros(2, 3, *shape))
+        encoder(torch.zeros(2, 3, height, width))
 
 
 def test_has_a_third_of_the_slim_resnet18s_multiplications():

@@ -103,6 +103,15 @@ def test_what_does_not_vary_stays_bounded(images):
     assert layer(images).square().mean(dim=(0, 2, 3)).max() <= 1 + 1e-4
 
 
+def test_a_stride_leaves_out_patches():
+    images = smooth_images(3)
+    every, some = PatchWhitening(3), PatchWhitening(3, stride=2)
+    every.fit([images])
+    some.fit([images])
+    assert torch.equal(some.filters, every.filters)
+    assert torch.equal(some(images), every(images)[:, :, ::2, ::2])
+
+
 def test_before_it_is_fitted_a_filter_is_a_pixel():
     images = smooth_images(2)
     outputs = PatchWhitening(2)(images)

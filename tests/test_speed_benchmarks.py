@@ -102,6 +102,26 @@ def test_a_report_and_a_layout_are_timed(tmp_path: Path) -> None:
     assert f"| its page | at most 10.0 MB | {page['page_mb']:.1f} MB | yes |" in shown
 
 
+@pytest.mark.slow
+def test_encoders_are_timed_and_trained_in_calls_of_their_own(tmp_path: Path) -> None:
+    for part in ("airnet-16", "speed", "airnet-16"):
+        finished = _run("encoders.py", "--quick", "--only", part, "--out", str(tmp_path))
+        assert finished.returncode == 0, finished.stderr
+
+    report = json.loads((tmp_path / "encoders.json").read_text(encoding="utf-8"))
+    speeds = {(r["encoder"], r["batch"]): r for r in report["rows"] if r["section"] == "speed"}
+    (epoch,) = (row for row in report["rows"] if row["section"] == "accuracy")
+    assert len(speeds) == len(report["rows"]) - 1 >= 2 * 5
+    assert all(row["images_a_second"] > 0 for row in speeds.values())
+    assert speeds["slim_resnet18-20", 128]["times_slim"] == 1
+    assert epoch["encoder"] == "airnet-16"
+    assert 0 <= epoch["accuracy"] <= 1
+    page = (tmp_path / "encoders.md").read_text(encoding="utf-8")
+    assert f"| airnet-16 | 5.0 | {epoch['accuracy']:.3f} | 1 |" in page
+    assert "`python benchmarks/speed/encoders.py --quick --only speed" in page
+    assert ElementTree.parse(tmp_path / "encoders.svg").getroot().tag.endswith("svg")
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

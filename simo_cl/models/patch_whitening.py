@@ -17,15 +17,16 @@ class PatchWhitening(nn.Module):
     """A fixed convolution with the whitening filters of 2 x 2 patches, each with both signs.
 
     A filter is an eigenvector of the patches' second moments over the root of its eigenvalue, so
-    that over the images it was fitted to all outputs have a mean square of 1 and no correlation.
-    Both signs, because the activation that follows keeps one side of each. The idea and
-    ``epsilon`` are those of cifar10-airbench (Jordan 2024).
+    that over the images it was fitted to all outputs have a mean square of 1 and no correlation,
+    but for a filter with its negative. The idea, with both signs and ``epsilon``, is that of
+    cifar10-airbench (Jordan 2024).
 
     Until :meth:`fit` is called, a filter is a single pixel.
 
     Args:
         channels: of the images.
         epsilon: added to the eigenvalues, so that what hardly varies is not blown up.
+        stride: 1, or 2 for patches side by side, which do not overlap.
 
     Attributes:
         filters: (8 * channels, channels, 2, 2), by falling eigenvalue, those of negative sign in
@@ -34,10 +35,11 @@ class PatchWhitening(nn.Module):
 
     filters: Tensor
 
-    def __init__(self, channels: int, epsilon: float = 5e-4) -> None:
+    def __init__(self, channels: int, epsilon: float = 5e-4, stride: int = 1) -> None:
         super().__init__()
         self.channels = channels
         self.epsilon = epsilon
+        self.stride = stride
         pixels = torch.eye(channels * _SIDE**2)
         self.register_buffer("filters", self._with_both_signs(pixels))
 
@@ -46,10 +48,10 @@ class PatchWhitening(nn.Module):
         return len(self.filters)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, channels, H, W) to (N, 8 * channels, H - 1, W - 1), in float32."""
+        """(N, channels, H, W) to (N, 8 * channels, H - 1, W - 1), or half of that, in float32."""
         # bfloat16 images have errors as large as the differences of neighbouring pixels.
         with autocast(images.device.type, enabled=False):
-            return F.conv2d(images.float(), self.filters)
+            return F.conv2d(images.float(), self.filters, stride=self.stride)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:

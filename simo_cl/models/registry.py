@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from simo_cl.models.airnet import airnet
+from simo_cl.models.airnet import airnet, airnet_half
 from simo_cl.models.encoder import Encoder
 from simo_cl.models.norm import Norm
 from simo_cl.models.precision import Precision
@@ -24,6 +24,7 @@ _BUILDERS: dict[str, EncoderBuilder] = {
     "resnet18": resnet18,
     "small_cnn": small_cnn,
     "airnet": airnet,
+    "airnet_half": airnet_half,
 }
 
 

@@ -27,14 +27,14 @@ from project import Project
             "small_cnn>small_cn",
             "",
             "tiny.yaml:3: model.encoder is 'small_cn', which is no encoder; there are airnet, "
-            "resnet18, slim_resnet18, small_cnn. Did you mean 'small_cnn'?",
+            "airnet_half, resnet18, slim_resnet18, small_cnn. Did you mean 'small_cnn'?",
         ),
         (
             "small_cnn>airnet",
             "",
             "tiny.yaml:3: model.encoder is 'airnet', which cannot embed the images of digits (1 x "
-            "8 x 8) with model.width 4: ValueError: airnet halves images three times, so they must "
-            "have at least 9 x 9 pixels; these have 8 x 8 (small_cnn takes them)",
+            "8 x 8) with model.width 4: ValueError: airnet halves its maps three times, so images "
+            "must have at least 9 x 9 pixels; these have 8 x 8 (small_cnn takes them)",
         ),
         (
             "threads: 1>augment: [crop, flop]",
