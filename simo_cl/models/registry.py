@@ -62,8 +62,8 @@ def build_encoder(
         name: ``"slim_resnet18"`` (Lopez-Paz & Ranzato 2017, as in Avalanche; width 20),
             ``"resnet18"`` (the CIFAR ResNet-18 of He et al. 2016; width 64), ``"airnet"`` (after
             cifar10-airbench, Jordan 2024, four times as fast as the slim ResNet-18 on a CPU; width
-            32; see :meth:`Encoder.fit_whitening`), ``"small_cnn"`` for 8 x 8 digits (width 32), or
-            one that you registered.
+            32; see :meth:`Encoder.fit_whitening`), ``"airnet_half"`` (on maps of half the height
+            and width), ``"small_cnn"`` for 8 x 8 digits (width 32), or one that you registered.
         channels: of the images.
         width: channels of the first stage.
         norm: batch normalisation, or group normalisation with at most 8 groups.
