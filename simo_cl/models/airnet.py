@@ -45,7 +45,8 @@ class AirNet(nn.Module):
                 f"airnet halves its maps three times, so images must have at least {least} x "
                 f"{least} pixels; these have {height} x {width} (small_cnn takes them)"
             )
-        # Unlike cifar10-airbench, no activation in between: an epoch of CIFAR-10 teaches more so.
+        # Unlike in cifar10-airbench, no activation in between: after an epoch of CIFAR-10, width
+        # 32 had an accuracy of 0.673 so and of 0.661 with GELU (one seed).
         maps = self.blocks(self.whitening(images))
         # Unlike an adaptive pooling layer, deterministic on a GPU.
         return maps.amax(dim=(2, 3))
