@@ -38,16 +38,17 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def compute_deterministically(device: torch.device) -> None:
-    """Lets a GPU give the same sums each time, as a CPU does by itself.
+    """Lets every sum add up in the same order each time, for the whole process.
 
-    Where an operation cannot, PyTorch warns. This holds for the whole process.
+    A GPU would not by itself, nor would a CPU of several threads in the gradient of ``x[index]``,
+    which losses that gather pairs or triplets take. Where an operation cannot, PyTorch warns.
     """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":
         # Read when a device is first used for matrix products.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def choose_device(name: str) -> torch.device:

@@ -17,10 +17,11 @@ Execute = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Runs choose their number of threads for the whole process; the next test gets one again."""
+def _as_it_was() -> Iterator[None]:
+    """Runs choose threads and determinism for the whole process; the next test has neither."""
     yield
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

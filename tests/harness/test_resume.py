@@ -27,10 +27,17 @@ def data() -> DataSet:
     return part_of_digits()
 
 
-def run_of(folder: Path, strategy: str, settings: str = SETTINGS, **options: Any) -> Run:
+def run_of(
+    folder: Path,
+    strategy: str,
+    settings: str = SETTINGS,
+    more: tuple[str, ...] = (),
+    **options: Any,
+) -> Run:
     """The run of a strategy that is saved as often as can be."""
     text = f"strategies: {{{strategy}: }}\ncheckpoint_minutes: 0\n"
-    overrides = ("stream.experiences=3", *(("training.epochs=3",) if settings == SETTINGS else ()))
+    epochs = ("training.epochs=3",) if settings == SETTINGS else ()
+    overrides = ("stream.experiences=3", *epochs, *more)
     (run,) = planned(folder / "suite", text, overrides, settings=settings, **options)
     return run
 
@@ -66,6 +73,14 @@ def in_three_pieces(run: Run, folder: Path, data: DataSet) -> None:
 @pytest.mark.parametrize("strategy", FOR_BATCHES)
 def test_two_interruptions_change_nothing(strategy: str, tmp_path: Path, data: DataSet) -> None:
     in_three_pieces(run_of(tmp_path, strategy), tmp_path, data)
+
+
+def test_nor_do_they_with_two_threads(tmp_path: Path, data: DataSet) -> None:
+    """Which share the sums over triplets from 32,768 on, and a batch of 120 images has more."""
+    more = ("training.threads=2", "training.batch_size=120", "memory.size=200")
+    more += ("training.epochs=1", "stream.experiences=2")
+    run = run_of(tmp_path, "triplet", more=more)
+    in_three_pieces(run, tmp_path, data)
 
 
 @pytest.mark.parametrize("strategy", ["er", "er_ace", "mir", "simo"])
