@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,12 +15,27 @@ from simo_cl.training import ContrastiveReplay
 JOINT = True
 SEARCH_SPACE = {"lr": [1e-3, 3e-3], "epsilon": [1 / 137, 0.1, 0.5], "views": [1, 2]}
 
+Weight = Annotated[Number, Field(ge=0)]
+
 
 class Settings(ContrastiveSettings):
     epsilon: Annotated[Number, Field(gt=0)] = 0.1
     leaning: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    normalize: bool = Field(True, description="scale embeddings to unit norm")
+    normalize_means: bool = Field(False, description="scale class means to unit norm, too")
+    form: Literal["pairwise", "batch"] = "pairwise"
+    weights: Annotated[list[Weight], Field(min_length=3, max_length=3)] = Field(
+        [1.0, 1.0, 1.0], description="of the terms similar, means and dissimilar"
+    )
 
 
 def build(setup: Setup, settings: Settings) -> ContrastiveReplay:
-    loss = SimOLoss(epsilon=settings.epsilon, leaning=settings.leaning)
+    loss = SimOLoss(
+        form=settings.form,
+        epsilon=settings.epsilon,
+        leaning=settings.leaning,
+        normalize=settings.normalize,
+        normalize_means=settings.normalize_means,
+        weights=settings.weights,
+    )
     return contrastive_replay(setup, settings, loss)
