@@ -54,7 +54,17 @@ def check_weights(weights: Sequence[float]) -> None:
         )
 
 
+def check_are_tensors(**arguments: object) -> None:
+    for name, argument in arguments.items():
+        if not isinstance(argument, Tensor):
+            raise TypeError(
+                f"{name} must be a tensor, got {type(argument).__name__}; torch.as_tensor makes "
+                "one of lists and NumPy arrays"
+            )
+
+
 def check_tensors(embeddings: Tensor, labels: Tensor, backend: str) -> None:
+    check_are_tensors(embeddings=embeddings, labels=labels)
     if embeddings.ndim != 2:
         raise ValueError(
             f"embeddings must have the shape (N, d), got {tuple(embeddings.shape)}; "

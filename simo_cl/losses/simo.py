@@ -27,6 +27,7 @@ from simo_cl.losses.batch_distributed import plan_exchange, statistics_terms
 from simo_cl.losses.distributed import gather_labels, gather_rows
 from simo_cl.losses.grouped import grouped_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
+from simo_cl.losses.one_batch import one_batch
 
 
 class SimOTerms(NamedTuple):
@@ -154,9 +155,23 @@ def simo_terms(
 
 
 class SimOLoss(nn.Module):
-    """`simo_loss` as a module, called ``(embeddings, labels)`` like pytorch-metric-learning's.
+    """`simo_loss` as a module, called as pytorch-metric-learning's losses are.
 
-    The arguments are those of `simo_loss` and are checked here, once.
+    The arguments are those of `simo_loss` and are checked here, once. Of the call's:
+
+    - ``ref_emb``, ``ref_labels``: further rows, (M, d) and (M,). The groups are those of one batch,
+      the embeddings followed by these; both get their gradient.
+    - ``indices_tuple``: all pairs, as CrossBatchMemory gives them. Rows of the reference that it
+      leaves out as the embeddings' own copies count once. A miner's choice is refused: there are no
+      anchors to mine for.
+    - labels may be of any integer type and are moved to the device of the embeddings.
+    - a batch without a row is 0, with a gradient graph. (`simo_loss` refuses both: there a look at
+      the caller's mistake is worth more.)
+
+    Example:
+        >>> class Memory(CrossBatchMemory):  # which knows its losses by name
+        ...     supported_losses = staticmethod(lambda: ["SimOLoss"])
+        >>> loss = Memory(SimOLoss(), embedding_size=128, memory_size=1024)
     """
 
     def __init__(
@@ -189,8 +204,19 @@ class SimOLoss(nn.Module):
         check_settings(self.settings)
         check_weights(self.weights)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Sequence[Tensor] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
         """The weighted sum of the terms: (N, d) and (N,) to a scalar."""
+        embeddings, labels = one_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        if len(embeddings) == 0 and not self.settings.distributed:
+            check_tensors(embeddings, labels, self.settings.backend)
+            return embeddings.sum(dtype=torch.promote_types(embeddings.dtype, torch.float32))
         return _loss(embeddings, labels, self.settings, self.weights)
 
     def terms(self, embeddings: Tensor, labels: Tensor) -> SimOTerms:
