@@ -18,11 +18,13 @@ def page(report: dict[str, Any]) -> str:
         "# Speed of the loss, forward and backward",
         about(report["environment"]),
         *(f"`{command}`" for command in dict.fromkeys(report["commands"].values())),
-        "![](loss.svg)",
-        f"## Times SimO's time, d = {widest(rows)}",
-        ratios(rows),
     ]
-    if report["growth"]:
+    if rows:
+        heading = f"## Times SimO's time, d = {widest(rows)}"
+        parts += ["![](loss.svg)", heading, ratios(rows)]
+    if report.get("busy"):
+        parts += ["## Beside processes that hold the cores", busy(report["busy"])]
+    if report.get("growth"):
         fits = [
             [fit["contestant"], str(fit["d"]), f"{fit['time']:.2f}", f"{fit['pairs']:.2f}"]
             for fit in report["growth"]
@@ -53,6 +55,25 @@ def ratios(rows: list[Row]) -> str:
 
     sizes = sorted({row["n"] for row in rows})
     return markdown(["N", *names], [[f"{n:,}", *(cell(n, name) for name in names)] for n in sizes])
+
+
+def busy(rows: list[Row]) -> str:
+    names = list(rows[0]["ms"])
+    header = ["N", "d", "processes", *(f"{name}, ms" for name in names), "times SimO", "steps"]
+    return markdown(
+        header,
+        [
+            [
+                f"{row['n']:,}",
+                str(row["d"]),
+                str(row["processes"]),
+                *(f"{row['ms'][name]:.3g}" for name in names),
+                f"{row['times_simo']:.1f}",
+                str(row["steps"][names[0]]),
+            ]
+            for row in rows
+        ],
+    )
 
 
 def table(rows: list[Row]) -> str:

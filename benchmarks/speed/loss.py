@@ -2,6 +2,7 @@
 
     python benchmarks/speed/loss.py                  # N = 130 to 65,536, d = 16, 64, 128
     python benchmarks/speed/loss.py --sizes 130,1024 --dims 128
+    python benchmarks/speed/loss.py --busy 2         # beside two processes that hold the cores
 
 All contestants of a size run in one process and in turn, as many steps as fit into a twentieth of a
 second. The median of all steps counts but the first of each turn, which stands apart: it is *cold*,
@@ -10,6 +11,9 @@ compare all pairs are left out where their N x N matrices would pass --memory-li
 N(K + C)/2 pairs of the same batch, the peers N^2/2: each ratio of times stands beside the ratio of
 times per pair. Writes loss.json, .md, .svg and .png after every size, and keeps there what an
 earlier call on this machine, with these versions, has measured and this one does not.
+
+With --busy, SimO and SupCon take turns of one step beside so many processes that compute without
+end: d = 128, N = 1,024 and 8,192 unless --sizes and --dims say otherwise. Every step counts.
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +63,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     here = environment("pytorch-metric-learning", "avalanche-lib")
     report = begun(options.out, "loss", here)
+    if options.busy:
+        busy(report, options)
+        return
     for d in options.dims:
         for n in options.sizes:
             new = measure(n, d, options)
@@ -71,14 +81,17 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
-    parser.add_argument("--sizes", type=numbers, default=list(SIZES), help=f"of {list(SIZES)}")
-    parser.add_argument("--dims", type=numbers, default=[16, 64, 128])
+    parser.add_argument("--sizes", type=numbers, help=f"of {list(SIZES)}, by default all")
+    parser.add_argument("--dims", type=numbers)
+    parser.add_argument("--busy", type=int, default=0, help="processes to measure beside")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=10.0, help="to spend on a contestant")
     parser.add_argument("--memory-limit", type=float, default=6.0, help="GB, for N x N matrices")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("results/speed"))
     options = parser.parse_args()
+    options.sizes = options.sizes or ([1024, 8192] if options.busy else list(SIZES))
+    options.dims = options.dims or ([128] if options.busy else [16, 64, 128])
     unknown = set(options.sizes) - set(SIZES)
     if unknown:
         parser.error(f"--sizes: {sorted(unknown)} are not among {list(SIZES)}")
@@ -152,15 +165,72 @@ def naive_simo(x: Tensor, y: Tensor, epsilon: float = 0.1) -> Tensor:
     )
 
 
+# --- beside other processes ---------------------------------------------------------------------
+
+
+def busy(report: dict[str, Any], options: argparse.Namespace) -> None:
+    """Adds the rows of a busy machine to the report."""
+    from pytorch_metric_learning.losses import SupConLoss
+
+    for d in options.dims:
+        for n in options.sizes:
+            x, labels = batch(n, d, options.device)
+            steps = {SIMO: one_step(simo_loss, x, labels)}
+            steps["SupCon"] = one_step(SupConLoss(), x, labels)
+            for step in steps.values():
+                step()
+            with other_processes(options.busy):
+                times = one_by_one(steps, options.seconds)
+            ms = {name: 1e3 * statistics.median(seconds) for name, seconds in times.items()}
+            row = {"n": n, "d": d, "processes": options.busy, "ms": ms}
+            row["steps"] = {name: len(seconds) for name, seconds in times.items()}
+            row["times_simo"] = ms["SupCon"] / ms[SIMO]
+            print(f"N = {n}, d = {d}: {ms}, {row['times_simo']:.1f} times", flush=True)
+            same = (n, d, options.busy)
+            rows = report.get("busy", [])
+            rows = [r for r in rows if (r["n"], r["d"], r["processes"]) != same] + [row]
+            report["busy"] = sorted(rows, key=lambda r: (r["d"], r["n"], r["processes"]))
+            report["commands"][f"busy, N = {n}, d = {d}"] = command("loss")
+    write(options.out, "loss", report, page(report))
+
+
+@contextmanager
+def other_processes(number: int) -> Iterator[None]:
+    endless = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(endless) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def one_by_one(steps: dict[str, Callable[[], None]], seconds: float) -> dict[str, list[float]]:
+    """The seconds of each step, at least three of each; all have equally many."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    while min(map(len, times.values())) < 3 or sum(map(sum, times.values())) < seconds:
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
 # --- measuring ----------------------------------------------------------------------------------
+
+
+def batch(n: int, d: int, device: str) -> tuple[Tensor, Tensor]:
+    """Random embeddings of the size's classes, and their labels."""
+    classes, samples = SIZES[n]
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
+    return x.to(device).requires_grad_(), torch.arange(classes, device=device).repeat(samples)
 
 
 def measure(n: int, d: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     torch.compiler.reset()  # compiled functions are compiled afresh only so many times
     classes, samples = SIZES[n]
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, d, generator=generator).to(options.device).requires_grad_()
-    labels = torch.arange(classes, device=options.device).repeat(samples)
+    x, labels = batch(n, d, options.device)
     pairs_of_simo = (n * (samples - 1) + n * (classes - 1) + classes * (classes - 1)) // 2
     rows, steps = [], {}
     for name, loss in contestants(classes, samples, d).items():
@@ -231,14 +301,18 @@ def one_turn(step: Callable[[], None]) -> list[float]:
 
 
 def peak_bytes(step: Callable[[], None], device: torch.device) -> int:
-    """The most that a step held at once beside what there was before it."""
+    """The most that a step held at once beside what there was before it; on a CPU, one thread's."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
         return torch.cuda.max_memory_allocated() - before
+    # The profiler sees the memory of its own thread.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
+    torch.set_num_threads(threads)
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
     held = peak = 0
     for event in sorted(events, key=lambda e: e.start_ns()):

@@ -16,6 +16,7 @@ from torch import Tensor
 from simo_cl.losses.first_order import first_order_only
 from simo_cl.losses.layout import Balanced
 from simo_cl.losses.pairwise import add_pair_sum, in_blocks
+from simo_cl.losses.threads import as_few_threads_as_fit, share_out, sum_over
 from simo_cl.losses.unit_norm import before_scaling_, in_batch_order, in_type, to_unit
 
 
@@ -62,36 +63,62 @@ class _BalancedLoss(torch.autograd.Function):
             between /= max(classes * (classes - 1) // 2, 1)
             dissimilar /= max(samples * classes * (classes - 1) // 2, 1)
         add = partial(add_pair_sum, keys=None, epsilon=epsilon, backend=backend)
+        d = x.shape[1]
+        numbers = len(x) * (max(classes, samples) + d)
+        with as_few_threads_as_fit(numbers, x):
+            rows, inverse_norm = to_unit(x, order)
+            by_class = rows.view(classes, samples, d)
+            means = _class_means(by_class)
+            loss = rows.new_zeros(())
+            gradient = by_means = None
+            if ctx.needs_input_grad[0]:
+                gradient, by_means = torch.empty_like(by_class), torch.zeros_like(means)
+            add(means, y=leaning, norms="bounded", scale=between, total=loss, gradient=by_means)
+            own_share = None if by_means is None else by_means.div_(samples).view(classes, 1, d)
 
-        rows, inverse_norm = to_unit(x, order)
-        by_class = rows.view(classes, samples, -1)
-        means = by_class.mean(1)[None]
-        loss = rows.new_zeros(())
-        gradient = by_means = None
-        if ctx.needs_input_grad[0]:
-            gradient, by_means = torch.zeros_like(by_class), torch.zeros_like(means)
-        add(by_class, y=1.0, norms="unit", scale=similar, total=loss, gradient=gradient)
-        add(means, y=leaning, norms="bounded", scale=between, total=loss, gradient=by_means)
+            def of_classes(block: tuple[Any, ...], total: Tensor) -> None:
+                e, own, share = block
+                if own is not None:
+                    own.copy_(share)
+                add(e, y=1.0, norms="unit", scale=similar, total=total, gradient=own)
 
-        by_rank = by_class.transpose(0, 1)
-        if gradient is None or by_means is None:
-            add(by_rank, y=leaning, norms="unit", scale=dissimilar, total=loss, gradient=None)
-            return loss
-        # The last term of a row finishes its gradient while it is in the cache.
-        inverse_norm = inverse_norm.view(classes, samples, 1).transpose(0, 1)
-        for e, inverse, target in in_blocks(by_rank, inverse_norm, gradient.transpose(0, 1)):
-            e = e.contiguous()
-            own = torch.add(target, by_means, alpha=1 / samples, out=torch.empty_like(e))
-            add(e, y=leaning, norms="unit", scale=dissimilar, total=loss, gradient=own)
-            before_scaling_(own, e, inverse)
-            target.copy_(own)
-        ctx.save_for_backward(gradient, order)
-        ctx.dtype = x.dtype
+            def of_ranks(block: tuple[Any, ...], total: Tensor) -> None:
+                e, inverse, target = block
+                e = e.contiguous()
+                own = None if target is None else target.contiguous()
+                add(e, y=leaning, norms="unit", scale=dissimilar, total=total, gradient=own)
+                # The last term of a row finishes its gradient while it is in the cache.
+                if own is not None:
+                    before_scaling_(own, e, inverse)
+                    target.copy_(own)
+
+            sum_over(in_blocks(by_class, gradient, own_share), of_classes, loss)
+            inverse_norm = inverse_norm.view(classes, samples, 1)
+            by_rank = (None if v is None else v.transpose(0, 1) for v in (inverse_norm, gradient))
+            sum_over(in_blocks(by_class.transpose(0, 1), *by_rank), of_ranks, loss)
+        if gradient is not None:
+            ctx.save_for_backward(gradient, order)
+            ctx.dtype, ctx.numbers = x.dtype, numbers
         return loss
 
     @staticmethod
     @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gradient, order = ctx.saved_tensors
-        own = in_type(in_batch_order(gradient.flatten(0, 1), order).mul_(grad), ctx.dtype)
+        with as_few_threads_as_fit(ctx.numbers, gradient):
+            own = in_type(in_batch_order(gradient.flatten(0, 1), order, grad), ctx.dtype)
         return own, None, None, None, None, None, None, None, None
+
+
+def _class_means(by_class: Tensor) -> Tensor:
+    """(1, classes, d) of (classes, samples, d)."""
+    means = by_class.new_empty(1, len(by_class), by_class.shape[2])
+    blocks = list(in_blocks(by_class, means[0]))
+    if len(blocks) == 1:
+        return by_class.mean(1)[None]
+
+    def of_block(block: tuple[Any, ...]) -> None:
+        torch.mean(block[0], 1, out=block[1])
+
+    share_out(of_block, blocks, by_class)
+    return means

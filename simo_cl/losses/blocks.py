@@ -8,7 +8,7 @@ import torch
 
 # On a CPU a block of this size and its few temporaries stay in a core's cache; other devices need
 # larger blocks to be busy.
-NUMBERS_IN_A_BLOCK_ON_CPU = 2**19
+NUMBERS_IN_A_BLOCK_ON_CPU = 2**18
 NUMBERS_IN_A_BLOCK = 2**25
 
 

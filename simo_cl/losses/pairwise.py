@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simo_cl.losses.blocks import at_once
 from simo_cl.losses.first_order import first_order_only
+from simo_cl.losses.threads import sum_over
 
 Norms = Literal["unit", "bounded", "any"]
 
@@ -96,12 +97,16 @@ def add_pair_sum(
         if gradient is not None:
             gradient += addends[1]
         return
-    for e, own_keys, own_gradient in in_blocks(points, keys, gradient):
+
+    def sweep(groups: tuple[Any, ...], total: Tensor) -> None:
+        e, own_keys, own_gradient = groups
         for block in _blocks(e.contiguous(), own_keys):
             part = _part(block, y, epsilon, norms)
             total.add_(part.loss, alpha=scale * part.loss_factor * block.share)
             if own_gradient is not None:
                 block.add_gradient(part, scale, own_gradient)
+
+    sum_over(in_blocks(points, keys, gradient), sweep, total)
 
 
 def in_blocks(points: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:

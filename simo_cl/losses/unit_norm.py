@@ -10,6 +10,7 @@ from torch import Tensor
 from simo_cl.losses.blocks import parts
 from simo_cl.losses.first_order import first_order_only
 from simo_cl.losses.layout import can_be_read
+from simo_cl.losses.threads import share_out
 
 SMALLEST_ENTRY = 1e-30  # a row whose entries are all below this counts as zero
 # Norms whose squares every floating point type of at least 32 bits holds with all digits.
@@ -39,15 +40,33 @@ class _UnitRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         e, inverse_norm, order = ctx.saved_tensors
         own = grad.clone(memory_format=torch.contiguous_format)
-        for rows in parts(len(own), own.shape[1], own.device):
+
+        def project(rows: slice) -> None:
             before_scaling_(own[rows], e[rows], inverse_norm[rows])
+
+        share_out(project, list(parts(len(own), own.shape[1], own.device)), own)
         own = in_type(own, ctx.dtype)
         return own if order is None else in_batch_order(own, order), None
 
 
 def to_unit(x: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """The unit rows and the inverse norms (N, 1), 1 for a zero row."""
-    e = x.clone() if order is None else x.index_select(0, order)
+    blocks = list(parts(len(x), x.shape[1], x.device))
+    if len(blocks) <= 1:
+        return _to_unit(x.clone() if order is None else x.index_select(0, order))
+    e = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, torch.float32))
+    inverse_norm = e.new_empty(len(x), 1)
+
+    def scale(rows: slice) -> None:
+        given = x[rows].clone() if order is None else x.index_select(0, order[rows])
+        e[rows], inverse_norm[rows] = _to_unit(given)
+
+    share_out(scale, blocks, x)
+    return e, inverse_norm
+
+
+def _to_unit(e: Tensor) -> tuple[Tensor, Tensor]:
+    """In place, where the rows need no other type."""
     if e.dtype.itemsize < 4:
         e = e.float()
     length = torch.linalg.vector_norm(e, dim=1, keepdim=True)
@@ -77,10 +96,23 @@ def before_scaling_(grad: Tensor, e: Tensor, inverse_norm: Tensor) -> None:
     grad.addcmul_(e, radial, value=-1).mul_(inverse_norm)
 
 
-def in_batch_order(rows: Tensor, order: Tensor) -> Tensor:
-    """The rows in the order that they had before `to_unit`."""
+def in_batch_order(rows: Tensor, order: Tensor, factor: Tensor | None = None) -> Tensor:
+    """The rows, times `factor`, in the order that they had before `to_unit`."""
     place = torch.arange(len(order), device=order.device)
-    return rows.index_select(0, torch.empty_like(order).scatter_(0, order, place))
+    place = torch.empty_like(order).scatter_(0, order, place)
+    blocks = list(parts(len(rows), rows.shape[1], rows.device))
+    if len(blocks) == 1:
+        own = rows.index_select(0, place)
+        return own if factor is None else own.mul_(factor)
+    own = torch.empty_like(rows)
+
+    def put(part: slice) -> None:
+        torch.index_select(rows, 0, place[part], out=own[part])
+        if factor is not None:
+            own[part].mul_(factor)
+
+    share_out(put, blocks, rows)
+    return own
 
 
 def in_type(grad: Tensor, dtype: torch.dtype) -> Tensor:

@@ -34,9 +34,9 @@ class ContrastiveReplay(SupervisedTemplate):
     """Contrastive learning on batches of current data and replay memory, read out by nearest class
     mean.
 
-    Suites set ``torch.use_deterministic_algorithms(True)``. Without it steps need not repeat bit for
-    bit, on a CPU of several threads neither: the gradients of losses that gather pairs by index are
-    then summed in any order.
+    Suites set ``torch.use_deterministic_algorithms(True)``. Without it, steps need not repeat bit
+    for bit, on a CPU of several threads neither: the gradients of losses that gather pairs by index
+    are then summed in any order.
 
     Before an evaluation the class means are computed anew from the memory (and, in the middle of an
     experience, from equally many samples of its classes) if weights or memory have changed since.
