@@ -59,6 +59,9 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
         "epsilon": 0.5,
         "leaning": 0.0,
         "normalize": True,
+        "normalize_means": False,
+        "form": "pairwise",
+        "weights": [1.0, 1.0, 1.0],
     }
     assert er.training == simo.training
     assert er.training.weight_decay == 5e-4
@@ -198,8 +201,8 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
             "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, "
-            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning, normalize. Did you "
-            "mean 'epsilon'?",
+            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning, normalize, "
+            "normalize_means, form, weights. Did you mean 'epsilon'?",
         ),
         (
             "strategies:\n  simo:\n    epsilon: small\n",
