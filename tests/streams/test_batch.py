@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -66,13 +67,19 @@ def test_what_is_in_host_memory_is_pinned(digits, pinned, kind) -> None:
     assert len(pinned) == len(batch) == 3
 
 
-def test_a_batch_is_the_list_that_strategies_change() -> None:
+def test_a_batch_is_changed_as_a_list_is() -> None:
     batch = Batch([torch.zeros(2, 1), torch.tensor([0, 1]), {"a": torch.ones(2)}])
     images, *_ = batch
     batch[0] = images + 1
-    assert isinstance(batch, list)
     assert batch[0].sum() == 2
-    assert len(batch) == 3
+    assert len(batch) == len(batch[:3]) == 3
+
+
+def test_a_loader_that_looks_for_sequences_first_lets_a_batch_pin_itself() -> None:
+    # As torch 2.6 does, which pins the items of a sequence one by one.
+    batch = Batch([torch.zeros(2)])
+    assert not isinstance(batch, (Sequence, Mapping))
+    assert callable(batch.pin_memory)
 
 
 def test_what_is_nested_in_a_batch_is_pinned_too(pinned) -> None:
