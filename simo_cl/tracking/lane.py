@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from simo_cl.tracking.run_items import Item
 
@@ -103,12 +104,10 @@ class Lane:
             if not self._has_failed:
                 return
             rest, self._in_flight = self._in_flight, []
-            is_over = False
-            while not self._items.empty():
-                item = self._items.get()
-                is_over = is_over or item is None
-                rest += [] if item is None else [item]
-            if is_over:
+            with suppress(queue.Empty):
+                # Not get(): the thread may take what was there a moment ago.
+                while (item := self._items.get_nowait()) is not None:
+                    rest.append(item)
                 self._items.put(None)
             if rest:
                 self._keep(rest)

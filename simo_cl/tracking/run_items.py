@@ -32,10 +32,13 @@ class RunToBe:
     run_id: str | None = None
 
     def begin(self, client: MlflowClient) -> str:
-        """Begins it, or goes on with it, and returns MLflow's identifier of it."""
-        run_id = self._create(client) if self.run_id is None else self._go_on(client, self.run_id)
-        parameters = [Param(name, text) for name, text in self.parameters.items()]
-        store.log_all(client, run_id, parameters=parameters)
+        """Begins it, or goes on with it in whatever state it is; gives MLflow's identifier."""
+        parameters = [Param(*parameter) for parameter in self.parameters.items()]
+        if self.run_id is None:
+            run_id, tags = self._create(client), []
+        else:
+            run_id, tags = self.run_id, [RunTag(*tag) for tag in self.tags.items()]
+        store.log_all(client, run_id, parameters=parameters, tags=tags)
         return run_id
 
     def _create(self, client: MlflowClient) -> str:
@@ -47,11 +50,6 @@ class RunToBe:
             run_name=self.run_name,
         )
         return str(run.info.run_id)
-
-    def _go_on(self, client: MlflowClient, run_id: str) -> str:
-        client.update_run(run_id, status="RUNNING")
-        store.log_all(client, run_id, tags=[RunTag(*tag) for tag in self.tags.items()])
-        return run_id
 
 
 @dataclass(frozen=True)

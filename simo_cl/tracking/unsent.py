@@ -25,7 +25,8 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
         tracking_uri: the MLflow store to send to.
 
     Returns:
-        The MLflow run's identifier: the run that had been begun, else a new one.
+        The MLflow run's identifier: the run that had been begun, else a new one. It ends as the
+        logger ended it; a run that is somebody else's to end stays as it is.
 
     Raises:
         TrackingError: the store cannot be used, or the place of its files: then the numbers have
@@ -69,7 +70,8 @@ class Unsent:
         self.folder = Path(tempfile.mkdtemp(prefix="mlflow-unsent-", dir=".")).resolve()
         # What a process leaves that ends without a word.
         self._run = {**asdict(replace(run, run_id=run_id)), "status": "KILLED"}
-        self._lock = threading.Lock()
+        # Reentrant: the end of a process may come while something is being kept.
+        self._lock = threading.RLock()
         _write_run(self.folder, self._run)
         (self.folder / "metrics.jsonl").touch()
 
@@ -85,15 +87,11 @@ class Unsent:
                     _write_run(self.folder, self._run)
 
     def _add_rows(self, metrics: Sequence[Metric]) -> None:
+        names = ("key", "value", "timestamp", "step")
+        rows = [{name: getattr(metric, name) for name in names} for metric in metrics]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            for metric in metrics:
-                row = {
-                    "key": metric.key,
-                    "value": metric.value,
-                    "timestamp": metric.timestamp,
-                    "step": metric.step,
-                }
-                file.write(json.dumps(row) + "\n")
+            file.write(text)
 
 
 def _write_run(folder: Path, run: Mapping[str, Any]) -> None:

@@ -113,6 +113,8 @@ class Writer:
             limit = store.quick_requests(store.ANSWER_SECONDS)
             with limit, store.tracking_errors(self._uri):
                 self.run_id = self._run.begin(client)
+                # One to go on with may have ended.
+                client.update_run(self.run_id, status="RUNNING")
         except TrackingError as error:
             is_server = self._uri.startswith(("http://", "https://"))
             if not is_late and (error.is_refusal or not is_server):

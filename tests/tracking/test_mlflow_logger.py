@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.supervised import Naive
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 
-from simo_cl.tracking import writer
+from simo_cl.tracking import unsent, writer
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
+from simo_cl.tracking.run_items import End, RunToBe
+from simo_cl.tracking.unsent import Unsent
 
 
 @pytest.fixture
@@ -310,6 +314,32 @@ def test_the_active_run_is_gone_on_with_and_not_ended(uri: str, tmp_path: Path) 
         mlflow.set_tracking_uri(None)
     run = MlflowClient(uri).get_run(active.info.run_id)
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+def test_what_was_kept_of_a_run_of_somebody_else_leaves_its_state(uri: str, begun: str) -> None:
+    kept = Unsent(RunToBe("mine", None, {}, {}), begun)
+    kept.add([Metric("loss", 1.0, 0, 0), End(None)])
+    assert send_kept(kept.folder, uri) == begun
+    run = MlflowClient(uri).get_run(begun)
+    assert (run.info.status, run.data.metrics) == ("FAILED", {"loss": 1.0})
+
+
+def test_the_end_of_a_process_may_come_while_something_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = Unsent(RunToBe("mine", None, {}, {}), None)
+
+    def interrupted(*_: Any) -> None:
+        monkeypatch.undo()
+        kept.add([End("KILLED")])
+
+    monkeypatch.setattr(unsent, "write_files", interrupted)
+    thread = threading.Thread(target=kept.add, args=[[Metric("loss", 1.0, 0, 0)]], daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert json.loads((kept.folder / "run.json").read_text())["status"] == "KILLED"
 
 
 def test_a_run_that_is_not_there_is_refused(uri: str, server: str) -> None:
