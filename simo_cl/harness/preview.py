@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.table import Table
@@ -73,27 +73,27 @@ def preview_table(
     left = [run for run in runs if states[run.name] != "finished"]
     if left:
         tell("Timing a few steps of each strategy ...")
-    estimate = _Estimate(left, data, device)
+    costs, problems = _costs(left, data, device)
+    megabytes = {run.label: _bytes_on_disk(run.settings, data) / 1e6 for run in runs}
     for run in runs:
         shown = ["", ""]
         if run in left:
-            cost = estimate.of(run)
+            cost = costs.get(run.label)
             shown = [f"{cost.images:,}", duration(cost.seconds)] if cost else ["?", "?"]
-        disk = _bytes_on_disk(run.settings, data)
-        precision = run.settings.model.precision
-        table.add_row(run.name, states[run.name], precision, *shown, f"{disk / 1e6:.1f} MB")
-    seconds = [cost.seconds for run in left if (cost := estimate.of(run))]
+        precision, disk = run.settings.model.precision, f"{megabytes[run.label]:.1f} MB"
+        table.add_row(run.name, states[run.name], precision, *shown, disk)
+    seconds = [costs[run.label].seconds for run in left if run.label in costs]
     at_once = _at_once(left, jobs, device)
     total = max([sum(seconds) / at_once, *seconds], default=0.0)
     rest = (1 + _REPORT_IN_STARTS) * start_seconds + _REPORT_SECONDS_A_RUN * len(runs)
-    disk = sum(_bytes_on_disk(run.settings, data) for run in left)
     table.caption = "\n".join(
         [
             f"left to do: {len(left)} run{'' if len(left) == 1 else 's'}"
             f"{f', {at_once} at once' if at_once > 1 else ''}, about {duration(total)} and "
-            f"{disk / 1e6:.0f} MB; start, report and MLflow about {duration(rest)} more",
+            f"{sum(megabytes[run.label] for run in left):.0f} MB; start, report and MLflow about "
+            f"{duration(rest)} more",
             f"Estimates from a few steps on {device}; other work on the machine makes it longer",
-            *(f"Not counted: {label}: {why}" for label, why in estimate.problems.items()),
+            *(f"Not counted: {label}: {why}" for label, why in problems.items()),
         ]
     )
     return table
@@ -122,77 +122,67 @@ class _Trial:
     Attributes:
         images_a_step, seconds_a_step: once there is a memory.
         evaluation: seconds of one.
-        evaluated: images that it embedded: of the stream, the training sample and the memory.
+        embedded: images of one.
         rest: seconds of all but steps and evaluations.
     """
 
     images_a_step: float
     seconds_a_step: float
     evaluation: float
-    evaluated: int
+    embedded: float
     rest: float
 
 
-class _Estimate:
-    """What runs cost; each strategy is tried once, and evaluation once for each model.
-
-    Attributes:
-        problems: why a strategy could not be tried, by its label.
-    """
-
-    def __init__(self, runs: Sequence[Run], data: DataSet, device: torch.device) -> None:
-        self.problems: dict[str, str] = {}
-        self._data = data
-        self._device = device
-        self._trials: dict[str, _Trial] = {}
-        self._evaluations: dict[str, _Trial] = {}
-        for run in {run.label: run for run in runs}.values():
-            self._try(run)
-        self._costs: dict[str, _Cost] = {}
-
-    def of(self, run: Run) -> _Cost | None:
-        """The same with every seed."""
-        if run.label in self._trials and run.label not in self._costs:
-            self._costs[run.label] = self._cost(run)
-        return self._costs.get(run.label)
-
-    def _try(self, run: Run) -> None:
-        key = _evaluation_key(run)
+def _costs(
+    runs: Sequence[Run], data: DataSet, device: torch.device
+) -> tuple[dict[str, _Cost], dict[str, str]]:
+    """Of a run with each label, and why it is not known of the others."""
+    one_of_each = {run.label: run for run in runs}
+    trials: dict[str, _Trial] = {}
+    evaluations: dict[Any, _Trial] = {}
+    problems: dict[str, str] = {}
+    for label, run in one_of_each.items():
+        is_first = _evaluated_alike(run) not in evaluations
         try:
             with warnings.catch_warnings():
                 # Even those that libraries want to be shown always; the run itself shows them.
                 warnings.showwarning = lambda *_: None
-                trial = _try(run, self._data, self._device, evaluates=key not in self._evaluations)
+                trials[label] = _try(run, data, device, evaluates=is_first)
+            evaluations.setdefault(_evaluated_alike(run), trials[label])
         except Exception as error:
-            self.problems[run.label] = f"{type(error).__name__}: {error}"
-            return
-        self._trials[run.label] = trial
-        self._evaluations.setdefault(key, trial)
-
-    def _cost(self, run: Run) -> _Cost:
+            problems[label] = f"{type(error).__name__}: {error}"
+    # The first one has imported what the others share.
+    rest = min((trial.rest for trial in trials.values()), default=0.0)
+    costs = {}
+    for label, trial in trials.items():
+        run = one_of_each[label]
         settings, joint = run.settings, run.strategy_file.joint
         benchmark = make_benchmark(
-            self._data, settings.stream, settings.training, settings.seed, joint, self._device
+            data, settings.stream, settings.training, settings.seed, joint, device
         )
         steps = steps_of_experiences(benchmark, settings, joint)
-        trial, evaluation = self._trials[run.label], self._evaluations[_evaluation_key(run)]
-        on_test = settings.stream.evaluate_on == "test"
-        stream = benchmark.test_stream if on_test else benchmark.valid_stream
-        more = sum(len(experience.dataset) for experience in stream)
-        more += self._data.num_classes * settings.evaluation.samples_per_class
-        more += settings.memory.size - evaluation.evaluated
+        evaluation = evaluations[_evaluated_alike(run)]
+        more = max(0.0, _embedded(settings, data) - evaluation.embedded)
         an_image = _FORWARD_SHARE * trial.seconds_a_step / trial.images_a_step
-        # One more of the untrained encoder.
-        evaluations = (len(steps) + 1) * (evaluation.evaluation + max(0, more) * an_image)
-        # The first one has imported what the others share.
-        rest = min(other.rest for other in self._trials.values())
-        seconds = sum(steps) * trial.seconds_a_step + evaluations + rest
-        return _Cost(round(sum(steps) * trial.images_a_step), seconds)
+        # One evaluation more, of the untrained encoder.
+        seconds = (len(steps) + 1) * (evaluation.evaluation + more * an_image)
+        seconds += sum(steps) * trial.seconds_a_step + rest
+        costs[label] = _Cost(round(sum(steps) * trial.images_a_step), seconds)
+    return costs, problems
 
 
-def _evaluation_key(run: Run) -> str:
+def _evaluated_alike(run: Run) -> Any:
+    """The same for runs whose evaluations take the same time for the same images."""
     settings = run.settings
-    return f"{settings.model}{settings.evaluation}{settings.training.threads}"
+    return settings.model, settings.evaluation, settings.training.threads
+
+
+def _embedded(settings: RunSettings, data: DataSet) -> float:
+    """Images of one evaluation: of the stream, of the training sample and of the memory."""
+    on_test = settings.stream.evaluate_on == "test"
+    stream = len(data.test) if on_test else settings.stream.validation * len(data.train)
+    sample = data.num_classes * settings.evaluation.samples_per_class
+    return stream + sample + min(settings.memory.size, len(data.train))
 
 
 def _try(run: Run, data: DataSet, device: torch.device, evaluates: bool) -> _Trial:
@@ -201,10 +191,10 @@ def _try(run: Run, data: DataSet, device: torch.device, evaluates: bool) -> _Tri
     Args:
         evaluates: with as many samples a class as the suite says, or nearly; otherwise with two.
     """
-    settings = run.settings
-    samples = min(settings.evaluation.samples_per_class, _TRIAL_SAMPLES) if evaluates else 2
-    few = _few(data, settings, samples)
-    small = _smaller(settings, len(few.train), samples)
+    most = run.settings.evaluation.samples_per_class
+    samples = min(most, _TRIAL_SAMPLES) if evaluates else 2
+    few = _few(data, run.settings, samples)
+    small = _smaller(run.settings, len(few.train), samples)
     times: list[float] = []
 
     def step(taken: int, total: int) -> None:
@@ -219,17 +209,14 @@ def _try(run: Run, data: DataSet, device: torch.device, evaluates: bool) -> _Tri
     last = lines[-1]
     before = lines[-2] if len(lines) > 1 else dict.fromkeys(last, 0.0)
     steps = round(last["cost/steps"] - before["cost/steps"])
-    own = times[-steps:]
-    between = [after - earlier for earlier, after in itertools.pairwise(own)]
-    on_test = settings.stream.evaluate_on == "test"
-    stream = len(few.test) if on_test else round(len(few.train) * settings.stream.validation)
+    between = [after - earlier for earlier, after in itertools.pairwise(times[-steps:])]
     return _Trial(
         images_a_step=(last["cost/images"] - before["cost/images"]) / steps,
         seconds_a_step=statistics.median(between or [last["cost/train_seconds"] / len(times)]),
         # Before an only experience there has been one more.
         evaluation=(last["cost/evaluate_seconds"] - before["cost/evaluate_seconds"])
         / (1 if len(lines) > 1 else 2),
-        evaluated=stream + data.num_classes * samples + min(settings.memory.size, len(few.train)),
+        embedded=_embedded(small, few),
         rest=seconds - last["cost/train_seconds"] - last["cost/evaluate_seconds"],
     )
 
@@ -253,16 +240,14 @@ def _smaller(settings: RunSettings, images: int, samples: int) -> RunSettings:
 
 def _few(data: DataSet, settings: RunSettings, samples: int) -> DataSet:
     """As many images of each class as a trial needs to fill batches, memory and samples."""
-    of_a_class = max(1, data.num_classes // 2)
-    wanted = [2 * settings.training.batch_size]
-    if settings.stream.protocol == "online":
+    stream, wanted = settings.stream, 2 * settings.training.batch_size
+    if stream.protocol == "online":
         from_memory = settings.settings.get("replay_batch_size") or 0
-        wanted = [from_memory, _TRIAL_STEPS * settings.stream.batch_size]
-    held_out = settings.stream.validation
-    per_class = math.ceil(max(wanted) / of_a_class / (1 - held_out))
-    if held_out:
-        per_class = max(per_class, math.ceil(2 / held_out))
-    train = _first_per_class(data.train, max(per_class, samples))
+        wanted = max(from_memory, _TRIAL_STEPS * stream.batch_size)
+    of_a_class = wanted / max(1, data.num_classes // 2) / (1 - stream.validation)
+    if stream.validation:
+        of_a_class = max(of_a_class, 2 / stream.validation)
+    train = _first_per_class(data.train, max(math.ceil(of_a_class), samples))
     test = _first_per_class(data.test, samples)
     return DataSet(data.name, train, test, data.class_names, data.note)
 
