@@ -279,8 +279,12 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 def absolute(uri: str) -> str:
     """An SQLite address that means the same file from any working folder; others as they are."""
+    from sqlalchemy import make_url
+
     file = _sqlite_file(uri)
-    return uri if file is None or file.is_absolute() else f"sqlite:///{file.absolute().as_posix()}"
+    if file is None or file.is_absolute():
+        return uri
+    return str(make_url(uri).set(database=file.absolute().as_posix()))
 
 
 def _artifacts_beside(uri: str) -> str | None:
@@ -292,7 +296,7 @@ def _sqlite_file(uri: str) -> Path | None:
     """The file of an SQLite address; None for other stores, and for one in memory."""
     from sqlalchemy import make_url
 
-    if not uri.startswith("sqlite:"):
+    if not uri.startswith(("sqlite:", "sqlite+")):
         return None
     name = make_url(uri).database
     return None if name in (None, "", ":memory:") else Path(str(name))

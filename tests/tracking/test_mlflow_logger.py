@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from simo_cl.tracking import unsent, writer
+from simo_cl.tracking import store, unsent, writer
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
 from simo_cl.tracking.run_items import End, RunToBe
 from simo_cl.tracking.unsent import Unsent
@@ -343,9 +343,9 @@ def test_the_end_of_a_process_may_come_while_something_is_kept(
 
 
 def test_a_run_that_is_not_there_is_refused(uri: str, server: str) -> None:
-    for store in (uri, server):
+    for address in (uri, server):
         with pytest.raises(TrackingError, match="0123456789abcdef"):
-            MLflowLogger(tracking_uri=store, run_id="0123456789abcdef" * 2)
+            MLflowLogger(tracking_uri=address, run_id="0123456789abcdef" * 2)
 
 
 def test_a_pickled_logger_goes_on_with_its_run(
@@ -445,6 +445,18 @@ def test_what_was_kept_is_sent_but_for_files_that_cannot_be(
             send_kept(folder, uri)
     (run,) = client.search_runs([experiment])
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+def test_a_relative_address_is_made_absolute_with_all_that_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path.as_posix()
+    assert store.absolute("sqlite:///a.db") == f"sqlite:///{place}/a.db"
+    assert store.absolute("sqlite:///a.db?timeout=30") == f"sqlite:///{place}/a.db?timeout=30"
+    assert store.absolute("sqlite+pysqlite:///a.db") == f"sqlite+pysqlite:///{place}/a.db"
+    for uri in ("sqlite:////a.db?timeout=30", "sqlite://", "http://host:5000", "postgresql://h/d"):
+        assert store.absolute(uri) == uri
 
 
 def test_a_store_that_cannot_be_is_an_error(tmp_path: Path) -> None:
