@@ -62,12 +62,20 @@ class Suite:
     planned: dict[str, int]  # label -> number of runs
 
     def changes(self, label: str) -> str:
-        """What the command set besides the suite's file for a strategy, as ``--set`` takes it."""
+        """What the command set besides the suite's file for a strategy, as ``--set`` takes it.
+
+        Without the suite's own name, which stands beside it.
+        """
         words = shlex.split(str(self.plan.get("command", "")))
         given = [b for a, b in itertools.pairwise(words) if a == "--set"]
         given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
         strategy = label.partition("[")[0]
-        return ", ".join(g for g in given if "@" not in g or g.startswith(f"{strategy}@"))
+        return ", ".join(
+            setting
+            for setting in given
+            if not setting.startswith("name=")
+            and ("@" not in setting or setting.startswith(f"{strategy}@"))
+        )
 
 
 def shared_metrics(each: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

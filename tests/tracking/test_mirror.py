@@ -131,6 +131,7 @@ def test_the_tables_read_without_their_code(two_strategies: SuiteMaker, tmp_path
 
 def test_runs_say_which_suite_they_are_of_and_what_was_set(suite: SuiteMaker) -> None:
     command = "simo-cl run benchmarks/tiny.yaml --set memory.size=200 --set=simo@epsilon=0.2"
+    command += " --set name=tiny"
     suite.plan([("er", 0), ("simo", 0)], command=command)
     for label in ("er", "simo"):
         suite.run(label, 0)
