@@ -87,7 +87,8 @@ def doctor(
         console.print(_speed_table(speeds))
     best = recommend(speeds, cores, chosen_device)
     auto = precision_of(chosen_device)
-    settings = [f"training.threads={best.threads}"]
+    # Of a GPU, threads are not measured.
+    settings = [f"training.threads={best.threads}"] if chosen_device.type == "cpu" else []
     if best.precision != auto:
         settings.append(f"model.precision={best.precision}")
     options = "".join(f" --set {setting}" for setting in settings)

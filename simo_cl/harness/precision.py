@@ -54,13 +54,13 @@ def slowness_of(precision: str, device: torch.device) -> str | None:
     if device.type == "cuda":
         return (
             f"model.precision is bfloat16, which {torch.cuda.get_device_name(device)} has not in "
-            "hardware: it is slower than float32 there. --set model.precision=float32 computes in "
-            "the other"
+            "hardware: it is slower than float32 there, which --set model.precision=float32 "
+            "chooses"
         )
     return (
         f"model.precision is bfloat16, which this CPU's convolutions ({instruction_set()}) have "
         "not in hardware: training takes about 10 times as long as in float32 on one thread, 40 "
-        "times on two. --set model.precision=float32 computes in the other"
+        "times on two. --set model.precision=float32 chooses that"
     )
 
 

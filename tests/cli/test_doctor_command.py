@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from project import Project
 
 from simo_cl.harness import diagnosis, precision
@@ -58,3 +59,13 @@ def test_without_a_suite_the_usual_encoder_is_measured(
     assert result.exit_code == 0, result.output
     assert "slim_resnet18, width 20, 3 x 32 x 32" in result.output
     assert "simo-cl run SUITE --set training.threads=1" in result.output
+
+
+def test_nothing_is_recommended_that_was_not_measured(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_images_a_second", lambda *_: 1.0)
+    monkeypatch.setattr("simo_cl.cli.doctor.device_of", torch.device)
+    result = project.call("doctor", "--device", "meta")
+    assert result.exit_code == 0, result.output
+    assert "simo-cl run SUITE\n" in result.output
