@@ -16,8 +16,6 @@ from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import SuiteError
 
 _SHOWN = 4
-# What names a run, not what it was set to.
-_IDENTITY = ("strategy", "seed", "variant")
 
 
 def belonging(planned: Sequence[Run], asked_for: Sequence[Run], folder: Path) -> list[Run]:
@@ -91,8 +89,8 @@ def _seeds_begun(folder: Path) -> list[int]:
     return sorted({int(number) for number in numbers if number.isdecimal()})
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
-    return iter(sorted(path for path in folder.glob("runs/*/seed*-*") if path.is_dir()))
+def _run_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("runs/*/seed*-*") if path.is_dir())
 
 
 def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]:
@@ -122,9 +120,9 @@ def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]
 
 
 def _flatten(settings: Mapping[str, Any], strategy: str) -> Iterator[tuple[str, Any]]:
-    """Settings by the names that ``--set`` has for them."""
+    """Settings by the names that ``--set`` has for them, without what names a run."""
     for section, content in settings.items():
-        if section not in _IDENTITY and isinstance(content, Mapping):
+        if isinstance(content, Mapping):
             prefix = f"{strategy}@" if section == "settings" else f"{section}."
             yield from ((prefix + key, value) for key, value in content.items())
 

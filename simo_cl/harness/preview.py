@@ -77,7 +77,7 @@ def preview_table(
     megabytes = {run.label: _bytes_on_disk(run.settings, data) / 1e6 for run in runs}
     for run in runs:
         shown = ["", ""]
-        if run in left:
+        if states[run.name] != "finished":
             cost = costs.get(run.label)
             shown = [f"{cost.images:,}", duration(cost.seconds)] if cost else ["?", "?"]
         precision, disk = run.settings.model.precision, f"{megabytes[run.label]:.1f} MB"

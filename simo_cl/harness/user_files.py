@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -107,7 +107,7 @@ def _imported(source: bytes, depth: int) -> Iterator[str]:
             yield from (module.partition(".")[0] for module in modules)
 
 
-def _not_standard(names: Collection[str] | Iterator[str]) -> Iterator[str]:
+def _not_standard(names: Iterable[str]) -> Iterator[str]:
     tops = (name.partition(".")[0] for name in names)
     return (top for top in tops if top not in sys.stdlib_module_names)
 
