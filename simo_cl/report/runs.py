@@ -84,38 +84,28 @@ class Run:
 
     def embedding_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in embeddings.npz (the final model's sample), or None."""
-        return self._samples["embeddings.npz"].get(name)
+        return self._drawable("embeddings.npz", name)
 
     def snapshot_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in snapshots.npz (the same images after each experience)."""
-        return self._samples["snapshots.npz"].get(name)
+        return self._drawable("snapshots.npz", name)
 
     @cached_property
     def unusable(self) -> str:
         """Which of the arrays for pictures cannot be drawn, and why; "" if all can be."""
         return "; ".join(
             f"{name} in {file} {reason}: not in the pictures"
-            for file, reasons in self._unsound.items()
-            for name, reason in reasons.items()
+            for file, arrays in self._samples.items()
+            for name in arrays
+            if (reason := _unsoundness(name, arrays))
         )
+
+    def _drawable(self, file: str, name: str) -> np.ndarray | None:
+        arrays = self._samples[file]
+        return arrays[name] if name in arrays and not _unsoundness(name, arrays) else None
 
     @cached_property
     def _samples(self) -> dict[str, dict[str, np.ndarray]]:
-        return {
-            file: {name: a for name, a in arrays.items() if name not in self._unsound[file]}
-            for file, arrays in self._stored_samples.items()
-        }
-
-    @cached_property
-    def _unsound(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        for file, arrays in self._stored_samples.items():
-            reasons = {name: _unsoundness(name, arrays) for name in arrays}
-            found[file] = {name: reason for name, reason in reasons.items() if reason}
-        return found
-
-    @cached_property
-    def _stored_samples(self) -> dict[str, dict[str, np.ndarray]]:
         paths = [self.folder / name for name in ("embeddings.npz", "snapshots.npz")]
         return {path.name: _read_npz(path) if zipfile.is_zipfile(path) else {} for path in paths}
 
