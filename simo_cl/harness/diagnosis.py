@@ -145,8 +145,9 @@ def core_problems(threads: int) -> list[str]:
         )
     if threads > usable:
         problems.append(
-            f"training.threads is {threads}, and there are {usable} cores to use: runs wait for "
-            f"each other's threads. --set training.threads={usable}"
+            f"training.threads is {threads}, more than the {usable} "
+            f"{'core that there is' if usable == 1 else 'cores that there are'} to use: threads "
+            f"wait for each other. --set training.threads={usable}"
         )
     return problems
 
