@@ -9,13 +9,17 @@ from types import FrameType
 
 from simo_cl.tracking.writer import Writer
 
+# For all runs together. Who asks a process to end soon kills it: Docker after 10 s, Slurm after 30.
+_SECONDS = 5.0
+
 _writers: set[Writer] = set()
 
 
 def end_on_sigterm(writer: Writer) -> None:
     """Ends this run as KILLED on SIGTERM, where nobody else sees to that signal.
 
-    The process ends as it would have. Out of the main thread no signal can be seen to.
+    The process ends as it would have, within seconds: what MLflow has not taken by then is kept.
+    Out of the main thread no signal can be seen to.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -33,7 +37,8 @@ def forget_sigterm(writer: Writer) -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    for writer in list(_writers):
-        writer.close("KILLED")
+    writers = list(_writers)
+    for writer in writers:
+        writer.close("KILLED", _SECONDS / len(writers))
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -86,22 +86,24 @@ class Writer:
             self._refused_some = True
             _log.warning("the MLflow run has ended; what is measured after close() is not logged")
 
-    def close(self, status: str | None) -> None:
-        """Sends what is left, waiting for ``CLOSE_SECONDS`` at most, and ends the run.
+    def close(self, status: str | None, seconds: float | None = None) -> None:
+        """Sends what is left, and ends the run.
 
         Args:
             status: MLflow's word for how it ended; None leaves that to whoever began the run.
+            seconds: to wait for it at most, by default ``CLOSE_SECONDS``; then it is kept.
         """
         # A forked child, as a worker of a data loader, has a copy that is not its to end.
         if self._ended or os.getpid() != self._process:
             return
         self._ended = True
-        end = time.monotonic() + CLOSE_SECONDS
+        seconds = CLOSE_SECONDS if seconds is None else seconds
+        end = time.monotonic() + seconds
         self._numbers.end(End(status))
         self._files.end()
         for lane in (self._numbers, self._files):
             if not lane.wait(max(0.0, end - time.monotonic())):
-                lane.stop_sending(f"has not taken everything within {CLOSE_SECONDS:.0f} s")
+                lane.stop_sending(f"has not taken everything within {seconds:.0f} s")
         if self._kept is not None:
             self._kept.add([End(status)])
         self._name_files()

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from simo_cl.tracking import store, unsent, writer
+from simo_cl.tracking import sigterm, store, unsent, writer
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
 from simo_cl.tracking.run_items import End, RunToBe
 from simo_cl.tracking.unsent import Unsent
@@ -218,9 +218,11 @@ def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> Non
     script = f"""
         import os, signal, sys
         import torch
+        from simo_cl.tracking import sigterm, writer
         from simo_cl.tracking.mlflow_logger import MLflowLogger
         from simo_cl.tracking.store import open_client
 
+        sigterm._SECONDS = writer.CLOSE_SECONDS = 1e6  # however busy the machine is
         open_client("sqlite:///warm.db")
         for ending in {list(ENDINGS)!r}:
             if os.fork():
@@ -524,6 +526,27 @@ def test_a_server_that_stops_answering_holds_up_nobody_for_long(
     # What was under way when the server went is sent to the run that had been begun.
     assert send_kept(folder, uri) == logger.run_id
     assert dict(history(MlflowClient(uri), logger.run_id, "loss"))[1] == 1.0
+
+
+def test_who_is_asked_to_end_does_not_wait_for_a_server_until_it_is_killed(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_SECONDS", 1e9)
+    monkeypatch.setattr(sigterm, "_SECONDS", 0.5)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    killed: list[int] = []
+    monkeypatch.setattr(sigterm.os, "kill", lambda process, number: killed.append(number))
+    logger = MLflowLogger(tracking_uri=uri)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dead = MlflowClient(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(logger._writer, "_client", dead)
+        logger.log_single_metric("loss", 1.0, 1)
+        signal.raise_signal(signal.SIGTERM)
+    logger.close()
+    assert killed == [signal.SIGTERM]
+    (folder,) = tmp_path.glob("mlflow-unsent-*")
+    assert json.loads((folder / "metrics.jsonl").read_text())["value"] == 1.0
+    assert json.loads((folder / "run.json").read_text())["status"] == "KILLED"
 
 
 def test_a_refused_call_keeps_the_values(
