@@ -33,7 +33,7 @@ class Lane:
     ) -> None:
         self._send = send
         self._keep = keep
-        self._tell = give_up
+        self._give_up = give_up
         self._batch = batch
         self._seconds = seconds
         self._items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()  # None is the last
@@ -68,7 +68,7 @@ class Lane:
         """Keeps what is waiting or being sent, and all that comes."""
         with self._lock:
             if not self._has_failed and reason is not None:
-                self._tell(reason)
+                self._give_up(reason)
             self._has_failed = True
         self._keep_rest()
 

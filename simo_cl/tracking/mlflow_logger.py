@@ -121,6 +121,9 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         # Wherever it is loaded, nobody else may be there to end the run.
         self.__dict__.update(state, _writer=None, _is_ours=True)
 
+    def _opened(self) -> Writer:
+        return self._writer or self._open(is_late=True)
+
     def _open(self, *, is_late: bool = False) -> Writer:
         writer = Writer(self._uri, self._run, is_late=is_late)
         self._writer = writer
@@ -144,11 +147,11 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
 
     def before_training(self, *args: Any, **kwargs: Any) -> None:
         """Avalanche's hook: what ends before `after_training` has failed."""
-        (self._writer or self._open(is_late=True)).in_progress.add("training")
+        self._opened().is_training = True
 
     def after_training(self, *args: Any, **kwargs: Any) -> None:
         """Avalanche's hook."""
-        (self._writer or self._open(is_late=True)).in_progress.discard("training")
+        self._opened().is_training = False
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         """Avalanche's hook: notes which experience the coming values belong to."""
@@ -199,7 +202,7 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
             )
 
     def _put(self, item: Metric | File) -> None:
-        (self._writer or self._open(is_late=True)).put(item)
+        self._opened().put(item)
 
     def _mention(self, name: str, message: str) -> None:
         if name not in self._mentioned:
@@ -254,7 +257,7 @@ def _close_at_end(writer: Writer, is_ours: bool) -> None:
     # In an interactive session an earlier error says nothing about how the run went.
     error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     status = _status_after(error)
-    if status == "FINISHED" and writer.in_progress:
+    if status == "FINISHED" and writer.is_training:
         status = "FAILED"
     _close(writer, status, is_ours)
 

@@ -46,7 +46,7 @@ class Writer:
 
     Attributes:
         run_id: MLflow's identifier of the run; None when the server did not answer.
-        in_progress: what the experiment is in the middle of, as ``training``.
+        is_training: whether the experiment is in the middle of a training.
 
     Raises:
         TrackingError: a store that is not a server cannot be used, or refuses the run.
@@ -54,7 +54,7 @@ class Writer:
 
     def __init__(self, uri: str, run: RunToBe, *, is_late: bool = False) -> None:
         self.run_id: str | None = run.run_id
-        self.in_progress: set[str] = set()
+        self.is_training = False
         self._process = os.getpid()
         self._uri = uri
         self._run = run
