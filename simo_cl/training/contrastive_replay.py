@@ -35,8 +35,8 @@ class ContrastiveReplay(SupervisedTemplate):
     mean.
 
     Suites set ``torch.use_deterministic_algorithms(True)``. Without it, steps need not repeat bit
-    for bit, on a CPU of several threads neither: the gradients of losses that gather pairs by index
-    are then summed in any order.
+    for bit, not even on a CPU if it has several threads: the gradients of losses that gather pairs
+    by index are then summed in any order.
 
     Before an evaluation the class means are computed anew from the memory (and, in the middle of an
     experience, from equally many samples of its classes) if weights or memory have changed since.
@@ -151,8 +151,10 @@ class ContrastiveReplay(SupervisedTemplate):
         super()._before_training_iteration(**kwargs)
 
     def _before_forward(self, **kwargs: Any) -> None:
-        # RWalk's plugin leaves the model in evaluation mode.
-        self.model.train()
+        # RWalk's plugin leaves the model in evaluation mode. Only then: parts of it that the user
+        # keeps in evaluation mode, as frozen normalization layers, are to stay so.
+        if not self.model.training:
+            self.model.train()
         super()._before_forward(**kwargs)
 
     def _after_training_exp(self, **kwargs: Any) -> None:

@@ -165,6 +165,18 @@ def test_the_importances_of_ewc_are_squared_gradients_of_the_contrastive_loss(st
         assert importance.data.any() or name.endswith("head.0.bias")
 
 
+def test_what_the_user_keeps_in_evaluation_mode_stays_in_it(stream: Any) -> None:
+    """As layers of normalization whose running statistics are to stay."""
+    strategy, _ = contrastive()
+    encoder = strategy.model.encoder
+    strategy.plugins.append(Witness("before_training_epoch", lambda strategy: encoder.eval()))
+    before = [buffer.clone() for buffer in encoder.buffers()]
+    weights = [p.detach().clone() for p in encoder.parameters()]
+    strategy.train(stream.train_stream[0])
+    assert all(map(torch.equal, encoder.buffers(), before))
+    assert not any(map(torch.equal, encoder.parameters(), weights))
+
+
 def test_the_model_classifies_again_afterwards_even_after_a_failure(stream: Any) -> None:
     strategy, _ = contrastive()
     images = torch.zeros(2, 1, 8, 8)
