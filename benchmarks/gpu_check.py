@@ -310,7 +310,9 @@ def _differing(first: Path, second: Path) -> list[str]:
         }
 
     one, other = arrays(first), arrays(second)
-    return [name for name in one if one[name] != other.get(name)]
+    if not one:
+        return ["everything, as neither has written an array"]
+    return [name for name in one | other if one.get(name) != other.get(name)]
 
 
 def _disagreement(

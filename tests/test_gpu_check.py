@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny import ROOT
@@ -55,6 +56,17 @@ def test_a_run_that_is_not_the_same_is_a_problem(options, monkeypatch) -> None:
     assert gpu_check.determinism(options).problems == [
         "simo: twice the same run differs in embeddings/test",
     ]
+
+
+def test_no_array_and_one_that_is_missing_are_differences(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    (nothing,) = gpu_check._differing(first, second)
+    assert "neither has written" in nothing
+    np.savez(first / "arrays.npz", a=np.ones(2), b=np.ones(2))
+    np.savez(second / "arrays.npz", a=np.ones(2), b=np.zeros(2), c=np.ones(2))
+    assert gpu_check._differing(first, second) == ["arrays/b", "arrays/c"]
 
 
 def test_the_loss_is_timed_beside_its_peers(options) -> None:
