@@ -165,6 +165,22 @@ def test_the_importances_of_ewc_are_squared_gradients_of_the_contrastive_loss(st
         assert importance.data.any() or name.endswith("head.0.bias")
 
 
+def test_training_stops_early_once_the_read_out_gets_no_better(stream: Any) -> None:
+    strategy, _ = contrastive(
+        WORKING[EarlyStoppingPlugin],
+        evaluator=quiet(accuracy_metrics(stream=True)),
+        eval_every=1,
+        train_epochs=8,
+    )
+    for group in strategy.optimizer.param_groups:
+        group["lr"] = 0.0
+    frozen = Witness("before_training_epoch", lambda strategy: strategy.model.encoder.eval())
+    epochs = Witness("after_training_epoch", lambda strategy: strategy.clock.train_exp_epochs)
+    strategy.plugins.extend([frozen, epochs])
+    strategy.train(stream.train_stream[0], eval_streams=[stream.test_stream])
+    assert len(epochs.seen) == 2
+
+
 def test_what_the_user_keeps_in_evaluation_mode_stays_in_it(stream: Any) -> None:
     """As layers of normalization whose running statistics are to stay."""
     strategy, _ = contrastive()
