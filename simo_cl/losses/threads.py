@@ -67,7 +67,6 @@ def share_out(work: Callable[[Item], None], items: Sequence[Item], x: Tensor) ->
         begun = [other for other in others if not other.cancel()]
         for other in begun:
             other.exception()
-        torch.set_num_threads(threads)
     for other in begun:
         other.result()
 
@@ -95,7 +94,8 @@ def _threads(x: Tensor) -> int:
 def _one_thread(threads: int) -> Iterator[None]:
     """Torch computes on one thread here, and then on so many again.
 
-    What counts for a thread that has computed before is its own number.
+    For all of the process, and yet for this thread alone: any other has a number of its own, which
+    is the process's at the time of its first operator that is large enough to be divided.
     """
     torch.set_num_threads(1)
     try:
