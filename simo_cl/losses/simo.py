@@ -214,7 +214,7 @@ class SimOLoss(nn.Module):
     ) -> Tensor:
         """The weighted sum of the terms: (N, d) and (N,) to a scalar."""
         embeddings, labels = one_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        if len(embeddings) == 0 and not self.settings.distributed:
+        if embeddings.shape[:1] == (0,) and not self.settings.distributed:
             check_tensors(embeddings, labels, self.settings.backend)
             return embeddings.sum(dtype=torch.promote_types(embeddings.dtype, torch.float32))
         return _loss(embeddings, labels, self.settings, self.weights)

@@ -164,3 +164,8 @@ def test_the_function_names_what_is_no_tensor() -> None:
         simo_loss(np.ones((6, 4)), LABELS)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="labels must be a tensor, got list"):
         SimOLoss().terms(rows(), LABELS.tolist())  # type: ignore[arg-type]
+
+
+def test_a_single_number_is_no_batch() -> None:
+    with pytest.raises(ValueError, match=r"embeddings must have the shape \(N, d\), got \(\)"):
+        SimOLoss()(torch.tensor(1.0), LABELS)
