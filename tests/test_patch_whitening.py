@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simo_cl.models import PatchWhitening
+from simo_cl.models import PatchWhitening, patch_whitening
 
 EPSILON = 1e-2
 
@@ -64,6 +64,19 @@ def test_outputs_are_white_and_come_with_both_signs(channels):
     columns = outputs[:, :half].transpose(0, 1).flatten(1).double()
     moments = columns @ columns.T / columns.shape[1]
     torch.testing.assert_close(moments, torch.eye(half).double(), atol=1e-3, rtol=0)
+
+
+def test_large_images_are_read_a_few_at_a_time(monkeypatch):
+    images = smooth_images(3)
+    whole = fitted(images).filters
+    sizes = []
+    patches = patch_whitening._patches
+    monkeypatch.setattr(patch_whitening, "_NUMBERS_AT_ONCE", 16 * images[0].numel() + 1)
+    monkeypatch.setattr(
+        patch_whitening, "_patches", lambda part: sizes.append(len(part)) or patches(part)
+    )
+    torch.testing.assert_close(fitted(images).filters, whole, atol=1e-5, rtol=1e-5)
+    assert sizes == [16, 16, 8]
 
 
 def test_batches_and_the_order_of_images_do_not_matter():
@@ -135,6 +148,7 @@ def test_computes_in_float32_under_autocast():
     assert torch.equal(inside, layer(images))
 
 
-def test_refuses_to_be_fitted_to_nothing():
+@pytest.mark.parametrize("batches", [[], [torch.zeros(0, 3, 9, 9)]], ids=["none", "empty"])
+def test_refuses_to_be_fitted_to_nothing(batches):
     with pytest.raises(ValueError, match="needs at least one image"):
-        PatchWhitening(3).fit([])
+        PatchWhitening(3).fit(batches)

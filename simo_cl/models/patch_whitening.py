@@ -12,6 +12,9 @@ from simo_cl.models.precision import autocast
 
 _SIDE = 2
 
+_NUMBERS_AT_ONCE = 2**22
+"""In images; their patches are four times as many, in float64."""
+
 
 class PatchWhitening(nn.Module):
     """A fixed convolution with the whitening filters of 2 x 2 patches, each with both signs.
@@ -67,10 +70,12 @@ class PatchWhitening(nn.Module):
         """
         size = self.channels * _SIDE**2
         moments, count = torch.zeros(size, size, dtype=torch.float64), 0
-        for images in batches:
-            patches = _patches(images.cpu().double())
-            moments += patches @ patches.T
-            count += patches.shape[1]
+        for batch in batches:
+            at_once = max(1, _NUMBERS_AT_ONCE // batch.shape[1:].numel())
+            for images in batch.cpu().split(at_once):
+                patches = _patches(images.double())
+                moments += patches @ patches.T
+                count += patches.shape[1]
         if count == 0:
             raise ValueError("whitening needs at least one image")
         values, vectors = torch.linalg.eigh(moments / count)
