@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from simo_cl.report.statistics import (
     compare,
     holm,
     paired_t,
+    standard_error,
 )
 from simo_cl.report.tables import show_signed
 from simo_cl.report.wording import count, listed, sentence
@@ -82,6 +84,12 @@ def summary(suite: Suite, comparisons: Sequence[Comparison]) -> list[str]:
 
 def _verdict(tested: Sequence[Comparison], control: str) -> str:
     above = [c for c in tested if c.verdict == "above"]
+    if as_far := _as_far(tested):
+        level = [c for c in tested if c in above or c in as_far]
+        return (
+            f"{listed(_with_differences(level))} end above {control} in average accuracy; the test "
+            f"bears out {listed([c.label for c in above])} alone"
+        )
     if len(above) == 1:
         (c,) = above
         return f"{c.label} ends {c.difference or 0.0:.3f} above {control} in average accuracy"
@@ -92,6 +100,17 @@ def _verdict(tested: Sequence[Comparison], control: str) -> str:
     return f"No strategy is shown to end above {control} in average accuracy"
 
 
+def _as_far(tested: Sequence[Comparison]) -> list[Comparison]:
+    """Those without a verdict that end within a standard error of one that is above, or beyond
+    it: what sets them apart is the spread over seeds."""
+    least = min(
+        ((c.difference or 0.0) - standard_error(c) for c in tested if c.verdict == "above"),
+        default=math.inf,
+    )
+    without = [c for c in tested if c.verdict == "not told apart"]
+    return [c for c in without if (c.difference or 0.0) >= least]
+
+
 def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], control: str) -> str:
     counts = sorted({len(c.seeds) for c in tested})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -100,6 +119,12 @@ def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], cont
         f"Holm for {count(len(tested), 'comparison')}; a verdict needs p < {ALPHA:.2g}. Not told "
         "apart does not mean equal, and the strategies were not tested against each other."
     ]
+    if as_far := _as_far(tested):
+        named = listed([c.label for c in as_far])
+        its = "its" if len(as_far) == 1 else "their"
+        parts.append(
+            f"What keeps {named} from a verdict is {its} spread over seeds, not {its} difference."
+        )
     if any(c.verdict == "not told apart" and _excludes_zero(c) for c in tested):
         parts.append(
             "An interval stands for its comparison alone: it may leave out 0 where the corrected "
@@ -143,23 +168,28 @@ def _told_apart(comparisons: Sequence[Comparison], control: str | None) -> Itera
 
 def _why(origins: Sequence[Origin]) -> Iterator[str]:
     """Of those above the control, or else of those below it, what the difference is made of."""
+    tested = sum(origin.total.p is not None for origin in origins)
     for verdict in ("above", "below"):
         found = [origin for origin in origins if origin.total.verdict == verdict]
         for origin in found[:EXPLAINED_AT_MOST]:
             total = origin.total
             yield (
                 f"{total.label}'s {show_signed(total.difference or 0.0)} against {total.control} "
-                f"is {_part(origin.learnt)} from learning each experience and "
-                f"{_part(origin.kept)} from what is kept of it."
+                f"is {_part(origin.learnt, tested)} from learning each experience and "
+                f"{_part(origin.kept, tested)} from what is kept of it."
             )
         if found:
             return
 
 
-def _part(comparison: Comparison) -> str:
+def _part(comparison: Comparison, tested: int) -> str:
     shown = show_signed(comparison.difference or 0.0)
-    unsure = comparison.verdict not in ("above", "below")
-    return f"{shown} (not told apart from 0)" if unsure else shown
+    if comparison.verdict in ("above", "below"):
+        return shown
+    if _excludes_zero(comparison):
+        why = f"after Holm over {count(tested, 'strategy')}, though its own interval leaves 0 out"
+        return f"{shown} (not told apart from 0 {why})"
+    return f"{shown} (not told apart from 0)"
 
 
 def _gap_to_joint(suite: Suite) -> Iterator[str]:

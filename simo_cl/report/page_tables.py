@@ -66,7 +66,8 @@ def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable |
         "strategy",
         columns,
         rows,
-        "Mean over shared seeds" + (", 95 % paired interval" if interval else ": one"),
+        "Mean over shared seeds"
+        + (", 95 % paired interval, each for its cell alone" if interval else ": one"),
     )
 
 

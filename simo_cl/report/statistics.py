@@ -147,6 +147,14 @@ def compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
     return replace(comparison, low=low, high=high, p=p, p_wilcoxon=wilcoxon(differences))
 
 
+def standard_error(comparison: Comparison) -> float:
+    """Of a tested comparison's mean difference, as its interval has it."""
+    assert comparison.low is not None
+    assert comparison.high is not None
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(comparison.seeds) - 1)
+    return float((comparison.high - comparison.low) / (2 * quantile))
+
+
 def compare_all_pairs(
     suite: Suite, labels: Sequence[str], metric: str = PRIMARY_METRIC
 ) -> list[Comparison]:

@@ -19,6 +19,13 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def fixed(value: float, digits: int) -> str:
+    """With so many decimals and a true minus; what rounds to zero has none."""
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
+
+
 def count(number: int, noun: str) -> str:
-    """`1 seed`, `2 seeds`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 seed`, `2 seeds`, `2 strategies`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

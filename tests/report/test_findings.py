@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from simo_cl.report.findings import headline, summary
+from simo_cl.report.findings import _part, headline, summary
 from simo_cl.report.load import load_suite
-from simo_cl.report.statistics import compare_with_control
+from simo_cl.report.statistics import Comparison, compare_with_control
 
 
 def headline_of(folder):
@@ -24,6 +27,51 @@ def test_the_headline_names_who_ends_above_the_control_and_by_how_much(make_suit
     assert found.title.endswith("above er in average accuracy")
     assert "5 shared seeds" in found.basis
     assert "Holm for 2 comparisons" in found.basis
+
+
+def with_differences(folder, **by_label):
+    """Set the rows' average accuracies to er's, 0.5, plus these, a number a seed."""
+    for label, differences in {"er": (0.0, 0.0, 0.0), **by_label}.items():
+        for seed, difference in enumerate(differences):
+            (path,) = folder.glob(f"runs/{label}/seed{seed}-*/metrics.jsonl")
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            lines[-1]["metrics"]["average_accuracy"] = 0.5 + difference
+            path.write_text("\n".join(map(json.dumps, lines)))
+
+
+def test_the_headline_names_a_tie_that_only_the_spread_over_seeds_sets_apart(make_suite):
+    folder = make_suite(strategies=("er", "supcon", "simo", "icarl"))
+    with_differences(
+        folder,
+        simo=(0.032, 0.033, 0.034),
+        supcon=(0.003, 0.033, 0.063),
+        icarl=(0.0, 0.02, 0.04),
+    )
+    found = headline_of(folder)
+    assert found.title == (
+        "supcon (+0.033) and simo (+0.033) end above er in average accuracy; the test bears out "
+        "simo alone"
+    )
+    assert "What keeps supcon from a verdict is its spread over seeds" in found.basis
+
+
+def test_the_headline_names_one_that_is_ahead_of_all_others(make_suite):
+    folder = make_suite(strategies=("er", "supcon", "simo"))
+    with_differences(folder, simo=(0.032, 0.033, 0.034), supcon=(-0.01, 0.02, 0.05))
+    found = headline_of(folder)
+    assert found.title == "simo ends 0.033 above er in average accuracy"
+    assert "What keeps" not in found.basis
+
+
+def test_a_part_whose_interval_leaves_out_zero_says_why_it_is_not_told_apart():
+    c = Comparison("simo", "er", (0, 1, 2), 0.01, 0.001, 0.019, 0.04, 0.08)
+    unsure = replace(c, verdict="not told apart")
+    assert _part(replace(c, verdict="above"), 4) == "+0.010"
+    assert _part(replace(unsure, low=-0.001), 4) == "+0.010 (not told apart from 0)"
+    assert _part(unsure, 4) == (
+        "+0.010 (not told apart from 0 after Holm over 4 strategies, though its own interval "
+        "leaves 0 out)"
+    )
 
 
 def test_the_headline_of_one_seed_claims_nothing(make_suite):
