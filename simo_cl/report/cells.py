@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from simo_cl.report.load import Suite
 from simo_cl.report.statistics import Comparison, Spread, seed_spread
-from simo_cl.report.tables import show_seconds, show_signed
+from simo_cl.report.tables import show_number, show_seconds, show_signed
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,6 @@ def number_cell(value: float | None, style: str = "") -> Cell:
     if value is None:
         return Cell()
     return Cell(style.format(value) if style else show_number(value), value)
-
-
-def show_number(value: float) -> str:
-    """Three decimals below ten, fewer above, with a true minus."""
-    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
 
 
 def _show_count(value: float) -> str:

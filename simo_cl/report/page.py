@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from simo_cl.report import explain
 from simo_cl.report.cells import PageTable
@@ -34,7 +35,7 @@ from simo_cl.report.sections import make_sections
 from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
-from simo_cl.report.tables import show_seconds, show_signed, write_tables
+from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
 from simo_cl.report.wording import listed
 
 
@@ -106,8 +107,9 @@ def render_page(
     )
     templates.filters |= {
         "signed": show_signed,
+        "breakable": _breakable,
         "duration": show_seconds,
-        "three": lambda value: f"{value:.3f}",
+        "three": show_number,
         "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     }
     drawn_as = looks(suite)
@@ -161,6 +163,11 @@ def _facts(suite: Suite) -> list[str]:
     seeds = ", ".join(map(str, suite.seeds))
     facts.append(f"seed {seeds}" if len(suite.seeds) == 1 else f"seeds {seeds}")
     return facts
+
+
+def _breakable(name: str) -> Markup:
+    """A key or a row's label, which may break after its separators."""
+    return Markup(re.sub(r"([._,=\[])", r"\1<wbr>", str(escape(name))))
 
 
 def _shades() -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from simo_cl.report.load import Suite, load_suite
+from simo_cl.report.load import Suite, load_suite, variant_settings
 from simo_cl.report.runs import Run
 from simo_cl.report.statistics import (
     Comparison,
@@ -21,6 +21,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
+from simo_cl.report.wording import fixed
 
 FIRST_METRICS = (
     "average_accuracy",
@@ -37,6 +38,7 @@ FIRST_METRICS = (
 )
 # Ten digits keep a count of images exact and show no floating-point residue.
 FLOAT_FORMAT = "%.10g"
+PARTS = ("mean", "std", "low", "high")
 
 
 def comparison_table(suite_folder: Path) -> Table:
@@ -81,6 +83,7 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
     tables = {
         suite.folder / "runs.csv": runs_table(suite),
         suite.folder / "summary.csv": summary_table(suite),
+        folder / "summary_long.csv": long_summary_table(suite),
         folder / "environments.csv": environments_table(suite),
         folder / "history.csv": history_table(suite),
         folder / "comparisons.csv": comparisons_table(comparisons),
@@ -93,41 +96,52 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
         if matrix is not None:
             tables[folder / f"accuracy_matrix_{file_label(label)}.csv"] = _matrix_table(matrix)
     for path, table in tables.items():
+        numbers = table.select_dtypes("floating")
+        # Adding zero turns -0.0 into 0.0.
+        table = table.assign(**(numbers + 0.0))
         table.to_csv(path, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
     return list(tables)
 
 
 def runs_table(suite: Suite) -> pd.DataFrame:
-    """A row a finished run: strategy, seed, then every final metric; undefined cells are empty."""
+    """A row a finished run: strategy, what a grid sets, seed, then every final metric; undefined
+    cells are empty."""
     names = metric_names(suite)
     rows = [
-        {"strategy": run.label, "seed": run.seed} | {name: run.final.get(name) for name in names}
+        _row_keys(run) | {"seed": run.seed} | {name: run.final.get(name) for name in names}
         for run in _in_order(suite)
     ]
-    return pd.DataFrame(rows, columns=["strategy", "seed", *names])
+    return pd.DataFrame(rows, columns=[*_key_columns(suite), "seed", *names])
 
 
 def summary_table(suite: Suite) -> pd.DataFrame:
-    """A row a strategy: strategy, seeds, then of every final metric mean, deviation and the ends of
-    the mean's 95 % t interval.
+    """A row a strategy: strategy, what a grid sets, seeds, then of every final metric mean,
+    deviation and the ends of the mean's 95 % t interval.
 
     A cell is empty where a finished seed lacks the metric; all but the mean also with one seed.
     """
     names = metric_names(suite)
-    columns = [f"{name}_{part}" for name in names for part in ("mean", "std", "low", "high")]
+    columns = [f"{name}_{part}" for name in names for part in PARTS]
     rows = []
     for label in suite.finished_labels:
-        row: dict[str, object] = {"strategy": label, "seeds": len(suite.finished(label))}
+        row = _row_keys(suite.finished(label)[0]) | {"seeds": len(suite.finished(label))}
         for name in names:
-            over_seeds = seed_spread(suite, label, name)
-            if over_seeds is not None:
-                row[f"{name}_mean"], row[f"{name}_std"] = over_seeds.mean, over_seeds.std
-                reach = half_width(over_seeds)
-                if reach is not None:
-                    row[f"{name}_low"] = over_seeds.mean - reach
-                    row[f"{name}_high"] = over_seeds.mean + reach
+            row |= {f"{name}_{part}": value for part, value in _parts(suite, label, name).items()}
         rows.append(row)
-    return pd.DataFrame(rows, columns=["strategy", "seeds", *columns])
+    return pd.DataFrame(rows, columns=[*_key_columns(suite), "seeds", *columns])
+
+
+def long_summary_table(suite: Suite) -> pd.DataFrame:
+    """`summary_table` with a row a strategy and metric, where there is a mean."""
+    rows = [
+        _row_keys(suite.finished(label)[0])
+        | {"seeds": len(suite.finished(label)), "metric": name}
+        | parts
+        for label in suite.finished_labels
+        for name in metric_names(suite)
+        if (parts := _parts(suite, label, name))
+    ]
+    return pd.DataFrame(rows, columns=[*_key_columns(suite), "seeds", "metric", *PARTS])
 
 
 def environments_table(suite: Suite) -> pd.DataFrame:
@@ -146,15 +160,16 @@ def environments_table(suite: Suite) -> pd.DataFrame:
 
 
 def history_table(suite: Suite) -> pd.DataFrame:
-    """A row a finished run and trained experience, with every metric measured then."""
+    """A row a finished run and trained experience, from 1, with every metric measured then."""
     names = metric_names(suite)
     rows = [
-        {"strategy": run.label, "seed": run.seed, "experience": trained.experience}
+        _row_keys(run)
+        | {"seed": run.seed, "experience": trained.experience + 1}
         | {name: trained.metrics.get(name) for name in names}
         for run in _in_order(suite)
         for trained in run.history
     ]
-    return pd.DataFrame(rows, columns=["strategy", "seed", "experience", *names])
+    return pd.DataFrame(rows, columns=[*_key_columns(suite), "seed", "experience", *names])
 
 
 def comparisons_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
@@ -201,14 +216,20 @@ def show_spread(suite: Suite, label: str, metric: str) -> str:
     if over_seeds is None:
         return ""
     if over_seeds.std is None:
-        return f"{over_seeds.mean:.3f}"
-    return f"{over_seeds.mean:.3f} ± {over_seeds.std:.3f}"
+        return show_number(over_seeds.mean)
+    return f"{show_number(over_seeds.mean)} ± {show_number(over_seeds.std)}"
+
+
+def show_number(value: float) -> str:
+    """Three decimals below ten, fewer above, with a true minus; what rounds to zero has none."""
+    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return fixed(value, digits)
 
 
 def show_signed(value: float) -> str:
-    """A difference with its sign and a true minus: `+0.051`, `−0.020`."""
-    # Adding zero turns a rounded -0.0 into 0.0, which has no sign to show.
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+    """A difference with its sign and a true minus: `+0.051`, `−0.020`, and `0.000`."""
+    rounded = round(value, 3)
+    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
 
 
 def show_seconds(seconds: float) -> str:
@@ -257,9 +278,30 @@ def _in_order(suite: Suite) -> list[Run]:
     return [run for label in suite.finished_labels for run in suite.finished(label)]
 
 
+def _row_keys(run: Run) -> dict[str, object]:
+    """What names a row, and what its point of a grid sets."""
+    return {"strategy": run.label, "base": run.strategy, **variant_settings(run.variant)}
+
+
+def _key_columns(suite: Suite) -> list[str]:
+    """`strategy`; in a suite with a grid also the strategy without it, and a column a setting."""
+    settings = dict.fromkeys(key for run in suite.runs for key in variant_settings(run.variant))
+    return ["strategy", "base", *settings] if settings else ["strategy"]
+
+
+def _parts(suite: Suite, label: str, metric: str) -> dict[str, float | None]:
+    over_seeds = seed_spread(suite, label, metric)
+    if over_seeds is None:
+        return {}
+    mean, reach = over_seeds.mean, half_width(over_seeds)
+    low, high = (None, None) if reach is None else (mean - reach, mean + reach)
+    return dict(zip(PARTS, (mean, over_seeds.std, low, high), strict=True))
+
+
 def _matrix_table(matrix: np.ndarray) -> pd.DataFrame:
-    columns = [f"experience_{i}" for i in range(matrix.shape[1])]
+    """Experiences from 1; "all" after which a joint row is measured."""
+    columns = [f"experience_{i + 1}" for i in range(matrix.shape[1])]
     table = pd.DataFrame(matrix, columns=columns)
-    after = range(len(matrix)) if len(matrix) > 1 else ["all"]
+    after = range(1, len(matrix) + 1) if len(matrix) > 1 else ["all"]
     table.insert(0, "after_experience", after)
     return table

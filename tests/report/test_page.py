@@ -13,7 +13,7 @@ from simo_cl.report.load import load_suite
 from simo_cl.report.page import render_page
 from simo_cl.report.statistics import compare_with_control
 
-VOID = {"meta", "br", "link", "img", "input", "hr"}
+VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 
 
 class Elements(HTMLParser):

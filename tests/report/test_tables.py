@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from simo_cl.report.statistics import compare_with_control
 from simo_cl.report.tables import (
     comparison_table,
     file_label,
+    show_number,
     show_seconds,
     show_signed,
     write_tables,
@@ -80,6 +82,47 @@ def test_summary_csv_has_means_and_deviations_and_empty_cells(make_suite):
     )
 
 
+def test_the_long_summary_says_the_same_in_a_row_a_metric(make_suite):
+    folder = make_suite(strategies=("joint", "er"))
+    write(folder)
+    wide = pd.read_csv(folder / "summary.csv").set_index("strategy")
+    long = pd.read_csv(folder / "tables/summary_long.csv")
+    assert list(long.columns) == ["strategy", "seeds", "metric", "mean", "std", "low", "high"]
+    for row in long.itertuples():
+        for part in ("mean", "std", "low", "high"):
+            assert getattr(row, part) == wide.loc[row.strategy, f"{row.metric}_{part}"]
+    assert len(long) == wide.filter(regex="_mean$").notna().sum(axis=None)
+
+
+def test_settings_of_a_grid_are_columns(make_suite):
+    grid = ("memory.size=200,epsilon=0.1", "memory.size=500,epsilon=0.1")
+    folder = make_suite(strategies=("er", "simo"), variants=grid, seeds=(0, 1))
+    write(folder)
+    for name in ("runs", "summary", "tables/summary_long", "tables/history"):
+        table = pd.read_csv(folder / f"{name}.csv")
+        assert list(table.columns[:4]) == ["strategy", "base", "memory.size", "epsilon"], name
+        assert set(table["base"]) == {"er", "simo"}
+        label = table["base"] + "[memory.size=" + table["memory.size"].astype(str)
+        assert (table["strategy"] == label + ",epsilon=0.1]").all()
+
+
+def test_experiences_count_from_one(make_suite):
+    folder = make_suite(strategies=("joint", "er"), seeds=(0,))
+    write(folder)
+    history = pd.read_csv(folder / "tables/history.csv")
+    assert list(history[history["strategy"] == "er"]["experience"]) == [1, 2, 3, 4, 5]
+
+
+def test_zeros_have_no_sign_in_files(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(0,))
+    path = folder / "runs/er/seed0-1a2b3c4d/metrics.jsonl"
+    text = path.read_text()
+    path.write_text(re.sub(r'"backward_transfer": [^,]+', '"backward_transfer": -0.0', text))
+    write(folder)
+    runs = pd.read_csv(folder / "runs.csv", dtype=str)
+    assert runs["backward_transfer"][0] == "0"
+
+
 def test_one_seed_has_no_deviation(make_suite):
     folder = make_suite(strategies=("er",), seeds=(4,))
     write(folder)
@@ -123,6 +166,8 @@ def test_accuracy_matrices_are_means_over_seeds(make_suite):
     matrix = pd.read_csv(folder / "tables/accuracy_matrix_simo.csv", index_col="after_experience")
     stored = [run.array("accuracy/own") for run in load_suite(folder).finished("simo")]
     np.testing.assert_allclose(matrix.to_numpy(), np.mean(stored, axis=0), rtol=1e-9)
+    assert list(matrix.index) == [1, 2, 3, 4, 5]
+    assert list(matrix.columns) == [f"experience_{i}" for i in (1, 2, 3, 4, 5)]
     joint = pd.read_csv(folder / "tables/accuracy_matrix_joint.csv", index_col="after_experience")
     assert joint.shape == (1, 5)
 
@@ -188,8 +233,9 @@ def test_durations(seconds, text):
     assert show_seconds(seconds) == text
 
 
-def test_signed_differences_have_no_negative_zero():
-    assert show_signed(-0.0001) == "+0.000"
+def test_what_rounds_to_zero_has_no_sign():
+    assert show_signed(-0.0001) == show_signed(0.0001) == "0.000"
+    assert show_number(-0.0001) == "0.000"
     assert show_signed(-0.02) == "−0.020"
 
 

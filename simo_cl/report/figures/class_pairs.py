@@ -15,6 +15,7 @@ from simo_cl.report.figures.matrices import class_panel, matrix_panel
 from simo_cl.report.load import Suite
 from simo_cl.report.similarity import simo_similarity
 from simo_cl.report.tables import mean_array
+from simo_cl.report.wording import fixed
 
 MOST_ROWS = 10
 SIMILARITY_SAMPLES = 150
@@ -127,7 +128,7 @@ def _beside_simplex(cosines: np.ndarray) -> str:
     if seen < 2:
         return ""
     pairs = cosines[np.triu_indices(len(cosines), 1)]
-    text = f"{np.nanmean(pairs):.2f} ± {np.nanstd(pairs):.2f}, simplex {-1 / (seen - 1):.2f}"
+    text = f"{fixed(np.nanmean(pairs), 2)} ± {np.nanstd(pairs):.2f}, simplex {-1 / (seen - 1):.2f}"
     return text.replace("-", "−")
 
 
@@ -149,8 +150,8 @@ def _samples_panel(suite: Suite, label: str, points: np.ndarray, classes: np.nda
         values,
         rows=(),
         columns=(),
-        alternative=f"{label}: mean similarity of samples of one class {within.mean():.2f}, of "
-        f"different classes {between.mean():.2f}",
+        alternative=f"{label}: mean similarity of samples of one class "
+        f"{fixed(within.mean(), 2)}, of different classes {fixed(between.mean(), 2)}",
         ticks=[class_name(suite, classes[m[0]])[:10] for m in middles] if few else None,
         tick_places=[float(m.mean()) for m in middles],
         numbers=False,

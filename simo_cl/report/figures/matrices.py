@@ -13,6 +13,7 @@ from simo_cl.report.figures.classes import class_name, class_sizes, learning_ord
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.tables import file_label, mean_array
+from simo_cl.report.wording import fixed
 
 
 def accuracy_matrices(suite: Suite) -> Figure:
@@ -35,7 +36,7 @@ def accuracy_matrices(suite: Suite) -> Figure:
                 rows=after,
                 columns=tuple(f"on {name}" for name in names),
                 alternative=f"Accuracy matrix of {label}: last row "
-                + ", ".join(f"{value:.2f}" for value in matrix[-1]),
+                + ", ".join(fixed(value, 2) for value in matrix[-1]),
                 ticks=[str(i + 1) for i in range(matrix.shape[1])],
                 row_ticks=["all"] if joint else None,
                 numbers=matrix.shape[1] <= 10,
@@ -102,7 +103,7 @@ def class_panel(
     values = values[np.ix_(order, order)]
     few = len(order) <= 12
     diagonal, others = np.diag(values), values[~np.eye(len(values), dtype=bool)]
-    words = [f"mean of the diagonal {np.nanmean(diagonal):.2f}"]
+    words = [f"mean of the diagonal {fixed(float(np.nanmean(diagonal)), 2)}"]
     if not np.isnan(others).all():
         words.append(f"largest value off it {np.nanmax(np.abs(others)):.2f}")
     when = "" if step is None else f", after experience {step + 1}"

@@ -28,14 +28,15 @@ from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import RULE
 from simo_cl.report.runs import Run
+from simo_cl.report.wording import fixed
 
 MOST_ROWS = 10
 POINTS_OF_A_ROW = 800
 NUMBERS = {
-    "neighbourhood/knn_purity": "purity {:.2f}",
-    "collapse/effective_rank": "rank {:.1f}",
-    "orthogonality/mean_abs_cos": "|cos| {:.2f}",
-    "drift/class_mean": "drift {:.2f}",
+    "neighbourhood/knn_purity": ("purity", 2),
+    "collapse/effective_rank": ("rank", 1),
+    "orthogonality/mean_abs_cos": ("|cos|", 2),
+    "drift/class_mean": ("drift", 2),
 }
 
 
@@ -130,8 +131,8 @@ def _panels(run: Run, moved: _Movement) -> list[Panel]:
 
 def _show_numbers(metrics: Mapping[str, float], space: str) -> list[str]:
     return [
-        text.format(metrics[f"{space}/{name}"])
-        for name, text in NUMBERS.items()
+        f"{text} {fixed(metrics[f'{space}/{name}'], digits)}"
+        for name, (text, digits) in NUMBERS.items()
         if f"{space}/{name}" in metrics
     ]
 
