@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from simo_cl.report.palette import INK, MUTED, RULE, SURFACE, Look
 from simo_cl.report.statistics import Spread, half_width
+from simo_cl.report.wording import fixed
 
 # Typed loosely: matplotlib spells out every key and the type of its value.
 STYLE: Any = {
@@ -74,9 +76,25 @@ class Curve:
     joint: bool = False
 
 
-def mark(series: str, tip: str = "") -> str:
-    """A gid that says which row an artist belongs to and what its tooltip is."""
-    return MARK_PREFIX + json.dumps({"series": series, "tip": tip})
+def mark(*rows: str, tip: str = "", **further: str) -> str:
+    """A gid that says what the page must know of an artist; each part becomes a data attribute.
+
+    Args:
+        rows: that the artist belongs to; it is shown as long as one of them is.
+        tip: of its tooltip.
+        further: what `templates/rescale.js` goes by.
+    """
+    marked = {"series": "\n".join(rows), "tip": tip, **further}
+    return MARK_PREFIX + json.dumps({key: text for key, text in marked.items() if text})
+
+
+def follow_choice(axis: XAxis | YAxis) -> None:
+    """Let the page rescale a linear axis to the rows that are shown; call it once all is drawn.
+
+    Unmarked artists stay where they are; `mark(moves="yes")` is for those that belong to no row.
+    """
+    low, high = axis.get_view_interval()
+    axis.set_gid(mark(axis=axis.axis_name, range=f"{low:.9g} {high:.9g}"))
 
 
 def draw_curves(
@@ -86,11 +104,15 @@ def draw_curves(
     *,
     experiences: int,
     y_range: tuple[float | None, float | None] = (None, None),
+    bounds: tuple[float, float] = (-math.inf, math.inf),
     name_lines: bool = False,
 ) -> None:
     """Lines over the experiences trained, with bands as in `draw_band`.
 
     Joint rows stand in a column of their own at the right: they have no experiences.
+
+    Args:
+        bounds: the least and the greatest value that there can be.
     """
     ends = []
     for curve in curves:
@@ -98,7 +120,8 @@ def draw_curves(
         xs = [experiences + 1.0] if curve.joint else [x + 1.0 for x, _ in curve.points]
         means = np.array([over_seeds.mean for _, over_seeds in curve.points])
         if not curve.joint:
-            draw_band(ax, xs, [over_seeds for _, over_seeds in curve.points], look, curve.label)
+            spreads = [over_seeds for _, over_seeds in curve.points]
+            draw_band(ax, xs, spreads, look, (curve.label,), bounds=bounds)
             (line,) = ax.plot(xs, means, color=look.colour, linestyle=look.dashes)
             line.set_gid(mark(curve.label))
         for x, (_, over_seeds) in zip(xs, curve.points, strict=True):
@@ -106,9 +129,9 @@ def draw_curves(
             tip = f"{where}: {show_value(over_seeds)}"
             draw_point(ax, x, over_seeds.mean, look, curve.label, tip)
         ends.append((curve.label, xs[-1], float(means[-1])))
-    has_joint = any(curve.joint for curve in curves)
-    _experience_axis(ax, experiences, has_joint)
+    _experience_axis(ax, experiences, [curve.label for curve in curves if curve.joint])
     ax.set_ylim(*y_range)
+    follow_choice(ax.yaxis)
     if name_lines:
         name_points(ax, ends, looks)
 
@@ -118,24 +141,27 @@ def draw_band(
     xs: Sequence[float],
     spreads: Sequence[Spread],
     look: Look,
-    label: str = "",
+    rows: Sequence[str],
     factor: float = 1.0,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> None:
     """The 95 % t interval of each mean over seeds, where all have `SEEDS_FOR_A_BAND`.
 
     Args:
-        label: of the row that the band belongs to, if it is one's.
+        rows: that the band belongs to.
         factor: what the values are multiplied by.
+        bounds: the least and the greatest value that there can be, where the band ends.
     """
     widths = [half_width(s) for s in spreads if s.count >= SEEDS_FOR_A_BAND]
     if len(widths) < len(spreads):
         return
-    means, reach = factor * np.array([s.mean for s in spreads]), factor * np.array(widths, float)
-    band = ax.fill_between(
-        xs, means - reach, means + reach, color=look.colour, alpha=0.13, linewidth=0
+    means, reach = np.array([s.mean for s in spreads]), np.array(widths, float)
+    low, high = factor * np.clip(means - reach, *bounds), factor * np.clip(means + reach, *bounds)
+    # One closed line, as unlike `fill_between` it is drawn where its vertices say.
+    (band,) = ax.fill(
+        [*xs, *reversed(xs)], [*low, *high[::-1]], color=look.colour, alpha=0.13, linewidth=0
     )
-    if label:
-        band.set_gid(mark(label))
+    band.set_gid(mark(*rows))
 
 
 def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -> None:
@@ -152,20 +178,19 @@ def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -
         clip_on=False,
         zorder=4,
     )
-    point.set_gid(mark(label, f"{label}\n{tip}"))
+    point.set_gid(mark(label, tip=f"{label}\n{tip}"))
 
 
 def name_points(
     ax: Axes,
     points: Sequence[tuple[str, float, float]],
     looks: Mapping[str, Look],
-    *,
-    marked: bool = True,
+    rows: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Names beside the axes at the right, moved apart, each tied to its (label, x, y) point.
+    """Names beside the axes at the right, moved apart, each tied to its (name, x, y) point.
 
     Args:
-        marked: the names are labels of rows, so that they follow the reader's choice of rows.
+        rows: that each name stands for; by default it is the row's label.
     """
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
@@ -192,11 +217,10 @@ def name_points(
                 "relpos": (0, 0.5),
             },
         )
-        if not marked:
-            continue
-        tie.set_gid(mark(label))
+        named = mark(*(rows[label] if rows else [label]), name=label)
+        tie.set_gid(named)
         if tie.arrow_patch is not None:
-            tie.arrow_patch.set_gid(mark(label))
+            tie.arrow_patch.set_gid(named)
 
 
 def draw_heat_map(
@@ -232,7 +256,7 @@ def draw_heat_map(
     size = 7.5 if columns <= 6 else 5
     for row, column in np.argwhere(~np.isnan(values)):
         strong = strength[row, column] > 0.55
-        text = f"{values[row, column]:.2f}".replace("0.", ".", 1).replace("-", "−")
+        text = fixed(values[row, column], 2).replace("0.", ".", 1)
         ax.text(
             column,
             row,
@@ -300,18 +324,20 @@ def spread_labels(
 
 def show_value(over_seeds: Spread) -> str:
     """`0.523 ± 0.004 (5 seeds)`."""
-    number = f"{over_seeds.mean:.3f}"
+    number = fixed(over_seeds.mean, 3)
     if over_seeds.std is None:
         return f"{number} (1 seed)"
     return f"{number} ± {over_seeds.std:.3f} ({over_seeds.count} seeds)"
 
 
-def _experience_axis(ax: Axes, experiences: int, has_joint: bool) -> None:
+def _experience_axis(ax: Axes, experiences: int, joint: Sequence[str]) -> None:
     step = 1 if experiences <= 10 else -(-experiences // 10)
     ticks = list(range(1, experiences + 1, step))
     names = [str(tick) for tick in ticks]
-    if has_joint:
+    if joint:
         ticks, names = [*ticks, experiences + 1], [*names, "joint"]
     ax.set_xticks(ticks, names)
-    ax.set_xlim(0.75, experiences + (1.25 if has_joint else 0.25))
+    if joint:
+        ax.get_xticklabels()[-1].set_gid(mark(*joint))
+    ax.set_xlim(0.75, experiences + (1.25 if joint else 0.25))
     ax.set_xlabel("experiences trained")

@@ -18,6 +18,9 @@ from simo_cl.report.statistics import (
     seed_spread,
 )
 
+# `templates/strips.js` has the same rule for the rows that are shown.
+FLATTENS = 2.5
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -55,8 +58,9 @@ class Leaderboard:
 
     Attributes:
         low, high: accuracies are drawn from low to high.
-        reach: differences are drawn from -reach to reach; one further out than that is drawn at
-            the edge, so that it does not flatten all others.
+        reach: differences are drawn from -reach to reach.
+
+    One row that would flatten all others is beyond these ranges and drawn at their edge.
     """
 
     groups: tuple[Group, ...]
@@ -82,10 +86,10 @@ def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderb
     by_label = {c.label: c for c in comparisons}
     standings = [_standing(suite, label, by_label.get(label)) for label in suite.finished_labels]
     control = next((s for s in standings if s.label == suite.control), None)
-    drawn = [accuracy for standing in standings for accuracy in standing.by_seed]
+    low, high = _span(standings)
     return Leaderboard(
-        low=max(0.0, math.floor(10 * min(drawn, default=0.0) - 0.2) / 10),
-        high=min(1.0, math.ceil(10 * max(drawn, default=1.0) + 0.2) / 10),
+        low=low,
+        high=high,
         groups=tuple(group for group in _groups(suite, standings) if group.standings),
         reach=_reach(comparisons),
         control=suite.control if any(c.difference is not None for c in comparisons) else None,
@@ -154,6 +158,21 @@ def _note(suite: Suite, comparisons: Sequence[Comparison]) -> str:
     return "; ".join(parts)
 
 
+def _span(standings: Sequence[Standing]) -> tuple[float, float]:
+    """Tenths around every seed's accuracy, without the lowest row's if it would flatten all."""
+    rows = sorted(standing.by_seed for standing in standings if standing.by_seed)
+    if not rows:
+        return 0.0, 1.0
+    lowest, *others = [min(row) for row in rows]
+    high = max(max(row) for row in rows)
+    if len(rows) > 2 and high - lowest > FLATTENS * (high - min(others)):
+        lowest = min(others)
+    return (
+        max(0.0, math.floor(10 * lowest - 0.2) / 10),
+        min(1.0, math.ceil(10 * high + 0.2) / 10),
+    )
+
+
 def _reach(comparisons: Sequence[Comparison]) -> float:
     extents = sorted(
         max(abs(bound) for bound in (c.difference, c.low, c.high) if bound is not None)
@@ -162,5 +181,5 @@ def _reach(comparisons: Sequence[Comparison]) -> float:
     )
     if not extents:
         return 1.0
-    outlier = len(extents) > 2 and extents[-1] > 2.5 * extents[-2]
+    outlier = len(extents) > 2 and extents[-1] > FLATTENS * extents[-2]
     return 1.08 * (extents[-2] if outlier else extents[-1]) or 1.0

@@ -99,10 +99,8 @@ def _drawn(figure: Figure, **options: Any) -> str:
 def _adapt(element: ET.Element, name: str) -> None:
     identifier = element.attrib.pop("id", None)
     if identifier is not None and identifier.startswith(MARK_PREFIX):
-        marked = json.loads(identifier.removeprefix(MARK_PREFIX))
-        element.set("data-series", marked["series"])
-        if marked["tip"]:
-            element.set("data-tip", marked["tip"])
+        for key, text in json.loads(identifier.removeprefix(MARK_PREFIX)).items():
+            element.set(f"data-{key}", text)
     elif identifier is not None and not re.fullmatch(r"[a-zA-Z0-9]+_\d+|patch.*", identifier):
         element.set("id", f"{name}-{identifier}")
     target = element.get(f"{{{_XLINK}}}href")

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from joblib import parallel_config
+from matplotlib.figure import Figure
 
-from simo_cl.report.drawing import spread_labels
+from simo_cl.report.drawing import draw_band, spread_labels
 from simo_cl.report.figures import panel_svg, suite_figures, write_figures
+from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.load import load_suite
-from simo_cl.report.statistics import compare_with_control
+from simo_cl.report.palette import Look, looks
+from simo_cl.report.statistics import Spread, compare_with_control
 
 
 @pytest.fixture
@@ -68,6 +71,24 @@ def test_the_accuracy_matrix_hides_what_was_not_learnt_yet(draw):
     assert simo.matrix[0][1:] == (None,) * 4
     stored = [run.array("accuracy/own")[4, 2] for run in suite.finished("simo")]
     assert simo.matrix[4][2] == pytest.approx(np.mean(stored), abs=5e-4)
+
+
+def test_a_band_ends_where_values_do():
+    ax = Figure().add_subplot()
+    look = Look("#2852ae", "#8ab4ff", "o")
+    draw_band(ax, [1, 2], [Spread(0.98, 0.05, 3)] * 2, look, ["er"], bounds=(0, 1))
+    (band,) = ax.patches
+    heights = band.get_xy()[:, 1]
+    assert heights.max() == 1
+    assert heights.min() == pytest.approx(0.98 - 4.302653 * 0.05 / np.sqrt(3))
+
+
+def test_the_band_of_a_cosine_ends_at_one(make_suite):
+    suite = load_suite(make_suite(strategies=("er", "simo", "icarl"), sample=4))
+    panels = {p.title: p for p in geometry_curves(suite, looks(suite), "features").panels}
+    ax = Figure().add_subplot()
+    panels["largest |cos| of class means"].draw(ax)
+    assert max(band.get_xy()[:, 1].max() for band in ax.patches) == 1
 
 
 def test_confusion_is_a_share_of_the_true_class(draw):

@@ -144,6 +144,7 @@ def test_latex_keeps_the_groups_and_escapes_names(open_page):
     board = copied(page, "result", "latex")
     assert r"{l}{\emph{Below er which does not mean equal}}" not in board
     assert r"{l}{\emph{Below er}} \\" in board
+    assert r"{l}{\emph{The control} (named in advance in the suite)} \\" in board
     assert re.search(r"& \$-0\.\d{3}\\ \[-0\.\d{3}, -0\.\d{3}\]\$ &", board)
     assert r"95 \% paired" in board
     page.locator("summary", has_text="Every final metric").click()
@@ -191,15 +192,123 @@ def test_a_strategy_left_out_leaves_every_figure_table_and_file(open_page):
     page = open_page()
     everywhere = "[data-series=er]:not(.whole *)"
     before = shown(page, everywhere)
+    assert shown(page, "#table-result [data-series=er]") > 0
     page.locator("button[data-choose=er]").click()
     assert before > 10
     assert shown(page, everywhere) == 0
-    assert shown(page, "#table-result [data-series=er]") == 1
     assert shown(page, "#figure-accuracy_matrices .panel") == 3
     root = ET.fromstring(saved(page, "accuracy_matrices", "svg").read_text(encoding="utf-8"))
     assert len(root.findall(f"{SVG}svg")) == 3
     page.locator("#choose-all").click()
     assert shown(page, everywhere) == before
+
+
+def ticks(page, figure: str, axis: str = "y") -> list[float]:
+    labels = page.locator(f"#figure-{figure} [data-axis={axis}] text").all_text_contents()
+    numbers = (label.replace("−", "-") for label in labels)
+    return [float(number) for number in numbers if re.fullmatch(r"-?[\d.]+", number)]
+
+
+def leave_out(page, *labels: str) -> None:
+    for label in labels:
+        page.locator(f"button[data-choose={label}]").click()
+
+
+def test_axes_go_over_the_strategies_that_are_shown(open_page):
+    page = open_page()
+    assert ticks(page, "accuracy") == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    leave_out(page, "joint", "finetune")
+    rescaled = ticks(page, "accuracy")
+    assert 0.5 < rescaled[0] < rescaled[-1] <= 1.0
+    assert 3 <= len(rescaled) <= 7
+    assert shown(page, "#figure-accuracy text:text-is('joint')") == 0
+    leave_out(page, "joint", "finetune")
+    assert ticks(page, "accuracy") == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+
+# Every mark's tooltip, and the value that it stands at by the lines and labels of an axis.
+PLACES = """([figure, axis]) => {
+    const svg = document.querySelector(`#figure-${figure} svg`);
+    const index = axis === "x" ? 0 : 1;
+    const group = svg.querySelector(`[data-axis=${axis}]`);
+    const lines = [...group.querySelectorAll(":scope > path")]
+        .map((line) => Number(line.getAttribute("d").match(/[\\d.]+/g)[index]));
+    const values = [...group.querySelectorAll("text")].slice(0, lines.length)
+        .map((label) => Number(label.textContent.replace("−", "-")));
+    const unit = (lines.at(-1) - lines[0]) / (values.at(-1) - values[0]);
+    return [...svg.querySelectorAll("[data-tip]:not(.off)")].map((mark) => [
+        mark.dataset.tip,
+        values[0] + (Number(mark.querySelector("use").getAttribute(axis)) - lines[0]) / unit,
+    ]);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("figure", "axis"),
+    [("accuracy", "y"), ("accuracy_against_time", "x"), ("accuracy_against_time", "y")],
+)
+def test_a_mark_on_a_rescaled_axis_stands_at_its_value(open_page, figure, axis):
+    page = open_page()
+    leave_out(page, "finetune", "joint")
+    line = 1 if axis == "x" else 2  # of a tooltip, in the scatter
+    marks = page.evaluate(PLACES, [figure, axis])
+    assert len(marks) >= 2
+    for tip, value in marks:
+        said = re.search(r": ([\d.]+)", tip.split("\n")[min(line, tip.count("\n"))])
+        assert value == pytest.approx(float(said[1]), rel=0.005), tip
+
+
+def test_rows_that_are_shown_close_up_and_keep_their_marks(open_page):
+    page = open_page()
+    page.locator("summary", has_text="The result as figures").click()
+    leave_out(page, "joint", "er")
+    panel = "#figure-comparison .panel:first-child"
+    at = f"""(label) => [...document.querySelectorAll(
+        `{panel} [data-series=${{label}}]:is([data-row], [data-tip])`
+    )].map((mark) => mark.getBoundingClientRect()).map((box) => box.y + box.height / 2)"""
+    places = [page.evaluate(at, label) for label in ("finetune", "simo")]
+    assert all(max(row) - min(row) < 4 for row in places)
+    box = page.locator(f"{panel} [data-axis=x] > path >> nth=0").bounding_box()
+    expected = [box["y"] + share * box["height"] for share in (0.25, 0.75)]
+    assert [np.mean(row) for row in places] == pytest.approx(expected, abs=3)
+
+
+def test_names_keep_apart_and_within_the_axes(open_page):
+    page = open_page()
+    leave_out(page, "finetune", "joint")
+    boxes = [
+        name.bounding_box() for name in page.locator("#figure-accuracy [data-name] text").all()
+        if name.is_visible()
+    ]  # fmt: skip
+    tops = sorted(box["y"] for box in boxes)
+    assert len(tops) == 2
+    assert tops[1] - tops[0] > 0.8 * boxes[0]["height"]
+
+
+def test_a_saved_file_has_the_rescaled_axes(open_page):
+    page = open_page()
+    leave_out(page, "finetune", "joint")
+    root = ET.fromstring(saved(page, "accuracy", "svg").read_text(encoding="utf-8"))
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert "0.2" not in texts
+    assert "joint" not in texts
+    assert not any(name.startswith("data-") for mark in root.iter() for name in mark.attrib)
+
+
+def test_the_first_table_draws_over_the_rows_that_are_shown(open_page):
+    page = open_page()
+    ends = page.locator("#table-result th[data-strip=accuracy] span")
+    before = [float(text) for text in ends.all_inner_texts()]
+    leave_out(page, "finetune", "joint")
+    low, high = (float(text) for text in ends.all_inner_texts())
+    assert high - low < 0.7 * (before[1] - before[0])
+    assert shown(page, "#table-result tr.group") == 2  # the control, and those not told apart
+    row = page.locator("#table-result tbody tr[data-series=er]:not(.group)")
+    mean = float(row.locator("td").first.get_attribute("data-value"))
+    left = row.locator(".strip b").first.evaluate("(mark) => mark.style.left")
+    assert float(left.rstrip("%")) == pytest.approx(100 * (mean - low) / (high - low), abs=0.1)
+    page.locator("#choose-all").click()
+    assert [float(text) for text in ends.all_inner_texts()] == before
 
 
 def test_a_strategy_under_the_pointer_stands_out(open_page):
@@ -263,6 +372,29 @@ def test_paper_is_light_and_has_no_controls(open_page):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert shown(page, "button") == 0
     assert shown(page, ".actions") == shown(page, ".bar") == 0
+
+
+def test_wide_tables_go_on_below_themselves_on_paper(open_page):
+    page = open_page(688)  # A4 without its margins
+    page.evaluate("""[...document.querySelector("#table-continual table").rows].forEach((row) => {
+        for (let more = 1; more <= 20; more += 1) {
+            const cell = row.cells[1].cloneNode(true);
+            if (cell.tagName === "TH") cell.textContent = `further ${more}`;
+            row.append(cell);
+        }
+    })""")
+    headings = page.locator("#table-continual thead th")
+    whole = headings.all_inner_texts()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    too_wide = """[...document.querySelectorAll(".scroll")]
+        .filter((box) => box.scrollWidth > box.clientWidth + 1).map((box) => box.ariaLabel)"""
+    assert page.evaluate(too_wide) == []
+    on_paper = headings.filter(visible=True).all_inner_texts()
+    assert on_paper.count("strategy") == 3
+    assert [text for text in on_paper if text != "strategy"] == whole[1:]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".further, .elsewhere").count() == 0
 
 
 def test_one_space_is_shown_at_a_time(open_page):

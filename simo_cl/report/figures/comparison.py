@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from simo_cl.report.drawing import SEEDS_FOR_A_BAND, draw_point, show_value
+from simo_cl.report.drawing import SEEDS_FOR_A_BAND, draw_point, follow_choice, mark, show_value
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import MUTED, Look
 from simo_cl.report.statistics import Comparison, half_width, seed_spread
+from simo_cl.report.tables import show_signed
 
 
 def strategies_compared(
@@ -25,27 +26,29 @@ def strategies_compared(
     def draw_accuracy(ax: Axes) -> None:
         for row, label in enumerate(labels):
             by_seed = list(suite.values(label, "average_accuracy").values())
-            ax.plot(by_seed, [row] * len(by_seed), "|", color=drawn_as[label].colour, markersize=7)
+            colour = drawn_as[label].colour
+            ax.plot(by_seed, [row] * len(by_seed), "|", color=colour, markersize=7, gid=mark(label))
             over_seeds = seed_spread(suite, label, "average_accuracy")
             if over_seeds is not None:
                 reach = half_width(over_seeds) if over_seeds.count >= SEEDS_FOR_A_BAND else None
                 if reach is not None:
                     ends = [over_seeds.mean - reach, over_seeds.mean + reach]
-                    ax.plot(ends, [row, row], color=drawn_as[label].colour)
+                    ax.plot(ends, [row, row], color=colour, gid=mark(label))
                 draw_point(ax, over_seeds.mean, row, drawn_as[label], label, show_value(over_seeds))
-        _row_axis(ax, labels, drawn_as)
         ax.set_xlim(0, 1)
+        _row_axis(ax, labels, drawn_as)
         ax.set_xlabel("average accuracy: mean, 95 % interval, and each seed")
 
     def draw_differences(ax: Axes) -> None:
-        ax.axvline(0, color=MUTED[0], linewidth=0.8)
+        ax.axvline(0, color=MUTED[0], linewidth=0.8, gid=mark(moves="yes"))
         for row, label in enumerate(labels):
             c = differences.get(label)
             if c is None or c.difference is None:
                 continue
             if c.low is not None and c.high is not None:
-                ax.plot([c.low, c.high], [row, row], color=drawn_as[label].colour)
-            draw_point(ax, c.difference, row, drawn_as[label], label, f"{c.difference:+.3f}")
+                ends = [c.low, c.high]
+                ax.plot(ends, [row, row], color=drawn_as[label].colour, gid=mark(label))
+            draw_point(ax, c.difference, row, drawn_as[label], label, show_signed(c.difference))
         _row_axis(ax, labels, drawn_as)
         interval = any(c.low is not None for c in differences.values())
         ax.set_xlabel(
@@ -69,8 +72,11 @@ def strategies_compared(
 
 def _row_axis(ax: Axes, labels: Sequence[str], drawn_as: Mapping[str, Look]) -> None:
     ax.set_yticks(range(len(labels)), labels)
-    for text, label in zip(ax.get_yticklabels(), labels, strict=True):
-        text.set_color(drawn_as[label].colour)
+    for tick, label in zip(ax.yaxis.get_major_ticks(), labels, strict=True):
+        tick.label1.set_color(drawn_as[label].colour)
+        for part in (tick.label1, tick.gridline):
+            part.set_gid(mark(label, row="yes"))
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.grid(visible=True, axis="x")
     ax.spines["left"].set_visible(False)
+    follow_choice(ax.xaxis)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 
-from simo_cl.report.drawing import draw_point, name_points, show_value
+from simo_cl.report.drawing import draw_point, follow_choice, name_points, show_value
 from simo_cl.report.figures.captions import mean_note
 from simo_cl.report.figures.curves import WIDE, room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_spread
+from simo_cl.report.wording import fixed
 
 
 def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
@@ -78,8 +79,10 @@ def _scatter_figure(
         ax.set_xlabel(x[2])
         ax.set_ylabel(y[2])
         name_points(ax, placed, drawn_as)
+        follow_choice(ax.xaxis)
+        follow_choice(ax.yaxis)
 
-    rows = "; ".join(f"{a[0]} {a[1].mean * x[1]:.3g}, {a[2].mean:.3f}" for a in points)
+    rows = "; ".join(f"{a[0]} {a[1].mean * x[1]:.3g}, {fixed(a[2].mean, 3)}" for a in points)
     return Figure(
         name=name,
         section="cost",

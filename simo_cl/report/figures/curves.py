@@ -12,6 +12,7 @@ from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_curve
+from simo_cl.report.wording import fixed
 
 WIDE = (3.6, 2.9)
 
@@ -26,6 +27,7 @@ def accuracy(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
         title="Average accuracy on the experiences seen so far",
         caption="Test accuracy on every experience seen so far, averaged, after each experience.",
         y_range=(0.0, 1.0),
+        bounds=(0.0, 1.0),
     )
 
 
@@ -39,6 +41,7 @@ def forgetting(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
         title="Forgetting of earlier experiences",
         caption="The best accuracy ever reached on an earlier experience minus the accuracy now, "
         "averaged over earlier experiences; lower is better.",
+        bounds=(-1.0, 1.0),
     )
 
 
@@ -50,6 +53,7 @@ def _curve_figure(
     name: str,
     title: str,
     caption: str,
+    bounds: tuple[float, float],
     y_range: tuple[float | None, float | None] = (None, None),
 ) -> Figure | None:
     """One metric over the experiences trained, with a name at the end of every line."""
@@ -64,6 +68,7 @@ def _curve_figure(
             drawn_as,
             experiences=suite.num_experiences,
             y_range=y_range,
+            bounds=bounds,
             name_lines=True,
         )
         ax.set_ylabel(metric.replace("_", " "))
@@ -96,4 +101,4 @@ def room_for_names(labels: Iterable[str]) -> Margins:
 
 def finals(curves: Sequence[Curve]) -> str:
     """The curves' last values in words."""
-    return "; ".join(f"{curve.label} {curve.points[-1][1].mean:.3f}" for curve in curves)
+    return "; ".join(f"{curve.label} {fixed(curve.points[-1][1].mean, 3)}" for curve in curves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -13,13 +14,14 @@ from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import Look
 
+# Each with its name, and the least and the greatest value that there can be.
 GEOMETRY = {
-    "orthogonality/mean_abs_cos": "mean |cos| of class means",
-    "orthogonality/coherence": "largest |cos| of class means",
-    "neighbourhood/ratio": "distance within / between classes",
-    "neighbourhood/knn_purity": "10-nearest-neighbour purity",
-    "collapse/effective_rank": "effective rank",
-    "drift/class_mean": "drift of old class means",
+    "orthogonality/mean_abs_cos": ("mean |cos| of class means", 0, 1),
+    "orthogonality/coherence": ("largest |cos| of class means", 0, 1),
+    "neighbourhood/ratio": ("distance within / between classes", 0, math.inf),
+    "neighbourhood/knn_purity": ("10-nearest-neighbour purity", 0, 1),
+    "collapse/effective_rank": ("effective rank", 1, math.inf),
+    "drift/class_mean": ("drift of old class means", 0, 2),
 }
 
 
@@ -27,14 +29,18 @@ def geometry_curves(suite: Suite, drawn_as: Mapping[str, Look], space: str) -> F
     """The main geometry metrics of one space, a panel each."""
     panels = []
     shown: dict[str, None] = {}
-    for index, (metric, title) in enumerate(GEOMETRY.items()):
+    for index, (metric, (title, *bounds)) in enumerate(GEOMETRY.items()):
         curves = seed_curves(suite, f"{space}/{metric}")
         if not curves:
             continue
         shown |= dict.fromkeys(curve.label for curve in curves)
 
-        def draw(ax: Axes, curves: Sequence[Curve] = curves) -> None:
-            draw_curves(ax, curves, drawn_as, experiences=suite.num_experiences)
+        def draw(
+            ax: Axes, curves: Sequence[Curve] = curves, bounds: Sequence[float] = bounds
+        ) -> None:
+            low, high = bounds
+            experiences = suite.num_experiences
+            draw_curves(ax, curves, drawn_as, experiences=experiences, bounds=(low, high))
 
         alternative = f"{title}, final: {finals(curves)}"
         panels.append(Panel(str(index), title, alternative, draw))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
 from simo_cl.metrics.bounds import coherence_bound, welch_bound
-from simo_cl.report.drawing import draw_band, draw_point, name_points, show_value
+from simo_cl.report.drawing import (
+    draw_band,
+    draw_point,
+    follow_choice,
+    mark,
+    name_points,
+    show_value,
+)
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.cost import time_unit
 from simo_cl.report.figures.curves import room_for_names
@@ -52,6 +60,7 @@ class Measure:
         theory: what the row's value would be at best, given the setting's value and its label.
         factor: what values are multiplied by.
         has_band: whether its interval over seeds says something of the strategy.
+        bounds: the least and the greatest value that there can be.
     """
 
     title: str
@@ -59,6 +68,7 @@ class Measure:
     theory: Callable[[float, str], float | None] | None = None
     factor: float = 1.0
     has_band: bool = True
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 def sweeps(suite: Suite, drawn_as: Mapping[str, Look]) -> list[Figure]:
@@ -125,8 +135,8 @@ def _measures(suite: Suite, key: str) -> list[Measure]:
         return lambda value, _: best(classes, int(value)) if classes > 1 else None
 
     measures = [
-        Measure("average accuracy", final("average_accuracy")),
-        Measure("forgetting", final("forgetting")),
+        Measure("average accuracy", final("average_accuracy"), bounds=(0, 1)),
+        Measure("forgetting", final("forgetting"), bounds=(-1, 1)),
     ]
     if key in ("epsilon", "leaning"):
         measures.append(
@@ -134,13 +144,24 @@ def _measures(suite: Suite, key: str) -> list[Measure]:
                 "cosine of class means",
                 lambda label: class_cosine(suite, label),
                 lambda _, label: optimum_of(suite, label),
+                bounds=(-1, 1),
             )
         )
     if key == "dimension":
         geometry = "embedding/orthogonality"
         measures += [
-            Measure("largest |cos|", final(f"{geometry}/coherence"), bound(coherence_bound)),
-            Measure("root mean square cos", final(f"{geometry}/rms_cos"), bound(welch_bound)),
+            Measure(
+                "largest |cos|",
+                final(f"{geometry}/coherence"),
+                bound(coherence_bound),
+                bounds=(0, 1),
+            ),
+            Measure(
+                "root mean square cos",
+                final(f"{geometry}/rms_cos"),
+                bound(welch_bound),
+                bounds=(0, 1),
+            ),
         ]
     length, unit = time_unit(suite)
     cost = Measure(unit.partition(",")[0], final("cost/train_seconds"), None, length, False)
@@ -168,6 +189,7 @@ def _panel(
         s: [(x, label, found) for x, label in s.rows if (found := measure.of(label)) is not None]
         for s in series
     }
+    rows = {s.name: [label for _, label in s.rows] for s in series}
 
     def draw(ax: Axes) -> None:
         ends = []
@@ -175,10 +197,12 @@ def _panel(
             if not points:
                 continue
             look, xs = looks[s.name], [x for x, _, _ in points]
+            labels = rows[s.name]
             ys = [found.mean * measure.factor for _, _, found in points]
-            ax.plot(xs, ys, color=look.colour, linestyle=look.dashes)
+            ax.plot(xs, ys, color=look.colour, linestyle=look.dashes, gid=mark(*labels))
             if measure.has_band:
-                draw_band(ax, xs, [found for _, _, found in points], look, factor=measure.factor)
+                spreads = [found for _, _, found in points]
+                draw_band(ax, xs, spreads, look, labels, measure.factor, measure.bounds)
             for x, y, (_, label, found) in zip(xs, ys, points, strict=True):
                 tip = show_value(found) if measure.factor == 1 else f"{y:.3g}"
                 draw_point(ax, x, y, look, label, tip)
@@ -186,7 +210,8 @@ def _panel(
         _draw_theory(ax, measure, series, looks)
         _value_axis(ax, name, [x for s in series for x, _ in s.rows])
         ax.set_ylabel(measure.title)
-        name_points(ax, ends, looks, marked=False)
+        name_points(ax, ends, looks, rows)
+        follow_choice(ax.yaxis)
 
     alternative = f"{measure.title} against {name}. " + "; ".join(
         f"{s.name}: " + ", ".join(f"{o.mean * measure.factor:.3g} at {x:.3g}" for x, _, o in points)
@@ -208,7 +233,9 @@ def _draw_theory(
         lines.setdefault(line, []).append(s.name)
     for line, names in lines.items():
         colour = looks[names[0]].colour if len(names) == 1 < len(series) else MUTED[0]
-        ax.plot(*zip(*line, strict=True), color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
+        of = mark(*(label for s in series if s.name in names for _, label in s.rows))
+        (best,) = ax.plot(*zip(*line, strict=True), color=colour, linestyle=(0, (4, 2)))
+        best.set(linewidth=1.1, gid=of)
 
 
 def _series_looks(series: Sequence[Series], drawn_as: Mapping[str, Look]) -> dict[str, Look]:

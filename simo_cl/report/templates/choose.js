@@ -1,19 +1,24 @@
-// Choose strategies in one place: figures and tables follow, but for those marked as whole.
+// Choose strategies in one place: figures and tables follow, but for those marked as whole. What
+// belongs to several strategies goes with the last of them.
 const chips = all("button[data-choose]");
 const everything = document.getElementById("choose-all");
 const left_out = new Set();
+const rowsOf = (element) => element.dataset.series.split("\n");
 
 const follow = () => {
   chips.forEach((chip) => chip.setAttribute("aria-pressed", String(!left_out.has(chip.dataset.choose))));
+  redraw();
   all("[data-series]").forEach((element) => {
-    element.classList.toggle("off", left_out.has(element.dataset.series) && !element.closest(".whole"));
+    element.classList.toggle("off", rowsOf(element).every((row) => left_out.has(row)) && !element.closest(".whole"));
   });
+  if (left_out.size) rescale();
+  placeStrips();
   everything.disabled = left_out.size === 0;
 };
 
 // While a chip has the pointer or the focus, its strategy stands out.
 const pointOut = (label) => all("[data-series]").forEach((element) => {
-  element.classList.toggle("dim", label !== null && element.dataset.series !== label && !element.closest(".whole"));
+  element.classList.toggle("dim", label !== null && !rowsOf(element).includes(label) && !element.closest(".whole"));
 });
 
 chips.forEach((chip) => {

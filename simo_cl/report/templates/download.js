@@ -22,7 +22,7 @@ const panelOf = (svg, x, y, width, height) => {
   ["style", "role", "aria-label"].forEach((name) => panel.removeAttribute(name));
   Object.entries({ x, y, width, height, overflow: "visible" }).forEach(([key, value]) => panel.setAttribute(key, value));
   all(".off", panel).forEach((mark) => mark.remove());
-  all("[data-series]", panel).forEach((mark) => ["class", "data-series", "data-tip"].forEach((name) => mark.removeAttribute(name)));
+  all("g", panel).forEach((mark) => mark.getAttributeNames().filter((name) => name === "class" || name.startsWith("data-")).forEach((name) => mark.removeAttribute(name)));
   return panel;
 };
 // The figure's legend in lines of at most `width`, from `top` on; how high it is comes back too.

@@ -70,8 +70,9 @@ const texOf = (table) => {
   const body = rows.flatMap((row, index) => {
     if (!row.matches(".group")) return [line(columns.map(({ at }) => (row.cells[at] ? texOfCell(row.cells[at]) : "")))];
     if (table.classList.contains("sorted")) return [];
-    const title = `    \\multicolumn{${columns.length}}{l}{\\emph{${texOfCell(row.cells[0])}}} \\\\`;
-    return index ? ["    \\midrule", title] : [title];
+    const [title, note] = [row.cells[0].firstChild, row.cells[0].querySelector("small")].map((part) => escaped(part?.textContent.trim() ?? ""));
+    const heading = `    \\multicolumn{${columns.length}}{l}{${[`\\emph{${title}}`, note].filter(Boolean).join(" ")}} \\\\`;
+    return index ? ["    \\midrule", heading] : [heading];
   });
   const { caption, note, key } = table.dataset;
   const sentences = [caption, note].filter(Boolean).map((text) => `${escaped(text)}.`);

@@ -19,7 +19,7 @@ const matrixOf = (panel) => {
 const cellOf = (panel, row, column) => {
   const { rows, columns, values } = matrixOf(panel);
   const value = values[row]?.[column] ?? null;
-  return value === null ? "" : `${[panel.dataset.series, `${rows[row]}, ${columns[column]}: ${value.toFixed(3)}`].filter(Boolean).join("\n")}`;
+  return value === null ? "" : `${[panel.dataset.series, `${rows[row]}, ${columns[column]}: ${shownNumber(value.toFixed(3))}`].filter(Boolean).join("\n")}`;
 };
 // Every value of a figure with its text and where it stands on the screen.
 const pointsOf = (panel) => {

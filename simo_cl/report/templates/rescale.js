@@ -1,0 +1,110 @@
+// Give the strategies that are shown all the room: linear axes go over their values alone, and the
+// first table's strips and the rows of the comparison do the same. Starts from what was drawn.
+const drawn = new Map(all(".panel svg:has([data-axis])").map((svg) => [svg, svg.cloneNode(true)]));
+const redraw = () => drawn.forEach((original, svg) => svg.replaceChildren(...original.cloneNode(true).childNodes));
+const rescale = () => drawn.forEach((_, svg) => {
+  all("[data-axis]", svg).forEach((axis) => rescaleAxis(svg, axis));
+  closeRows(svg);
+  placeNames(svg);
+});
+
+const WAYS = ["x", "y"];
+const MOST_STEPS = 5;
+const DIGIT = 4.8; // points
+const stepOver = (span) => {
+  const unit = 10 ** Math.floor(Math.log10(span / MOST_STEPS));
+  return [1, 2, 5, 10].map((factor) => factor * unit).find((step) => step * MOST_STEPS >= span);
+};
+const ticksBetween = (low, high) => {
+  const step = stepOver(high - low);
+  const first = Math.ceil(low / step - 1e-6);
+  const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  return Array.from({ length: Math.floor(high / step + 1e-6) - first + 1 }, (_, index) => {
+    const value = (first + index) * step;
+    return { value, text: shownNumber(value.toFixed(places)) };
+  });
+};
+
+// A path's and a marker's coordinates along x or y; `move` puts others in their place.
+const coordinatesOf = (shape, way) => {
+  if (shape.tagName !== "path") return [Number(shape.getAttribute(way))];
+  return shape.getAttribute("d").match(/-?[\d.]+/g).filter((_, index) => index % 2 === WAYS.indexOf(way)).map(Number);
+};
+const move = (shape, way, to) => {
+  if (shape.tagName !== "path") { shape.setAttribute(way, to(Number(shape.getAttribute(way))).toFixed(2)); return; }
+  let index = 0;
+  shape.setAttribute("d", shape.getAttribute("d").replace(/-?[\d.]+/g, (number) => (index++ % 2 === WAYS.indexOf(way) ? to(Number(number)).toFixed(2) : number)));
+};
+const shapesOf = (element, tags = "use, path") => all(tags, element).filter((shape) => !shape.closest("defs"));
+
+const rescaleAxis = (svg, axis) => {
+  const way = axis.dataset.axis;
+  const [low, high] = axis.dataset.range.split(" ").map(Number);
+  const lines = shapesOf(axis, "path");
+  const labels = all("text", axis).slice(0, lines.length);
+  const marks = shapesOf(axis, "use");
+  const ticks = lines.map((line, index) => ({ at: coordinatesOf(line, way)[0], value: Number(labels[index].textContent.replace("−", "-")) }));
+  const [a, b] = [ticks[0], ticks.at(-1)];
+  const unit = (b.at - a.at) / (b.value - a.value);
+  const valueAt = (place) => a.value + (place - a.at) / unit;
+
+  const values = all("[data-series]:not(.off, [data-name], [data-row])", svg)
+    .flatMap((element) => shapesOf(element)).flatMap((shape) => coordinatesOf(shape, way)).map(valueAt);
+  if (!values.length) return;
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const room = Math.max(0.06 * (most - least), 0.01 * (high - low));
+  const [from, to] = [Math.max(low, least - room), Math.min(high, most + room)];
+  const start = a.at + (low - a.value) * unit;
+  axis.ends = [start, start + (high - low) * unit];
+  const placeOf = (value) => start + ((value - from) * (high - low) * unit) / (to - from);
+
+  all("[data-series]:not([data-name], [data-row]), [data-moves]", svg)
+    .flatMap((element) => shapesOf(element)).forEach((shape) => move(shape, way, (place) => placeOf(valueAt(place))));
+  const next = ticksBetween(from, to).flatMap(({ value, text }) => [lines[0], labels[0], marks[0]].filter(Boolean).map((part) => {
+    const copied = part.cloneNode(true);
+    move(copied, way, (place) => place + placeOf(value) - a.at);
+    if (part === labels[0]) copied.textContent = text;
+    return copied;
+  }));
+  lines[0].before(...next);
+  // Longer numbers push the title of a vertical axis aside.
+  const [before, now] = [labels, next.filter(({ tagName }) => tagName === "text")].map((texts) => Math.max(...texts.map((text) => text.textContent.length)));
+  const title = all("text", axis).at(-1);
+  if (way === "y" && title?.hasAttribute("transform") && now > before) title.setAttribute("transform", `translate(${DIGIT * (before - now)} 0) ${title.getAttribute("transform")}`);
+  [...lines, ...labels, ...marks].forEach((part) => part.remove());
+};
+
+// In the comparison a strategy is a row: those that are shown share its height.
+const closeRows = (svg) => {
+  const rows = all("[data-row]:has(text)", svg);
+  const shown = rows.filter((row) => !row.matches(".off"));
+  const places = rows.map((row) => coordinatesOf(row.querySelector("text"), "y")[0]);
+  shown.forEach((row, index) => {
+    const height = places[1] - places[0];
+    const by = places[0] - height / 2 + ((index + 0.5) * height * rows.length) / shown.length - places[rows.indexOf(row)];
+    all("[data-series]", svg).filter((each) => each.dataset.series === row.dataset.series)
+      .flatMap((each) => shapesOf(each, "use, path, text")).forEach((shape) => move(shape, "y", (place) => place + by));
+  });
+};
+
+// A name stands beside the last marker of its line, apart from its neighbours, and is tied to it.
+const NAME_HEIGHT = 10.5;
+const BELOW_MIDDLE = 2.9;
+const placeNames = (svg) => {
+  const names = all("[data-name]:not(.off)", svg).filter((name) => name.querySelector("text")).map((name) => {
+    const markers = all("[data-tip]:not(.off)", svg).filter((marker) => rowsOf(name).includes(marker.dataset.series));
+    const [x, y] = WAYS.map((way) => coordinatesOf(shapesOf(markers.at(-1), "use")[0], way)[0]);
+    return { text: name.querySelector("text"), name: name.dataset.name, x, y };
+  }).sort((one, other) => one.y - other.y);
+  const [bottom] = svg.querySelector("[data-axis=y]")?.ends ?? [Infinity];
+  names.reduce((above, name) => { name.at = Math.max(name.y, above + NAME_HEIGHT); return name.at; }, -Infinity);
+  names.reduceRight((below, name) => { name.at = Math.min(name.at, below - NAME_HEIGHT); return name.at; }, bottom + NAME_HEIGHT);
+  names.forEach(({ text, name, x, y, at }) => {
+    text.setAttribute("y", (at + BELOW_MIDDLE).toFixed(2));
+    const tie = all("[data-name]", svg).filter((each) => each.dataset.name === name).flatMap((each) => shapesOf(each, "path"))[0];
+    const left = Number(text.getAttribute("x")) - 1;
+    const apart = Math.hypot(left - x, at - y);
+    const [atX, atY] = [x + (4 * (left - x)) / apart, y + (4 * (at - y)) / apart];
+    tie?.setAttribute("d", `M ${left.toFixed(2)} ${at.toFixed(2)} L ${atX.toFixed(2)} ${atY.toFixed(2)}`);
+  });
+};
