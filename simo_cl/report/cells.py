@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from markupsafe import Markup, escape
 
 from simo_cl.report.load import Suite
 from simo_cl.report.statistics import Comparison, Spread, seed_spread
@@ -98,6 +101,11 @@ def number_cell(value: float | None, style: str = "") -> Cell:
     if value is None:
         return Cell()
     return Cell(style.format(value) if style else show_number(value), value)
+
+
+def breakable(name: str) -> Markup:
+    """A key or a row's label, which may break after its separators."""
+    return Markup(re.sub(r"([._,=\[])", r"\1<wbr>", str(escape(name))))
 
 
 def _show_count(value: float) -> str:

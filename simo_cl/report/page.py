@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from simo_cl.report import explain
-from simo_cl.report.cells import PageTable
+from simo_cl.report.cells import PageTable, breakable
 from simo_cl.report.checks import checks
 from simo_cl.report.drawing import NEGATIVE, POSITIVE
 from simo_cl.report.figures import (
@@ -107,7 +106,7 @@ def render_page(
     )
     templates.filters |= {
         "signed": show_signed,
-        "breakable": _breakable,
+        "breakable": breakable,
         "duration": show_seconds,
         "three": show_number,
         "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
@@ -163,11 +162,6 @@ def _facts(suite: Suite) -> list[str]:
     seeds = ", ".join(map(str, suite.seeds))
     facts.append(f"seed {seeds}" if len(suite.seeds) == 1 else f"seeds {seeds}")
     return facts
-
-
-def _breakable(name: str) -> Markup:
-    """A key or a row's label, which may break after its separators."""
-    return Markup(re.sub(r"([._,=\[])", r"\1<wbr>", str(escape(name))))
 
 
 def _shades() -> str:
