@@ -26,6 +26,9 @@ from simo_cl.harness.suite_file import (
 )
 from simo_cl.models import Precision
 
+TUNING_SEED = 1_000_000
+"""Of the trials of ``tune``; a seed that no table reports."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -53,7 +56,8 @@ class Run:
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.label}, seed {self.settings.seed}"
+        trial = self.settings.seed == TUNING_SEED
+        return f"{self.label}, a trial" if trial else f"{self.label}, seed {self.settings.seed}"
 
     @property
     def digest(self) -> str:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from simo_cl.harness.earlier_results import refuse_to_replace
 from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
-from simo_cl.harness.plan import Run, with_precision
+from simo_cl.harness.plan import TUNING_SEED, Run, with_precision
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
@@ -27,9 +27,6 @@ from simo_cl.harness.suite_file import SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.harness.whole_file import write_whole
 from simo_cl.models import Precision
-
-TUNING_SEED = 1_000_000
-"""A seed that no table reports."""
 
 VALIDATION_SHARE = 0.1
 

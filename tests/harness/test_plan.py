@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from tiny import ROOT, SETTINGS, STRATEGIES, planned, write_suite
 
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import TUNING_SEED, Run, plan_runs
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.suite_file import SuiteError, read_suite
 from simo_cl.models import Precision
@@ -42,6 +42,12 @@ def test_every_strategy_runs_with_every_seed_and_seed_by_seed(tmp_path: Path) ->
         "simo, seed 0",
     ]
     assert len(set(digests(runs))) == 4
+
+
+def test_a_trial_is_not_named_by_its_seed(tmp_path: Path) -> None:
+    (run,) = planned(tmp_path, f"strategies: [er]\nseeds: [{TUNING_SEED}]\n")
+
+    assert run.name == "er, a trial"
 
 
 def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import torch
 from rich.console import Console
 from tiny import SETTINGS, write_suite
 
+from simo_cl.harness.plan import TUNING_SEED
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import SuiteError, read_suite
-from simo_cl.harness.tune import TUNING_SEED, Trials, run_trials, trials_table, write_trials
+from simo_cl.harness.tune import Trials, run_trials, trials_table, write_trials
 
 STRATEGY = '''"""Fine-tuning that cannot be built with every setting."""
 
