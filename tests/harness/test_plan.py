@@ -45,7 +45,7 @@ def test_every_strategy_runs_with_every_seed_and_seed_by_seed(tmp_path: Path) ->
 
 
 def test_a_trial_is_not_named_by_its_seed(tmp_path: Path) -> None:
-    (run,) = planned(tmp_path, f"strategies: [er]\nseeds: [{TUNING_SEED}]\n")
+    (run,) = planned(tmp_path, f"strategies:\n  er:\nseeds: [{TUNING_SEED}]\n")
 
     assert run.name == "er, a trial"
 
