@@ -42,12 +42,12 @@ def report(
 
 
 def write_and_show(console: Console, folder: Path) -> None:
-    """Writes the report of a suite's folder; prints its table, and where to see more."""
+    """Prints the table of a suite's folder, writes its report, and prints where to see more."""
     from simo_cl.report import comparison_table, write_report
 
+    console.print(comparison_table(folder))
     tell(console, "Drawing the report ...")
     paths = write_report(folder)
-    console.print(comparison_table(folder))
     tell(
         console,
         f"Report: {paths.page}\nCompare in MLflow: simo-cl ui {shlex.quote(str(folder))}",

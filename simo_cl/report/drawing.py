@@ -57,6 +57,8 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "svg.fonttype": "none",
     "svg.hashsalt": "simo-cl",
+    # Whole letters: many publishers refuse the drawn ones that are the default.
+    "pdf.fonttype": 42,
 }
 # Cells are one colour whose opacity is the value, so that they sit on a white or a dark page.
 POSITIVE, NEGATIVE = (40, 82, 174), (204, 131, 23)

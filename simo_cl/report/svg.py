@@ -1,13 +1,14 @@
-"""Turn matplotlib figures into SVG and PNG files, and into SVG that lives inside the page."""
+"""Turn a matplotlib figure into files, and its axes into SVG that lives inside the page."""
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,40 +24,74 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _FAMILY = re.compile(r"font-family: [^;]*; ?")
 _NO_TURN = re.compile(r"^rotate\(-?0 [^)]*\)$")
-_MARK = re.compile(rf""" id=(["']){MARK_PREFIX}.*?\1""")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
-def save_files(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.svg and `stem`.png, the same bytes for the same figure every time."""
-    paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-    root = ET.fromstring(_MARK.sub("", _drawn(figure, facecolor="white")))
+# What every figure is saved as: for the page's readers, for slides and for LaTeX.
+ENDINGS = (".svg", ".png", ".pdf")
+
+
+def drawing_of(figure: Figure) -> ET.Element:
+    """The figure as SVG, with its marks, for `save_files` and `cut_panel`."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
+    return ET.fromstring(buffer.getvalue())
+
+
+def save_files(figure: Figure, drawing: ET.Element, stem: Path) -> list[Path]:
+    """Write `stem` with each of the `ENDINGS`, the same bytes for the same figure every time.
+
+    Args:
+        drawing: of the figure, from `drawing_of`.
+    """
+    svg, png, pdf = paths = [Path(f"{stem}{ending}") for ending in ENDINGS]
+    root = copy.deepcopy(drawing)
     _compact(root)
     root.set("font-family", ", ".join(f"'{name}'" for name in STYLE["font.sans-serif"]))
-    paths[0].write_text(_written(root), encoding="utf-8")
-    figure.savefig(paths[1], facecolor="white", dpi=160, metadata={"Software": None})
+    svg.write_text(_written(root), encoding="utf-8")
+    figure.savefig(png, facecolor="white", dpi=160, metadata={"Software": None})
+    figure.savefig(pdf, facecolor="white", metadata={"CreationDate": None})
     return paths
 
 
-def inline_svg(figure: Figure, name: str, alternative: str) -> str:
-    """The figure as an `<svg>` element for the page.
+@dataclass(frozen=True)
+class Cell:
+    """A rectangle of a drawing, in points from its upper left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def cut_panel(drawing: ET.Element, gid: str, cell: Cell, name: str, alternative: str) -> str:
+    """One set of axes of a drawing as an `<svg>` element for the page.
 
     Colours become CSS variables, so that it follows a light or dark page; marks become
-    `data-series` and `data-tip`; ids get the figure's name in front, so that several figures can
-    share a page.
+    `data-series` and `data-tip`; ids get the panel's name in front, so that several can share a
+    page.
 
     Args:
-        name: unique in the page, made of letters, digits and hyphens.
-        alternative: what the figure shows, for readers who cannot see it.
+        drawing: from `drawing_of`.
+        gid: of the axes.
+        cell: that the axes have for themselves and what surrounds them.
+        name: unique in the page.
+        alternative: what the panel shows, for readers who cannot see it.
     """
-    root = ET.fromstring(_drawn(figure))
+    by_id = {element.get("id"): element for element in drawing.iter() if element.get("id")}
+    axes = by_id[gid]
+    inside = {element.get("id") for element in axes.iter()}
+    elsewhere = sorted(_references(axes) - inside)
+    root = ET.Element(f"{{{_SVG}}}svg")
+    root.set("viewBox", f"{cell.left:g} {cell.top:g} {cell.width:g} {cell.height:g}")
+    definitions = ET.SubElement(root, f"{{{_SVG}}}defs")
+    definitions.extend(by_id[identifier] for identifier in elsewhere)
+    root.append(axes)
+    root = copy.deepcopy(root)
     for element in root.iter():
         _adapt(element, name)
     _compact(root)
-    width, height = (
-        float(root.attrib.pop(side).removesuffix("pt")) for side in ("width", "height")
-    )
-    root.set("style", f"aspect-ratio: {width:.0f} / {height:.0f}")
+    root.set("style", f"aspect-ratio: {cell.width:.0f} / {cell.height:.0f}")
     root.set("role", "img")
     root.set("aria-label", alternative)
     return _written(root)
@@ -90,12 +125,6 @@ _COMMANDS = {
 }
 
 
-def _drawn(figure: Figure, **options: Any) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, **options)
-    return buffer.getvalue()
-
-
 def _adapt(element: ET.Element, name: str) -> None:
     identifier = element.attrib.pop("id", None)
     if identifier is not None and identifier.startswith(MARK_PREFIX):
@@ -123,9 +152,7 @@ def _compact(root: ET.Element) -> None:
         _remove(root, tag)
     root.set("stroke-linejoin", "round")  # all that the style said beyond SVG's own defaults
     _flatten(root)
-    attributes = [value for element in root.iter() for value in element.attrib.values()]
-    referred = {name for value in attributes for name in _REFERENCE.findall(value)}
-    referred |= {value[1:] for value in attributes if value.startswith("#")}
+    referred = _references(root)
     for element in root.iter():
         if element.get("id") not in referred:
             element.attrib.pop("id", None)
@@ -137,6 +164,13 @@ def _compact(root: ET.Element) -> None:
                 element.set(attribute, " ".join(value.split()))
         if "style" in element.attrib:
             element.set("style", _FAMILY.sub("", element.attrib["style"]))
+
+
+def _references(root: ET.Element) -> set[str]:
+    """The ids that are referred to."""
+    attributes = [value for element in root.iter() for value in element.attrib.values()]
+    referred = {name for value in attributes for name in _REFERENCE.findall(value)}
+    return referred | {value[1:] for value in attributes if value.startswith("#")}
 
 
 def _flatten(parent: ET.Element) -> None:

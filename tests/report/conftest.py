@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
+from simo_cl.report.figures import Figure, write_figures
+from simo_cl.report.load import Suite
 
 # How well each strategy learns and keeps, between 0 and 1, and whether it has a loss space.
 STRATEGIES: dict[str, tuple[float, float, bool]] = {
@@ -57,6 +61,17 @@ def write_incomplete_suite() -> Callable[[Path], Path]:
         )
 
     return write
+
+
+@pytest.fixture
+def panels() -> Callable[[Suite, Figure], list[ET.Element]]:
+    """Writes a figure and gives its panels as the page shows them."""
+
+    def drawn(suite: Suite, figure: Figure) -> list[ET.Element]:
+        written = write_figures(suite, [figure])[figure.name].panels
+        return [ET.fromstring(written[panel.key]) for panel in figure.panels]
+
+    return drawn
 
 
 @pytest.fixture

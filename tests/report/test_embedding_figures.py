@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simo_cl.report.figures import panel_svg, suite_figures, write_figures
+from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.embeddings import shown_rows, shown_steps, spaced, tsne_layout
 from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
@@ -77,11 +77,11 @@ def test_points_that_coincide_can_be_laid_out():
     assert np.isfinite(tsne_layout(np.ones((12, 4)), iterations=250)).all()
 
 
-def test_a_grid_has_a_cell_for_every_pair_of_classes(load):
+def test_a_grid_has_a_cell_for_every_pair_of_classes(load, panels):
     suite = load(strategies=("simo",), seeds=(0,), classes=4, experiences=2, sample=6)
 
     figure = pairs_of_classes(suite)
-    root = ET.fromstring(panel_svg(figure, figure.panels[0]))
+    (root,) = panels(suite, figure)
 
     dotted = [e for e in root.iter() if "stroke-linecap: round" in e.get("style", "")]
     assert len(dotted) == 2 * 6
@@ -118,11 +118,11 @@ def test_movement_has_a_panel_for_each_experience_with_its_numbers(load):
     assert "drift" not in figure.panels[0].alternative
 
 
-def test_movement_shows_classes_that_are_not_learnt_yet_in_grey(load):
+def test_movement_shows_classes_that_are_not_learnt_yet_in_grey(load, panels):
     suite = load(strategies=("simo",), seeds=(0,), classes=4, experiences=2, sample=5)
 
     figure = movement(suite)
-    first, last = (ET.fromstring(panel_svg(figure, panel)) for panel in figure.panels)
+    first, last = panels(suite, figure)
 
     def dots(root: ET.Element) -> list[str]:
         styles = [e.get("style", "") for e in root.iter()]

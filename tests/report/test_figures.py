@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
+import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from joblib import parallel_config
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
 
 from simo_cl.report.drawing import draw_band, spread_labels
-from simo_cl.report.figures import panel_svg, suite_figures, write_figures
+from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.load import load_suite
 from simo_cl.report.palette import Look, looks
@@ -74,7 +77,7 @@ def test_the_accuracy_matrix_hides_what_was_not_learnt_yet(draw):
 
 
 def test_a_band_ends_where_values_do():
-    ax = Figure().add_subplot()
+    ax = Canvas().add_subplot()
     look = Look("#2852ae", "#8ab4ff", "o")
     draw_band(ax, [1, 2], [Spread(0.98, 0.05, 3)] * 2, look, ["er"], bounds=(0, 1))
     (band,) = ax.patches
@@ -86,7 +89,7 @@ def test_a_band_ends_where_values_do():
 def test_the_band_of_a_cosine_ends_at_one(make_suite):
     suite = load_suite(make_suite(strategies=("er", "simo", "icarl"), sample=4))
     panels = {p.title: p for p in geometry_curves(suite, looks(suite), "features").panels}
-    ax = Figure().add_subplot()
+    ax = Canvas().add_subplot()
     panels["largest |cos| of class means"].draw(ax)
     assert max(band.get_xy()[:, 1].max() for band in ax.patches) == 1
 
@@ -114,33 +117,96 @@ def test_many_classes_carry_no_tooltips(draw):
     assert figures["accuracy_matrices"].panels[0].matrix is not None
 
 
-def test_files_are_written_again_the_same_and_stale_ones_go(draw):
+def files_of(suite, figures) -> dict[Path, bytes]:
+    written = write_figures(suite, figures).values()
+    return {path: path.read_bytes() for figure in written for path in figure.files}
+
+
+def test_files_are_the_same_whenever_and_wherever_they_are_drawn(draw):
     suite, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
     wanted = [figures["accuracy"], figures["confusion"]]
-    (suite.folder / "figures").mkdir()
-    (suite.folder / "figures/old.svg").write_text("")
 
-    def written() -> dict[Path, bytes]:
-        figures = write_figures(suite, wanted).values()
-        return {path: path.read_bytes() for figure in figures for path in figure.files}
+    first = files_of(suite, wanted)
 
-    first = written()
+    assert {path.name for path in first} == {
+        f"{name}{ending}"
+        for name in ("accuracy", "confusion")
+        for ending in (".svg", ".png", ".pdf")
+    }
+    shutil.rmtree(suite.folder / "figures")
+    with parallel_config("threading"):
+        assert first == files_of(suite, wanted)
+    assert b"mark:" not in first[suite.folder / "figures/accuracy.svg"]
+    assert b"/Type3" not in first[suite.folder / "figures/accuracy.pdf"]
+
+
+def test_only_figures_that_have_changed_are_drawn_again(draw):
+    suite, figures = draw(strategies=("er", "simo"), seeds=(0,), sample=5)
+    before = write_figures(suite, [figures["accuracy"], figures["forgetting"]])
+    for figure in before.values():
+        for file in figure.files:
+            file.write_text("as it was")
+    again = load_suite(suite.folder)
+    same = {f.name: f for f in suite_figures(again, compare_with_control(again))}
+    other = replace(same["forgetting"], size=(1.0, 1.0))
+
+    after = write_figures(again, [same["accuracy"], other])
+
+    assert after["accuracy"] == before["accuracy"]
+    assert {file.read_text() for file in after["accuracy"].files} == {"as it was"}
+    assert all(file.read_bytes() != b"as it was" for file in after["forgetting"].files)
+    assert after["forgetting"].panels != before["forgetting"].panels
+
+
+@pytest.mark.parametrize("lost", ["accuracy.pdf", ".drawn/accuracy.json"])
+def test_a_figure_that_lacks_something_is_drawn_again(draw, lost):
+    suite, figures = draw(strategies=("er",), seeds=(0,), sample=5)
+    first = files_of(suite, [figures["accuracy"]])
+    (suite.folder / "figures" / lost).unlink()
+
+    assert files_of(suite, [figures["accuracy"]]) == first
+
+
+def test_half_written_figures_are_not_kept(draw, monkeypatch):
+    suite, figures = draw(strategies=("er",), seeds=(0,), sample=5)
+    figure = figures["accuracy"]
+    first = files_of(suite, [figure])
+    save = Canvas.savefig
+
+    def full_disk(canvas, target, **options):
+        if str(target).endswith(".png"):
+            raise OSError("No space left on device")
+        save(canvas, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Canvas, "savefig", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            write_figures(suite, [replace(figure, size=(1.0, 1.0))])
+
+    assert files_of(suite, [figure]) == first
+
+
+def test_stale_figures_go_and_files_of_others_stay(draw):
+    suite, figures = draw(strategies=("er",), seeds=(0,), sample=5)
+    write_figures(suite, [figures["accuracy"], figures["confusion"]])
+    (suite.folder / "figures/mine.svg").write_text("mine")
+
+    write_figures(suite, [figures["accuracy"]])
+
     assert {path.name for path in (suite.folder / "figures").iterdir()} == {
+        ".drawn",
         "accuracy.svg",
         "accuracy.png",
-        "confusion.svg",
-        "confusion.png",
+        "accuracy.pdf",
+        "mine.svg",
     }
-    with parallel_config("loky"):
-        assert first == written()
-    assert b"mark:" not in first[suite.folder / "figures/accuracy.svg"]
+    assert [path.name for path in (suite.folder / "figures/.drawn").iterdir()] == ["accuracy.json"]
 
 
-def test_panels_follow_the_page_and_carry_marks(draw):
-    _, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
-    figure = figures["accuracy"]
-    svg = panel_svg(figure, figure.panels[0])
-    root = ET.fromstring(svg)
+def test_panels_follow_the_page_and_carry_marks(draw, panels):
+    suite, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
+    (root,) = panels(suite, figures["accuracy"])
+    svg = ET.tostring(root, encoding="unicode")
     assert root.get("role") == "img"
     assert "simo 0." in root.get("aria-label")
     assert "var(--hue-blue)" in svg
@@ -150,15 +216,33 @@ def test_panels_follow_the_page_and_carry_marks(draw):
     assert any(tip and tip.endswith("(2 seeds)") for tip in tips)
 
 
-def test_ids_of_two_panels_do_not_clash(draw):
-    _, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
+def test_each_panel_is_cut_from_its_place_in_the_drawing(draw, panels):
+    suite, figures = draw(strategies=("er", "simo", "joint", "icarl"), seeds=(0,), sample=5)
+    figure = replace(figures["confusion"], columns=2)
+    width, height = (72 * side for side in figure.cell)
+    for index, root in enumerate(panels(suite, figure)):
+        row, column = divmod(index, 2)
+        box = [float(number) for number in root.get("viewBox").split()]
+        assert box == pytest.approx([column * width, row * height, width, height], rel=1e-4)
+        texts = [e for e in root.iter() if e.tag.endswith("}text")]
+        assert figure.panels[index].title in {text.text for text in texts}
+        for text in texts:
+            place = text.get("transform") or f"({text.get('x')} {text.get('y')})"
+            x, y = map(float, re.findall(r"-?[\d.]+", place)[-2:])
+            assert box[0] <= x <= box[0] + width
+            assert box[1] <= y <= box[1] + height
+
+
+def test_ids_of_two_panels_do_not_clash(draw, panels):
+    suite, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
     ids = []
-    for name in ("accuracy", "forgetting", "confusion"):
-        for panel in figures[name].panels:
-            root = ET.fromstring(panel_svg(figures[name], panel))
+    for name in ("accuracy", "geometry_features", "confusion"):
+        for root in panels(suite, figures[name]):
             own = [e.get("id") for e in root.iter() if e.get("id")]
-            links = [v[1:] for e in root.iter() for k, v in e.items() if k.endswith("}href")]
-            assert {link for link in links if not link.startswith("ata:")} <= set(own)
+            values = [value for e in root.iter() for value in e.attrib.values()]
+            links = {value[1:] for value in values if value.startswith("#")}
+            links |= {link for value in values for link in re.findall(r"url\(#(.+?)\)", value)}
+            assert links == set(own)
             ids += own
     assert len(ids) == len(set(ids))
 

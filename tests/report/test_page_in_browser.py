@@ -19,7 +19,7 @@ from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures.curves import accuracy
 from simo_cl.report.load import load_suite
 from simo_cl.report.palette import looks
-from simo_cl.report.svg import save_files
+from simo_cl.report.svg import drawing_of, save_files
 
 pytestmark = pytest.mark.browser
 # On a busy machine a page takes its time.
@@ -412,7 +412,7 @@ def test_what_a_file_leaves_out_of_a_drawing_cannot_be_seen(browser, write_suite
         drawing = Figure(figsize=(6, 4))
         panel.draw(drawing.add_axes((0.1, 0.15, 0.6, 0.8)))
         drawing.savefig(tmp_path / "whole.svg", facecolor="white")
-        compact, _ = save_files(drawing, tmp_path / "compact")
+        compact, *_ = save_files(drawing, drawing_of(drawing), tmp_path / "compact")
     assert compact.stat().st_size < 0.7 * (tmp_path / "whole.svg").stat().st_size
     page = browser.new_page(viewport={"width": 600, "height": 400})
     pictures = []

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from simo_cl.report.drawing import STYLE
-from simo_cl.report.figures import panel_svg, suite_figures
+from simo_cl.report.figures import suite_figures
 from simo_cl.report.figures.sweeps import swept
 from simo_cl.report.load import load_suite
 from simo_cl.report.optimum import best_cosine, class_cosine
@@ -64,8 +64,9 @@ def test_what_is_no_number_or_has_one_value_is_no_sweep(swept_suite):
     assert figure_of(suite, "sweep_views") is None
 
 
-def test_memory_is_drawn_against_accuracy_and_time(swept_suite):
-    figure = figure_of(swept_suite(*MEMORY, strategies=("er", "simo")), "sweep_memory_size")
+def test_memory_is_drawn_against_accuracy_and_time(swept_suite, panels):
+    suite = swept_suite(*MEMORY, strategies=("er", "simo"))
+    figure = figure_of(suite, "sweep_memory_size")
     assert [panel.alternative.partition(" against")[0] for panel in figure.panels] == [
         "average accuracy",
         "forgetting",
@@ -74,7 +75,8 @@ def test_memory_is_drawn_against_accuracy_and_time(swept_suite):
     ax = drawn(figure.panels[0])
     assert ax.get_xlabel() == "images in the memory"
     assert [text.get_text() for text in ax.get_xticklabels()] == ["200", "500", "1,000"]
-    assert "simo[memory.size=200]" in panel_svg(figure, figure.panels[0])
+    marked = {element.get("data-series") for element in panels(suite, figure)[0].iter()}
+    assert "simo[memory.size=200]" in marked
 
 
 def test_leaning_has_the_optimum_beside_the_measured_cosine(swept_suite):

@@ -14,7 +14,8 @@ from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.figures.cost import accuracy_against_time, plasticity
 from simo_cl.report.figures.curves import accuracy, forgetting
 from simo_cl.report.figures.differences import paired_differences
-from simo_cl.report.figures.figure import SPACES, Figure, Panel, Written, panel_svg, write_figures
+from simo_cl.report.figures.drawn_before import Written
+from simo_cl.report.figures.figure import SPACES, Figure, Panel, write_figures
 from simo_cl.report.figures.forces import forces
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.figures.matrices import accuracy_matrices, confusion
@@ -32,7 +33,6 @@ __all__ = [
     "Panel",
     "Written",
     "chosen_figures",
-    "panel_svg",
     "suite_figures",
     "write_figures",
 ]

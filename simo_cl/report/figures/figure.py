@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from textwrap import wrap
 from typing import Literal
 
@@ -22,9 +21,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from simo_cl.report.drawing import NEGATIVE, POSITIVE, STYLE
+from simo_cl.report.figures.drawn_before import DrawnBefore, Written, key_of
 from simo_cl.report.load import Suite
 from simo_cl.report.palette import SURFACE, Look, looks
-from simo_cl.report.svg import inline_svg, save_files
+from simo_cl.report.svg import Cell, cut_panel, drawing_of, save_files
 
 Section = Literal[
     "result", "stream", "matrices", "geometry", "embeddings", "loss", "sweeps", "cost"
@@ -35,6 +35,9 @@ SPACES = {
     "embedding": "loss space",
     "embedding_centred": "loss space, centred",
 }
+_POINTS_AN_INCH = 72
+# A process imports for as long as a few take to draw.
+_FIGURES_WORTH_A_PROCESS = 4
 
 
 @dataclass(frozen=True)
@@ -107,59 +110,57 @@ class Figure:
         )
 
 
-@dataclass(frozen=True)
-class Written:
-    """A figure's files, and its panels by key as SVG elements for the page."""
-
-    files: tuple[Path, ...]
-    panels: Mapping[str, str]
-
-
 def write_figures(
     suite: Suite, figures: Sequence[Figure], within: str = "figures"
 ) -> dict[str, Written]:
-    """Write every figure as SVG and PNG, on all cores; files of earlier reports go.
+    """Write every figure that has changed as SVG, PNG and PDF, on all cores.
+
+    Files of figures that an earlier report wrote and this one does not have go.
 
     Args:
         within: the folder, relative to the suite's.
 
     Returns:
-        What was written, by the figure's name.
+        What was written, now or before, by the figure's name.
     """
-    folder = suite.folder / within
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (*folder.glob("*.svg"), *folder.glob("*.png")):
-        stale.unlink()
     drawn_as = looks(suite)
-    processes = max(1, min(len(figures), cpu_count()))
+    drawn = DrawnBefore(suite.folder / within)
+    drawn.remove_all_but([figure.name for figure in figures])
+    keys = {figure.name: key_of(figure, drawn_as) for figure in figures}
+    written = {name: kept for name, key in keys.items() if (kept := drawn.kept(name, key))}
+    # Those with the most panels first, so that no core waits for one that began last.
+    changed = sorted((f for f in figures if f.name not in written), key=lambda f: -len(f.panels))
+    processes = max(1, min(len(changed) // _FIGURES_WORTH_A_PROCESS, cpu_count()))
     try:
-        written = Parallel(n_jobs=processes, batch_size=1)(
-            delayed(_write)(figure, drawn_as, folder / figure.name) for figure in figures
+        results = Parallel(n_jobs=processes, batch_size=1)(
+            delayed(_write)(figure, drawn_as, drawn, keys[figure.name]) for figure in changed
         )
     finally:
-        # Otherwise they stay for minutes, with all that drawing imports.
-        get_reusable_executor().shutdown(wait=True)
-    return {figure.name: of_it for figure, of_it in zip(figures, written, strict=True)}
+        if processes > 1:
+            # Otherwise they stay for minutes, with all that drawing imports.
+            get_reusable_executor().shutdown(wait=True)
+    return written | {f.name: of_it for f, of_it in zip(changed, results, strict=True)}
 
 
-def _write(figure: Figure, drawn_as: Mapping[str, Look], stem: Path) -> Written:
+def _write(figure: Figure, drawn_as: Mapping[str, Look], drawn: DrawnBefore, key: str) -> Written:
     with matplotlib.rc_context(STYLE):
-        files = save_files(_sheet(figure, drawn_as), stem)
-    panels = {panel.key: panel_svg(figure, panel) for panel in figure.panels}
-    return Written(tuple(files), panels)
+        sheet, cells = _sheet(figure, drawn_as)
+        drawing = drawing_of(sheet)
+        drawn.forget(figure.name)
+        files = save_files(sheet, drawing, drawn.folder / figure.name)
+    panels = {
+        panel.key: cut_panel(
+            drawing, _gid(panel), cell, f"{figure.name}-{panel.key}", panel.alternative
+        )
+        for panel, cell in zip(figure.panels, cells, strict=True)
+    }
+    written = Written(tuple(files), panels)
+    drawn.keep(figure.name, key, written)
+    return written
 
 
-def panel_svg(figure: Figure, panel: Panel) -> str:
-    """One panel as an `<svg>` element for the page."""
-    width, height = figure.cell
-    with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(width, height))
-        _draw(canvas, figure, panel, left=0, bottom=0)
-        return inline_svg(canvas, f"{figure.name}-{panel.key}", panel.alternative)
-
-
-def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> Canvas:
-    """All panels in a grid, with a legend or a key of shades below."""
+def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> tuple[Canvas, list[Cell]]:
+    """All panels in a grid, with a legend or a key of shades below; and where each panel is."""
     width, height = figure.cell
     columns = figure.columns or min(len(figure.panels), max(1, int(12.5 / width)))
     rows = math.ceil(len(figure.panels) / columns)
@@ -171,16 +172,24 @@ def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> Canvas:
     foot = 0.22 * lines + 0.1 if handles else 0.42 if figure.scale else 0.0
     total = (columns * width, rows * height + foot)
     canvas = Canvas(figsize=total)
+    cells = []
     for index, panel in enumerate(figure.panels):
         row, column = divmod(index, columns)
         _draw(canvas, figure, panel, left=column * width, bottom=total[1] - (row + 1) * height)
+        cells.append(
+            Cell(*(_POINTS_AN_INCH * x for x in (column * width, row * height, width, height)))
+        )
     if handles:
         canvas.legend(
             handles=handles, loc="lower center", ncols=per_line, frameon=False, fontsize=8
         )
     if figure.scale:
         _draw_scale(canvas, figure.scale)
-    return canvas
+    return canvas, cells
+
+
+def _gid(panel: Panel) -> str:
+    return f"panel:{panel.key}"
 
 
 def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: float) -> None:
@@ -193,6 +202,7 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
             figure.size[1] / up,
         )
     )
+    axes.set_gid(_gid(panel))
     try:
         panel.draw(axes)
     except Exception as error:  # one panel is never worth the page
@@ -201,7 +211,9 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
         reason = "\n".join(wrap(f"not drawn: {type(error).__name__}: {error}", 30))
         axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes)
     # Bold sans-serif letters are about 0.66 of their height wide.
-    room = 72 * (figure.cell[0] - figure.margins.left) / max(1.0, 0.66 * len(panel.title))
+    room = (
+        _POINTS_AN_INCH * (figure.cell[0] - figure.margins.left) / max(1.0, 0.66 * len(panel.title))
+    )
     axes.set_title(panel.title, fontsize=max(5.0, min(STYLE["axes.titlesize"], room)))
 
 
