@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 OWN = "accuracy/own"
 MEAN_ACCURACY_FIGURE = "figures/accuracy_mean.png"
+# Inches: a square for each matrix, and what the key of its colours takes.
+_PANEL, _SCALE = 4.0, 0.6
 
 
 def fingerprint(runs: Sequence[RunFolder]) -> str:
@@ -150,7 +152,7 @@ def _accuracy_figure(matrix: Array, title: str) -> Figure:
     _write_values(axes, matrix, middle=0.5)
     axes.set_xlabel("accuracy on experience")
     axes.set_ylabel("after training on experience")
-    figure.colorbar(image, shrink=0.8)
+    _add_scale(figure, image)
     return figure
 
 
@@ -162,18 +164,17 @@ def _confusion_figure(matrix: Array, title: str) -> Figure:
     _write_values(axes, matrix, middle=highest / 2)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    figure.colorbar(image, shrink=0.8)
+    _add_scale(figure, image)
     return figure
 
 
 def _geometry_figure(panels: Mapping[str, Array], title: str, *, low: float) -> Figure:
     """One kind of class-by-class matrix in each of the spaces, on one scale from `low` to 1."""
     figure = _blank_figure(len(panels), title)
-    all_axes = figure.axes
-    for axes, (name, matrix) in zip(all_axes, panels.items(), strict=True):
+    for axes, (name, matrix) in zip(figure.axes, panels.items(), strict=True):
         image = _heat_map(axes, matrix, low=low, high=1.0)
         axes.set_title(name, fontsize=9)
-    figure.colorbar(image, ax=all_axes, shrink=0.8)
+    _add_scale(figure, image)
     return figure
 
 
@@ -181,10 +182,20 @@ def _blank_figure(panels: int, title: str) -> Figure:
     # A bare Figure, without pyplot: no global state, so any thread may draw.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.0 * panels + 0.6, 4.0), layout="constrained")
-    figure.subplots(1, panels)
+    # Places of its own making: a layout engine measures every text, and draws everything twice.
+    width, height = _PANEL * panels + _SCALE, _PANEL
+    figure = Figure(figsize=(width, height))
+    for number in range(panels):
+        left = number * _PANEL + 0.6
+        figure.add_axes((left / width, 0.5 / height, 3.1 / width, 3.1 / height))
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _add_scale(figure: Figure, image: AxesImage) -> None:
+    width, height = figure.get_size_inches()
+    place = figure.add_axes(((width - 0.75) / width, 0.8 / height, 0.13 / width, 2.5 / height))
+    figure.colorbar(image, cax=place)
 
 
 def _heat_map(axes: Axes, matrix: Array, *, low: float, high: float, first: int = 0) -> AxesImage:
@@ -202,7 +213,7 @@ def _write_values(axes: Axes, matrix: Array, *, middle: float) -> None:
     size = 8 if max(matrix.shape) <= 6 else 6
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
-            text = axes.text(
+            axes.text(
                 column,
                 row,
                 f"{value:.2f}" if np.nanmax(matrix) <= 1.0 else f"{value:.0f}",
@@ -211,8 +222,6 @@ def _write_values(axes: Axes, matrix: Array, *, middle: float) -> None:
                 horizontalalignment="center",
                 verticalalignment="center",
             )
-            # Inside its cell it cannot push anything, and laying it out takes most of the time.
-            text.set_in_layout(False)
 
 
 def _save(figure: Figure, file: Path) -> None:
