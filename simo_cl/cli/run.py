@@ -49,7 +49,14 @@ def run(
     tracking_uri: TrackingOption = None,
     plugins: PluginsOption = None,
     strategies_dir: StrategiesDirOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at once, in processes.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs at once, in processes. Default: as many as have a core for each of their "
+            "threads; one on a GPU.",
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -94,7 +101,7 @@ def run(
         if cluster is None:
             warn_of_slow_precision(chosen, chosen_device)
             if chosen_device.type == "cpu":
-                _warn_of_too_many_threads(chosen, jobs)
+                _warn_of_too_many_threads(chosen, jobs or 1)
         if dry_run:
             say = partial(tell, console)
             console.print(preview_table(chosen, folder, data, chosen_device, jobs=jobs, tell=say))
@@ -214,7 +221,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _cluster(
-    suite: Suite, address: str | None, shared: bool, device: str, jobs: int
+    suite: Suite, address: str | None, shared: bool, device: str, jobs: int | None
 ) -> Cluster | None:
     from simo_cl.harness.cluster import Cluster
 
@@ -222,7 +229,7 @@ def _cluster(
         if shared:
             fail("--ray-shared is about the nodes of a cluster; name one with --ray")
         return None
-    if jobs > 1 or device != "auto":
+    if jobs not in (None, 1) or device != "auto":
         fail(
             "--ray takes neither --jobs nor --device: `resources` in the suite, as {cpus: 1, gpus: "
             "0.5}, says how many runs a node has at once, and whether they train on a GPU"

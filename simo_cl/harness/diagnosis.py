@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
+from joblib import cpu_count
 from packaging.requirements import Requirement
 
 from simo_cl.harness.precision import has_bfloat16
@@ -74,15 +75,7 @@ def thread_numbers(cores: int) -> list[int]:
 
 def usable_cores() -> int:
     """The processor cores that this process may use, of those that the machine has."""
-    allowed = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        allowed = min(allowed, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such group, or one without a limit
-        pass
-    return allowed
+    return int(cpu_count())
 
 
 @dataclass(frozen=True)

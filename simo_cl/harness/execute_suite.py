@@ -21,7 +21,7 @@ from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
 from simo_cl.harness.whole_file import write_whole
-from simo_cl.harness.workers import execute_in_workers
+from simo_cl.harness.workers import default_jobs, execute_in_workers
 from simo_cl.models import Encoder, build_encoder, encoder_names
 from simo_cl.streams import (
     DataError,
@@ -54,7 +54,7 @@ def execute_runs(
     data: DataSet,
     device: torch.device,
     progress: SuiteProgress,
-    jobs: int = 1,
+    jobs: int | None = 1,
     cluster: Cluster | None = None,
     plugins: Path | None = None,
     after_each: Callable[[], None] = lambda: None,
@@ -67,7 +67,7 @@ def execute_runs(
         data: from :func:`checked_data`.
         device: to train on; with several jobs, "cuda" is every GPU in turn.
         progress: told of every step.
-        jobs: runs at once; with 1, in this process.
+        jobs: runs at once; with 1, in this process. None: see :func:`default_jobs`.
         cluster: where runs are executed, instead of on this machine.
         plugins: a file that other processes import first.
         after_each: called after each run, whether it finished or failed.
@@ -95,6 +95,8 @@ def execute_runs(
             progress.run_failed(run, reason)
         after_each()
 
+    if jobs is None:
+        jobs = default_jobs(unfinished, device)
     if cluster is not None and unfinished:
         execute_on_cluster(
             unfinished,

@@ -24,6 +24,7 @@ from simo_cl.harness.progress import duration
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
+from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
 from simo_cl.streams import DataSet, Images
 
@@ -42,7 +43,7 @@ def preview_table(
     data: DataSet,
     device: torch.device,
     *,
-    jobs: int = 1,
+    jobs: int | None = 1,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Table:
     """The runs with their images, and estimates of time and disk.
@@ -55,7 +56,7 @@ def preview_table(
         folder: of the suite, to see what is finished.
         data: that they train on.
         device: that they would train on.
-        jobs: runs at once.
+        jobs: runs at once; None: see :func:`default_jobs`.
         tell: told what takes a while.
     """
     table = Table(title=f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}")
@@ -99,9 +100,9 @@ def preview_table(
     return table
 
 
-def _at_once(runs: Sequence[Run], jobs: int, device: torch.device) -> int:
+def _at_once(runs: Sequence[Run], jobs: int | None, device: torch.device) -> int:
     """How many runs share the time; on a CPU, more than its cores carry do not make it shorter."""
-    at_once = min(jobs, len(runs))
+    at_once = min(default_jobs(runs, device) if jobs is None else jobs, len(runs))
     if device.type == "cpu" and runs:
         threads = max(run.settings.training.threads for run in runs)
         at_once = min(at_once, usable_cores() // threads)

@@ -14,11 +14,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch.multiprocessing import get_context
 
 from simo_cl.child_process import end_with_parent, start_without_interrupts
 from simo_cl.harness.attempt import attempt, seldom
+from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
@@ -27,6 +29,9 @@ from simo_cl.harness.suite_file import SuiteError
 from simo_cl.streams import DataSet, Images
 
 _SECONDS_TO_LEAVE = 10.0
+# It imports for as long as a small run takes; and holds torch, Avalanche and a run's batches.
+_RUNS_WORTH_A_PROCESS = 2
+_MEMORY_OF_A_PROCESS = 2 * 1024**3
 
 
 def execute_in_workers(
@@ -71,6 +76,17 @@ def execute_in_workers(
         finally:
             for worker in workers:
                 worker.leave()
+
+
+def default_jobs(runs: Sequence[Run], device: torch.device) -> int:
+    """How many of the runs to execute at once where nobody says: as many as have a core for each of
+    their threads. One on a GPU, whose memory is the user's to share out."""
+    if device.type != "cpu" or not runs:
+        return 1
+    threads = max(run.settings.training.threads for run in runs)
+    memory = int(psutil.virtual_memory().total)
+    room = min(usable_cores() // threads, memory // _MEMORY_OF_A_PROCESS)
+    return max(1, min(room, len(runs) // _RUNS_WORTH_A_PROCESS))
 
 
 def devices_for(jobs: int, device: torch.device) -> list[torch.device]:

@@ -123,11 +123,11 @@ class Project:
         return ("--plugins", str(path), "--set", settings[0], "--set", settings[1])
 
     def call(self, *arguments: str | Path) -> Result:
-        results = (
-            ()
-            if arguments[0] in ("list", "init", "data", "doctor")
-            else ("--results", self.results)
-        )
+        none = arguments[0] in ("list", "init", "data", "doctor")
+        results: tuple[str | Path, ...] = () if none else ("--results", self.results)
+        if arguments[0] == "run" and "--jobs" not in arguments:
+            # Processes import for longer than tiny runs take.
+            results = (*results, "--jobs", "1")
         words = [str(word) for word in (*arguments, *results)]
         with pytest.MonkeyPatch.context() as patch:
             # On a busy machine, the process that writes to MLflow takes its time to begin.

@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
-from simo_cl.harness.workers import devices_for, execute_in_workers
+from simo_cl.harness.workers import default_jobs, devices_for, execute_in_workers
 
 MINE = """\
 from avalanche.training.supervised import Naive
@@ -185,3 +186,35 @@ def test_gpus_are_used_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [d.index for d in devices_for(3, torch.device("cuda"))] == [0, 1, 0]
     assert [d.index for d in devices_for(2, torch.device("cuda:1"))] == [1, 1]
     assert devices_for(2, torch.device("cpu")) == [torch.device("cpu")] * 2
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "gibibytes", "threads", "seeds", "jobs"),
+    [
+        ("cpu", 2, 8, 1, 24, 2),
+        ("cpu", 16, 64, 2, 24, 8),
+        ("cpu", 64, 256, 1, 24, 12),
+        ("cpu", 16, 8, 1, 24, 4),
+        ("cpu", 2, 1, 4, 24, 1),
+        ("cpu", 2, 8, 1, 3, 1),
+        ("cpu", 2, 8, 1, 0, 1),
+        ("cuda", 16, 64, 1, 24, 1),
+    ],
+    ids=["a laptop", "two threads", "few runs a core", "little memory", "none", "3", "0", "a GPU"],
+)
+def test_as_many_runs_at_once_as_have_a_core_for_each_thread(
+    device: str,
+    cores: int,
+    gibibytes: int,
+    threads: int,
+    seeds: int,
+    jobs: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Mock()
+    run.settings.training.threads = threads
+    monkeypatch.setattr("simo_cl.harness.workers.usable_cores", lambda: cores)
+    memory = Mock(return_value=Mock(total=gibibytes * 2**30))
+    monkeypatch.setattr("simo_cl.harness.workers.psutil.virtual_memory", memory)
+
+    assert default_jobs([run] * seeds, torch.device(device)) == jobs
