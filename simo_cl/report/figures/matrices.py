@@ -159,7 +159,7 @@ def matrix_panel(
         ax.set_ylabel(axis_names[1], fontsize=7.5)
 
     few = values.shape[1] <= 20
-    cells = [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in values]
+    cells = [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in values if few]
     return Panel(
         key=file_label(label) + ("" if step is None else f"-{step}"),
         title=label if step is None else f"{label} · after exp. {step + 1}",

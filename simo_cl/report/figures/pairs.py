@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.spatial.distance import pdist
 
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.embeddings import main_space, spaced
@@ -45,9 +46,10 @@ def pairs_of(points: np.ndarray, classes: np.ndarray) -> Pairs:
     e = points.astype(np.float64)
     first, second = np.triu_indices(len(e), 1)
     norms = np.linalg.norm(e, axis=1)
-    products = (e[first] * e[second]).sum(axis=1)
+    products = (e @ e.T)[first, second]
+    distances = pdist(e, "sqeuclidean")
     return Pairs(
-        np.square(e[first] - e[second]).sum(axis=1) / max(np.square(norms).mean(), 1e-12),
+        distances / max(np.square(norms).mean(), 1e-12),
         products / np.maximum(norms[first] * norms[second], 1e-12),
         classes[first] == classes[second],
     )
