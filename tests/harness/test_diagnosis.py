@@ -100,7 +100,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_process_pinned_to_one_core_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    monkeypatch.setattr(diagnosis, "usable_cores", lambda: 1)
     pinned, threads = core_problems(2)
     assert "pinned to one of 8 cores" in pinned
     assert "training.threads is 2, more than the 1 core that there is to use" in threads

@@ -117,7 +117,7 @@ class Later(Generic[T]):
         return self._make()
 
 
-def tsne_layout(points: np.ndarray, *, iterations: int = 750) -> np.ndarray:
+def tsne_layout(points: np.ndarray, *, iterations: int = 500) -> np.ndarray:
     """Two coordinates a point, the same for the same points.
 
     Args:
@@ -128,12 +128,12 @@ def tsne_layout(points: np.ndarray, *, iterations: int = 750) -> np.ndarray:
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
     rows = np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0).astype(np.float32)
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    # Rows that coincide exactly make PCA's directions undefined.
-    start = "pca" if np.linalg.matrix_rank(rows - rows.mean(axis=0)) >= 2 else "random"
-    layout = TSNE(perplexity=perplexity, init=start, max_iter=iterations, random_state=0)
     # One thread: the same picture on every machine, and on a busy one threads of so little work
     # spend their time waiting for each other.
     with threadpool_limits(1):
+        # Rows that coincide exactly make PCA's directions undefined.
+        start = "pca" if np.linalg.matrix_rank(rows - rows.mean(axis=0)) >= 2 else "random"
+        layout = TSNE(perplexity=perplexity, init=start, max_iter=iterations, random_state=0)
         return layout.fit_transform(rows)
 
 
