@@ -43,6 +43,7 @@ const rescaleAxis = (svg, axis) => {
   const lines = shapesOf(axis, "path");
   const labels = all("text", axis).slice(0, lines.length);
   const marks = shapesOf(axis, "use");
+  if (lines.length < 2) return;
   const ticks = lines.map((line, index) => ({ at: coordinatesOf(line, way)[0], value: Number(labels[index].textContent.replace("−", "-")) }));
   const [a, b] = [ticks[0], ticks.at(-1)];
   const unit = (b.at - a.at) / (b.value - a.value);
@@ -93,9 +94,9 @@ const BELOW_MIDDLE = 2.9;
 const placeNames = (svg) => {
   const names = all("[data-name]:not(.off)", svg).filter((name) => name.querySelector("text")).map((name) => {
     const markers = all("[data-tip]:not(.off)", svg).filter((marker) => rowsOf(name).includes(marker.dataset.series));
-    const [x, y] = WAYS.map((way) => coordinatesOf(shapesOf(markers.at(-1), "use")[0], way)[0]);
+    const [x, y] = WAYS.map((way) => (markers.length ? coordinatesOf(shapesOf(markers.at(-1), "use")[0], way)[0] : NaN));
     return { text: name.querySelector("text"), name: name.dataset.name, x, y };
-  }).sort((one, other) => one.y - other.y);
+  }).filter(({ y }) => !Number.isNaN(y)).sort((one, other) => one.y - other.y);
   const [bottom] = svg.querySelector("[data-axis=y]")?.ends ?? [Infinity];
   names.reduce((above, name) => { name.at = Math.max(name.y, above + NAME_HEIGHT); return name.at; }, -Infinity);
   names.reduceRight((below, name) => { name.at = Math.min(name.at, below - NAME_HEIGHT); return name.at; }, bottom + NAME_HEIGHT);
