@@ -201,7 +201,8 @@ def _add_scale(figure: Figure, image: AxesImage) -> None:
 def _heat_map(axes: Axes, matrix: Array, *, low: float, high: float, first: int = 0) -> AxesImage:
     """The matrix as colours, NaN as none, with rows and columns counted from `first`."""
     for which, length in ((axes.set_xticks, matrix.shape[1]), (axes.set_yticks, matrix.shape[0])):
-        ticks = range(0, length, max(1, length // 10))
+        # Few: making a tick takes longer than drawing it.
+        ticks = range(0, length, -(-length // 6))
         which(ticks, [str(tick + first) for tick in ticks])
     return axes.imshow(matrix, vmin=low, vmax=high, cmap="RdBu_r" if low < 0 else "viridis")
 
