@@ -11,7 +11,7 @@ demo: install
 	@echo "Open MLflow: make ui   (or: $(BIN)/simo-cl ui results/quickstart)"
 
 test: install-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install-test
 	$(BIN)/ruff check .

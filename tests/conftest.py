@@ -12,6 +12,10 @@ import joblib
 import pytest
 import torch
 from hypothesis import settings
+from processes import forks
+
+from simo_cl.models import registry
+from simo_cl.streams import sources
 
 # One thread a process: the tests run in parallel, and sums do not depend on the machine's cores.
 torch.set_num_threads(1)
@@ -28,6 +32,12 @@ warnings.filterwarnings("ignore", message="no QP solver found")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests first, so that none of them is left to one process at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _draw_here() -> Iterator[None]:
     """Figures are drawn in the tests' own process, where a warning fails the test."""
@@ -35,7 +45,22 @@ def _draw_here() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow_is_imported_once() -> Iterator[None]:
+    """What follows a suite in a process of its own is forked from one that has imported MLflow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simo_cl.tracking.follow.get_context", forks)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _registered_for_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sources and encoders of a test's own are not there for the next one."""
+    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium that calls nobody by itself; skipped where there is none."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)

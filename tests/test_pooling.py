@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from simo_cl.feature_hook import FeatureHook
 from simo_cl.harness.embed import embed
 from simo_cl.losses import SimOLoss
 from simo_cl.metrics.plugins import orthogonality_metrics
-from simo_cl.models import EncoderBuilder, build_encoder, register_encoder
+from simo_cl.models import build_encoder, register_encoder
 from simo_cl.training import SimOPlugin
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -186,20 +186,6 @@ def test_the_input_of_the_last_linear_has_its_channels_last():
     torch.testing.assert_close(hook.features, output_of(model, "1").mean(dim=1))
 
 
-@pytest.fixture
-def registered() -> Iterator[Callable[..., None]]:
-    from simo_cl import models
-
-    before = dict(models._BUILDERS)
-
-    def register(builder: EncoderBuilder, **options: Callable[[Tensor], Tensor]) -> None:
-        register_encoder("ours", builder, **options)
-
-    yield register
-    models._BUILDERS.clear()
-    models._BUILDERS.update(before)
-
-
 class TestEncoders:
     @pytest.mark.parametrize(
         ("backbone", "positions"),
@@ -209,26 +195,26 @@ class TestEncoders:
             (lambda: convolutions(Tokens(), width=16), (1,)),
         ],
     )
-    def test_average_where_the_number_of_features_tells_the_axis(
-        self, registered, backbone, positions
-    ):
-        registered(lambda channels, width, norm: (backbone(), width))
+    def test_average_where_the_number_of_features_tells_the_axis(self, backbone, positions):
+        register_encoder("ours", lambda channels, width, norm: (backbone(), width))
         encoder = build_encoder("ours", width=16)
         expected = encoder.backbone(IMAGES).mean(dim=positions)
         torch.testing.assert_close(encoder(IMAGES), expected)
 
     @pytest.mark.parametrize(("width", "stated"), [(8, 8), (16, 10)])
-    def test_refuse_the_rest_and_take_a_function(self, registered, width, stated):
+    def test_refuse_the_rest_and_take_a_function(self, width, stated):
         def build(channels: int, _: int, norm: str) -> tuple[nn.Module, int]:
             return convolutions(width=width), stated
 
-        registered(build)
+        register_encoder("ours", build)
         message = rf"gives \(3, {width}, 8, 8\).* its {stated} features; register it with pool="
         with pytest.raises(ValueError, match=message):
             build_encoder("ours")(IMAGES)
 
-    def test_take_a_function(self, registered):
-        registered(lambda *_: (convolutions(), 8), pool=lambda maps: maps.amax(dim=(2, 3)))
+    def test_take_a_function(self):
+        register_encoder(
+            "ours", lambda *_: (convolutions(), 8), pool=lambda maps: maps.amax(dim=(2, 3))
+        )
         encoder = build_encoder("ours")
         expected = encoder.backbone[0](IMAGES).amax(dim=(2, 3))
         torch.testing.assert_close(encoder(IMAGES), expected)

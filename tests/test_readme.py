@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from processes import run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,9 +19,8 @@ def code_blocks(language: str) -> list[str]:
 
 def test_the_avalanche_script_runs_and_logs_to_mlflow(tmp_path: Path) -> None:
     script = code_blocks("python")[0]
-    finished = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    finished = run_script(["script.py"], tmp_path)
 
     assert finished.returncode == 0, finished.stderr
     values = [float(line) for line in finished.stdout.splitlines() if re.fullmatch(r"[\d.]+", line)]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from xml.etree import ElementTree
 
 import pytest
+from processes import run_script
 
 SPEED = Path(__file__).parents[1] / "benchmarks" / "speed"
 
 
-def _run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SPEED / script), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(script: str, *options: str) -> CompletedProcess[str]:
+    return run_script([SPEED / script, *options])
 
 
 @pytest.mark.slow

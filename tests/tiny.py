@@ -42,14 +42,6 @@ memory: {size: 40}
 evaluation: {samples_per_class: 4}
 """
 
-# A shell that starts tests in the background has them ignore what a terminal sends.
-COMMAND = """\
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from simo_cl.cli import app
-app()
-"""
-
 
 def write_suite(folder: Path, text: str, name: str = "tiny.yaml") -> Path:
     """A suite file with that text, in a folder made for it."""

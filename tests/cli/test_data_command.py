@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from project import Project
 
-from simo_cl.streams import sources
-
 
 def test_data_check_says_what_is_found(project: Project, tmp_path: Path) -> None:
     result = project.call("data", "check", "--data-root", tmp_path)
@@ -41,10 +39,7 @@ def test_data_check_fails_where_there_is_no_such_folder(
     assert "1347 + 450 images" in result.output
 
 
-def test_data_check_looks_for_sources_of_ones_own(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
+def test_data_check_looks_for_sources_of_ones_own(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "my_data.py"
     file.write_text(
         "from simo_cl.streams import register_data_source\n"

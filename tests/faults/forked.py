@@ -1,4 +1,4 @@
-"""What processes do that the tests kill. They are forked from one that has imported everything."""
+"""What processes do that the tests kill."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from tiny import SETTINGS, part_of_digits, planned
 
-from simo_cl.cli import app
 from simo_cl.harness import execute_run
 from simo_cl.harness.evaluation import Evaluation
 from simo_cl.harness.execute_suite import Outcome, execute_runs
@@ -23,13 +22,6 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.streams import DataSet
 
-IMPORTED = [
-    "simo_cl.harness.evaluation",
-    "simo_cl.harness.execute_suite",
-    "simo_cl.harness.resume",
-    "simo_cl.streams.class_incremental",
-    "simo_cl.streams.digits",
-]
 _FILE_EVENTS = ("open", "os.rename", "os.remove")
 
 
@@ -114,10 +106,3 @@ def execute(runs: list[Run], folder: Path, say: Connection, last: tuple[str, int
     outcome = execute_here(runs, folder)
     if outcome.failed:
         raise SystemExit(str(outcome.failed))
-
-
-def command(words: list[str], says: Path) -> None:
-    """Is the command; what it says goes to a file."""
-    with says.open("w", buffering=1, encoding="utf-8") as file:
-        sys.stdout = sys.stderr = file
-        app(words)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from forked import Event, Execute, Kill, execute_here, saved_often
+from processes import start_command
 from tiny import STRATEGIES, outcome
 
 from simo_cl.harness.run_folder import RunFolder
@@ -65,18 +64,20 @@ def test_a_kill_at_each_file_operation(tmp_path: Path, execute_forked: Execute) 
 
 @pytest.mark.slow
 def test_the_command_itself(tmp_path: Path) -> None:
-    """From a cold start, killed twice as soon as there is something to go on from."""
+    """Killed twice, as soon as there is something to go on from."""
     runs = saved_often(tmp_path, "er", "simo")
     words = ["run", tmp_path / "suite" / "tiny.yaml", "--strategies-dir", STRATEGIES, "--results"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    cold = [sys.executable, "-c", "from simo_cl.cli import app; app()", *map(str, [*words, killed])]
     moments = random.Random("command")
     for run in runs:
-        with subprocess.Popen(cold, stdout=subprocess.DEVNULL) as process:
-            wait_for(killed / "tiny" / run.folder / "checkpoint.previous.pt")
-            time.sleep(moments.uniform(0, 0.2))
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
+        process = start_command([*words, killed], says=tmp_path / "says.txt")
+        while not (killed / "tiny" / run.folder / "checkpoint.previous.pt").exists():
+            assert process.is_alive(), (tmp_path / "says.txt").read_text()
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.2))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     for results in (killed, whole):
         assert execute_here(runs, results / "tiny", data=load_data("digits")).failed == {}
 
@@ -84,10 +85,3 @@ def test_the_command_itself(tmp_path: Path) -> None:
         folder = killed / "tiny" / run.folder
         assert (folder / "log.txt").read_text().count("goes on in experience") == 1
         assert outcome(folder) == outcome(whole / "tiny" / run.folder)
-
-
-def wait_for(path: Path) -> None:
-    until = time.monotonic() + 150
-    while not path.exists():
-        assert time.monotonic() < until, f"{path} does not come"
-        time.sleep(0.002)

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from forked import saved_often
+from processes import start_command
 from tiny import STRATEGIES
 
 
 @pytest.mark.slow
-def test_the_second_waits_and_does_nothing_twice(
-    tmp_path: Path, give_command: Callable[..., BaseProcess]
-) -> None:
+def test_the_second_waits_and_does_nothing_twice(tmp_path: Path) -> None:
     (run,) = saved_often(tmp_path, "simo")
     suite, results = tmp_path / "suite" / "tiny.yaml", tmp_path / "results"
     words = ["run", suite, "--results", results, "--strategies-dir", STRATEGIES]
-    first = give_command(words, tmp_path / "first.txt")
+    first = start_command(words, says=tmp_path / "first.txt")
     holder = results / "tiny" / "suite.lock.json"
-    until = time.monotonic() + 150
-    while not holder.exists() and time.monotonic() < until:
+    while not holder.exists() and first.is_alive():
         time.sleep(0.01)
-    second = give_command(words, tmp_path / "second.txt")
+    second = start_command(words, says=tmp_path / "second.txt")
     for process in (first, second):
-        process.join(150)
+        process.join()
 
     said = (tmp_path / "second.txt").read_text()
     assert (first.exitcode, second.exitcode) == (0, 0), said

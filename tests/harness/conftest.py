@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import forks
 from rich.console import Console
 
 from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
@@ -22,6 +23,14 @@ def _as_it_was() -> Iterator[None]:
     yield
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_are_forked() -> Iterator[None]:
+    """Their processes are, from one that has imported what takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simo_cl.harness.workers.get_context", forks)
+        yield
 
 
 @pytest.fixture(scope="session")

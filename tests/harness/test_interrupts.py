@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny import COMMAND, SETTINGS, STRATEGIES, write_suite
+from processes import start_command, wait_until
+from tiny import SETTINGS, STRATEGIES, write_suite
 
 pytestmark = pytest.mark.slow
 
@@ -26,21 +24,17 @@ class Command:
         self.results = folder / "results"
         self.words = ["run", str(suite), "--strategies-dir", str(STRATEGIES)]
         self.words += ["--results", str(self.results), *options]
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *self.words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"COLUMNS": "200"},
-            start_new_session=True,
-        )
+        self.says = folder / "says.txt"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", "200")
+            self.process = start_command(self.words, says=self.says)
 
     def wait_until(self, runs_train: int) -> None:
         def checkpoints() -> bool:
-            assert self.process.poll() is None
+            assert self.process.is_alive(), self.says.read_text()
             return len(list(self.results.glob("tiny/runs/*/*/checkpoint.pt"))) >= runs_train
 
-        until(checkpoints)
+        wait_until(checkpoints)
 
     def processes(self) -> list[str]:
         """Those of its session that are left."""
@@ -53,18 +47,12 @@ class Command:
         return [line for line in listed.stdout.splitlines() if line.split()[1][0] != "Z"]
 
     def output(self) -> str:
-        return self.process.communicate(timeout=60)[0]
+        self.process.join()
+        return self.says.read_text()
 
     def states(self) -> set[str]:
         paths = self.results.glob("tiny/runs/*/*/status.json")
         return {path.read_text().partition('"state": "')[2].partition('"')[0] for path in paths}
-
-
-def until(true: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -76,7 +64,7 @@ def test_it_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     os.killpg(command.process.pid, number)
 
     output = command.output()
-    assert command.process.returncode == 128 + number
+    assert command.process.exitcode == 128 + number
     assert "the same command goes on from there:\n  simo-cl run " in output
     assert "Traceback" not in output
     assert command.states() == {"running"}
@@ -88,21 +76,21 @@ def test_workers_are_stopped_and_never_outlive_the_command(tmp_path: Path) -> No
     assert len(killed.processes()) > 2
 
     killed.process.kill()
-    killed.process.wait()
+    killed.process.join()
 
-    until(lambda: killed.processes() == [], seconds=20)
+    wait_until(lambda: killed.processes() == [])
     assert killed.states() == {"running"}
 
     interrupted = Command(tmp_path, "--jobs", "2")
     log = next(interrupted.results.glob("tiny/runs/*/*/log.txt"))
-    until(lambda: "goes on" in log.read_text())
+    wait_until(lambda: "goes on" in log.read_text())
     os.killpg(interrupted.process.pid, signal.SIGINT)
 
     output = interrupted.output()
-    assert interrupted.process.returncode == 130
+    assert interrupted.process.exitcode == 130
     assert "the same command goes on from there" in output
     assert "Traceback" not in output
     assert "is in use" not in output
     assert "QP solver" not in output
-    until(lambda: interrupted.processes() == [], seconds=20)
+    wait_until(lambda: interrupted.processes() == [])
     assert interrupted.states() == {"running"}

@@ -6,9 +6,6 @@ The device is a stand-in: see stand_in.py. Every loader pins its batches, as Ava
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from nondeterministic import OPERATORS
+from processes import run_forked
 from stand_in import StandIn, stand_in_device
 from tiny import ONLINE, SETTINGS, SHIPPED, STRATEGIES, planned
 from torch.utils.data import DataLoader
@@ -28,7 +26,7 @@ from simo_cl.streams import DataSet, Images, load_data
 from simo_cl.streams.image_store import image_store
 from simo_cl.streams.resident import ResidentDataset
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 PROTOCOLS = {"batch": SETTINGS, "online": ONLINE}
 CASES = [
@@ -42,6 +40,7 @@ AFTER_AN_EXPERIENCE = {
     "simo_cl/harness/embed.py: take": "classes predicted for the test images",
     "simo_cl/harness/embed.py: _joined": "features and embeddings, which metrics are computed of",
     "simo_cl/harness/export.py: __init__": "the model that is written to a file",
+    "simo_cl/models/encoder.py: images_forwarded": "how many images were trained on",
     "simo_cl/training/step_budget.py: after_training_exp": "the mean loss",
     "simo_cl/training/strategy_state.py: portable": "checkpoints",
     "strategies/icarl.py: memory": "exemplars, to be embedded",
@@ -152,11 +151,7 @@ def _rows_of_a_users_loader(data: DataSet, stand_in: StandIn) -> list[str]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("on_a_device")
-    command = [sys.executable, __file__, str(folder)]
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    finished = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | path
-    )
+    finished = run_forked(compute, folder)
     assert finished.returncode == 0, finished.stderr
     loaded: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return loaded
@@ -206,7 +201,3 @@ def test_every_known_place_is_one(results) -> None:
 
 def test_single_rows_are_in_host_memory_for_a_users_own_loader(results) -> None:
     assert results["rows"] == ["cpu"]
-
-
-if __name__ == "__main__":
-    compute(Path(sys.argv[1]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from tiny import FOR_BATCHES, ONLINE, SETTINGS, outcome, part_of_digits, planned, write_suite
+from torch import nn
 
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
@@ -16,6 +18,8 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.run_status import read_status
 from simo_cl.streams import DataError, DataSet, Images
+
+pytestmark = pytest.mark.slow
 
 
 class Interrupted(BaseException):
@@ -25,6 +29,41 @@ class Interrupted(BaseException):
 @pytest.fixture(scope="module")
 def data() -> DataSet:
     return part_of_digits()
+
+
+@pytest.fixture(autouse=True)
+def _weights_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, to be compared bit for bit, in place of a program that takes long to trace."""
+
+    def export(model: nn.Module, layers: Any, data: DataSet, folder: RunFolder) -> None:
+        folder.write_arrays("weights", {n: w.numpy() for n, w in model.state_dict().items()})
+
+    monkeypatch.setattr("simo_cl.harness.execute_run.export_model", export)
+
+
+class Whole(NamedTuple):
+    """What a run gives that nothing interrupts."""
+
+    steps: int
+    outcome: dict[str, Any]
+
+
+Wholes = Callable[[Run], Whole]
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory, data: DataSet) -> Wholes:
+    """Executes each run once for all tests."""
+    folder = tmp_path_factory.mktemp("whole")
+    executed: dict[Path, Whole] = {}
+
+    def whole(run: Run) -> Whole:
+        if run.folder not in executed:
+            steps = execute(run, folder, data)
+            executed[run.folder] = Whole(steps, outcome(folder / run.folder))
+        return executed[run.folder]
+
+    return whole
 
 
 def run_of(
@@ -61,65 +100,74 @@ def interrupt(run: Run, folder: Path, data: DataSet, after: int) -> None:
         execute(run, folder, data, after)
 
 
-def in_three_pieces(run: Run, folder: Path, data: DataSet) -> None:
+def in_three_pieces(run: Run, folder: Path, data: DataSet, whole: Whole) -> None:
     """Compares a run that is interrupted twice with one that is not."""
-    steps = execute(run, folder / "whole", data)
-    interrupt(run, folder / "pieces", data, steps // 2)
-    interrupt(run, folder / "pieces", data, steps // 4)
-    execute(run, folder / "pieces", data)
-    assert outcome(folder / "pieces" / run.folder) == outcome(folder / "whole" / run.folder)
+    interrupt(run, folder, data, whole.steps // 2)
+    interrupt(run, folder, data, whole.steps // 4)
+    execute(run, folder, data)
+    assert outcome(folder / run.folder) == whole.outcome
 
 
 @pytest.mark.parametrize("strategy", FOR_BATCHES)
-def test_two_interruptions_change_nothing(strategy: str, tmp_path: Path, data: DataSet) -> None:
-    in_three_pieces(run_of(tmp_path, strategy), tmp_path, data)
+def test_two_interruptions_change_nothing(
+    strategy: str, tmp_path: Path, data: DataSet, wholes: Wholes
+) -> None:
+    run = run_of(tmp_path, strategy)
+    in_three_pieces(run, tmp_path, data, wholes(run))
 
 
-def test_nor_do_they_with_two_threads(tmp_path: Path, data: DataSet) -> None:
+def test_nor_do_they_with_two_threads(tmp_path: Path, data: DataSet, wholes: Wholes) -> None:
     """Which share the sums over triplets from 32,768 on, and a batch of 120 images has more."""
     more = ("training.threads=2", "training.batch_size=120", "memory.size=200")
     more += ("training.epochs=1", "stream.experiences=2")
     run = run_of(tmp_path, "triplet", more=more)
-    in_three_pieces(run, tmp_path, data)
+    in_three_pieces(run, tmp_path, data, wholes(run))
 
 
 @pytest.mark.parametrize("strategy", ["er", "er_ace", "mir", "simo"])
-def test_nor_do_they_online(strategy: str, tmp_path: Path, data: DataSet) -> None:
-    in_three_pieces(run_of(tmp_path, strategy, ONLINE), tmp_path, data)
+def test_nor_do_they_online(strategy: str, tmp_path: Path, data: DataSet, wholes: Wholes) -> None:
+    run = run_of(tmp_path, strategy, ONLINE)
+    in_three_pieces(run, tmp_path, data, wholes(run))
 
 
 @pytest.mark.parametrize("strategy", ["simo", "er_ace"])
-def test_our_batches_go_on_at_any_step(strategy: str, tmp_path: Path, data: DataSet) -> None:
+def test_our_batches_go_on_at_any_step(
+    strategy: str, tmp_path: Path, data: DataSet, wholes: Wholes
+) -> None:
     run = run_of(tmp_path, strategy)
-    steps = execute(run, tmp_path / "whole", data)
+    steps, whole = wholes(run)
     # In the first experience, in the middle of a pass, and at the last step of all.
     for stop in (3, steps // 2, steps):
         folder = tmp_path / str(stop)
         interrupt(run, folder, data, stop)
         assert execute(run, folder, data) == steps - stop + 1
-        assert outcome(folder / run.folder) == outcome(tmp_path / "whole" / run.folder)
+        assert outcome(folder / run.folder) == whole
 
 
 @pytest.mark.parametrize("strategy", ["finetune", "er", "icarl"])
-def test_stock_loaders_go_on_between_epochs(strategy: str, tmp_path: Path, data: DataSet) -> None:
+def test_stock_loaders_go_on_between_epochs(
+    strategy: str, tmp_path: Path, data: DataSet, wholes: Wholes
+) -> None:
     run = run_of(tmp_path, strategy)
-    steps = execute(run, tmp_path / "whole", data)
+    steps = wholes(run).steps
     interrupt(run, tmp_path / "stopped", data, steps)
     left = execute(run, tmp_path / "stopped", data)
     # A third of the steps are in the last experience, which has several epochs.
     assert left < steps // 3 - 1
 
 
-def test_endless_loaders_go_on_between_experiences(tmp_path: Path, data: DataSet) -> None:
+def test_endless_loaders_go_on_between_experiences(
+    tmp_path: Path, data: DataSet, wholes: Wholes
+) -> None:
     run = run_of(tmp_path, "der")
-    steps = execute(run, tmp_path / "whole", data)
+    steps = wholes(run).steps
     interrupt(run, tmp_path / "stopped", data, steps)
     assert steps // 4 < execute(run, tmp_path / "stopped", data) < steps // 2
 
 
-def test_small_experiences_go_on_at_the_next(tmp_path: Path, data: DataSet) -> None:
+def test_small_experiences_go_on_at_the_next(tmp_path: Path, data: DataSet, wholes: Wholes) -> None:
     run = run_of(tmp_path, "mir", ONLINE)
-    steps = execute(run, tmp_path / "whole", data)
+    steps = wholes(run).steps
     interrupt(run, tmp_path / "stopped", data, steps - 2)
     assert execute(run, tmp_path / "stopped", data) == 3
 
@@ -130,9 +178,9 @@ def test_a_finished_run_has_no_checkpoint(tmp_path: Path, data: DataSet) -> None
     assert not list((tmp_path / run.folder).glob("checkpoint*"))
 
 
-def test_times_go_on_too(tmp_path: Path, data: DataSet) -> None:
+def test_times_go_on_too(tmp_path: Path, data: DataSet, wholes: Wholes) -> None:
     run = run_of(tmp_path, "finetune")
-    steps = execute(run, tmp_path, data)
+    steps = wholes(run).steps
     folder = RunFolder(tmp_path / run.folder)
     interrupt(run, tmp_path, data, steps)
     first = json.loads((folder.path / "metrics.jsonl").read_text().splitlines()[0])
@@ -147,42 +195,50 @@ def test_times_go_on_too(tmp_path: Path, data: DataSet) -> None:
 
 
 class TestDamage:
-    def test_the_checkpoint_before_serves(self, tmp_path: Path, data: DataSet) -> None:
+    def test_the_checkpoint_before_serves(
+        self, tmp_path: Path, data: DataSet, wholes: Wholes
+    ) -> None:
         run = run_of(tmp_path, "simo")
-        steps = execute(run, tmp_path / "whole", data)
+        steps, whole = wholes(run)
         interrupt(run, tmp_path / "cut", data, steps // 2)
         path = tmp_path / "cut" / run.folder / "checkpoint.pt"
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be used"):
             left = execute(run, tmp_path / "cut", data)
         assert left == steps - steps // 2 + 2
-        assert outcome(tmp_path / "cut" / run.folder) == outcome(tmp_path / "whole" / run.folder)
+        assert outcome(tmp_path / "cut" / run.folder) == whole
 
-    def test_without_one_the_run_begins_anew(self, tmp_path: Path, data: DataSet) -> None:
+    def test_without_one_the_run_begins_anew(
+        self, tmp_path: Path, data: DataSet, wholes: Wholes
+    ) -> None:
         run = run_of(tmp_path, "simo")
-        steps = execute(run, tmp_path / "whole", data)
+        steps, whole = wholes(run)
         interrupt(run, tmp_path / "cut", data, steps // 2)
         for path in (tmp_path / "cut" / run.folder).glob("checkpoint*.pt"):
             path.write_bytes(b"")
         with pytest.warns(UserWarning, match="cannot be used"):
             assert execute(run, tmp_path / "cut", data) == steps
-        assert outcome(tmp_path / "cut" / run.folder) == outcome(tmp_path / "whole" / run.folder)
+        assert outcome(tmp_path / "cut" / run.folder) == whole
 
-    def test_a_damaged_metrics_file_is_mended(self, tmp_path: Path, data: DataSet) -> None:
+    def test_a_damaged_metrics_file_is_mended(
+        self, tmp_path: Path, data: DataSet, wholes: Wholes
+    ) -> None:
         run = run_of(tmp_path, "simo")
-        steps = execute(run, tmp_path / "whole", data)
+        steps, whole = wholes(run)
         interrupt(run, tmp_path / "cut", data, steps)
         path = tmp_path / "cut" / run.folder / "metrics.jsonl"
         path.write_text(path.read_text()[:40])
         (path.parent / "config.yaml").write_text("data: {")
         (path.parent / "status.json").write_text("{")
         execute(run, tmp_path / "cut", data)
-        assert outcome(tmp_path / "cut" / run.folder) == outcome(tmp_path / "whole" / run.folder)
+        assert outcome(tmp_path / "cut" / run.folder) == whole
 
 
-def test_a_checkpoint_of_another_network_begins_anew(tmp_path: Path, data: DataSet) -> None:
+def test_a_checkpoint_of_another_network_begins_anew(
+    tmp_path: Path, data: DataSet, wholes: Wholes
+) -> None:
     run = run_of(tmp_path, "simo")
-    steps = execute(run, tmp_path / "whole", data)
+    steps, whole = wholes(run)
     interrupt(run, tmp_path / "other", data, steps // 2)
     checkpoints = Checkpoints(tmp_path / "other" / run.folder)
     state = checkpoints.load()
@@ -191,7 +247,7 @@ def test_a_checkpoint_of_another_network_begins_anew(tmp_path: Path, data: DataS
     checkpoints.save(state)
     with pytest.warns(UserWarning, match=r"begins anew.*does not fit what is built now"):
         assert execute(run, tmp_path / "other", data) == steps
-    assert outcome(tmp_path / "other" / run.folder) == outcome(tmp_path / "whole" / run.folder)
+    assert outcome(tmp_path / "other" / run.folder) == whole
 
 
 def test_other_data_are_refused(tmp_path: Path, data: DataSet) -> None:

@@ -94,9 +94,10 @@ def test_the_budget_has_the_steps_and_the_schedule(setup_with: Any) -> None:
 def test_a_device_is_chosen_by_name() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "cuda:99"):
-        with pytest.raises(ValueError, match=rf"device '{name}' cannot be used here: .*Use auto"):
-            choose_device(name)
+    with pytest.raises(ValueError, match="device 'gpu' is none that runs are for; use auto"):
+        choose_device("gpu")
+    with pytest.raises(ValueError, match=r"device 'cuda:99' cannot be used here: .*Use auto"):
+        choose_device("cuda:99")
 
 
 def test_the_environment_has_what_a_report_shows() -> None:

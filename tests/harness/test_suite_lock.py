@@ -47,14 +47,14 @@ def test_the_second_waits_and_says_for_whom(tmp_path: Path) -> None:
             waits.set()
 
         def leave() -> None:
-            assert waits.wait(30)
+            assert waits.wait()
             assert holder.stdin is not None
             holder.stdin.close()
 
         thread = threading.Thread(target=leave)
         thread.start()
         with suite_lock(path, "simo-cl run mine.yaml", tell):
-            assert holder.wait(30) == 0
+            assert holder.wait() == 0
         thread.join()
 
     (text,) = told
@@ -68,7 +68,7 @@ def test_who_is_killed_holds_nothing(tmp_path: Path, number: signal.Signals) -> 
     path = tmp_path / "suite.lock"
     with another_process_with(path) as holder:
         holder.send_signal(number)
-        assert holder.wait(30) == -number
+        assert holder.wait() == -number
     told: list[str] = []
 
     with suite_lock(path, "mine", told.append):

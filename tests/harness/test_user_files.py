@@ -48,13 +48,13 @@ def test_modules_beside_a_file_are_imported_in_every_form(tmp_path: Path, text: 
 
 
 def test_helpers_of_one_name_in_two_folders_do_not_mix(tmp_path: Path) -> None:
-    late = "import _common\ndef value():\n    import _common\n    return _common.VALUE"
-    one = load(write(tmp_path / "one", mine=late, _common="VALUE = 1"))
-    two = load(write(tmp_path / "two", mine=late, _common="VALUE = 2"))
+    late = "import _of_mine\ndef value():\n    import _of_mine\n    return _of_mine.VALUE"
+    one = load(write(tmp_path / "one", mine=late, _of_mine="VALUE = 1"))
+    two = load(write(tmp_path / "two", mine=late, _of_mine="VALUE = 2"))
 
     assert (one.value(), two.value()) == (1, 2)
-    assert (one._common.VALUE, two._common.VALUE) == (1, 2)
-    assert "_common" not in sys.modules
+    assert (one._of_mine.VALUE, two._of_mine.VALUE) == (1, 2)
+    assert "_of_mine" not in sys.modules
 
 
 def test_a_changed_helper_changes_the_digest_and_is_imported_anew(tmp_path: Path) -> None:

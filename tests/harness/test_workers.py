@@ -21,6 +21,8 @@ from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.workers import default_jobs, devices_for, execute_in_workers
 
+pytestmark = pytest.mark.slow
+
 MINE = """\
 from avalanche.training.supervised import Naive
 from simo_cl.harness.settings import StrategySettings

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from processes import forks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -223,7 +224,8 @@ def on_rank(rank: int, folder: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of all ranks; processes take seconds to start, so they start once."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(on_rank, args=(str(folder),), nprocs=4)
+    forks()  # so that they need not import torch
+    mp.start_processes(on_rank, args=(str(folder),), nprocs=4, start_method="forkserver")
     return folder
 
 

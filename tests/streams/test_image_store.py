@@ -3,8 +3,6 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import subprocess
-import sys
 import warnings
 from functools import partial
 from multiprocessing.reduction import ForkingPickler
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import run_forked
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -140,25 +139,23 @@ class TestName:
         file = tmp_path / "store"
         store = image_store(random_data(), "train", AUGMENT)
         file.write_bytes(pickle.dumps(store))
-        program = f"""
-import pathlib, pickle, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_image_store import AUGMENT, image_store, random_data
-pickled = pathlib.Path({str(file)!r}).read_bytes()
-try:
-    pickle.loads(pickled)
-except RuntimeError as error:
-    print(error)
-store = image_store(random_data(), "train", AUGMENT)
-assert pickle.loads(pickled) is store
-"""
-        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        result = run_forked(find_after_loading, file)
         assert result.stdout.strip() == (
             f"the images {store.name} are not loaded in this process. What was unpickled refers to "
             "them; make the same stream or resident data set first, with the same data, "
             "augmentations and device, and keep it"
         )
         assert result.returncode == 0, result.stderr
+
+
+def find_after_loading(file: Path) -> None:
+    """In another process, tells why a pickled store is not found there yet, and finds it."""
+    pickled = file.read_bytes()
+    with pytest.raises(RuntimeError) as refused:
+        pickle.loads(pickled)
+    print(refused.value)
+    store = image_store(random_data(), "train", AUGMENT)
+    assert pickle.loads(pickled) is store
 
 
 class TestOtherProcesses:

@@ -18,7 +18,6 @@ from simo_cl.streams import (
     fetch_data,
     load_data,
     register_data_source,
-    sources,
 )
 
 
@@ -57,10 +56,7 @@ def test_there_is_nothing_to_fetch_for_digits(tmp_path: Path) -> None:
         fetch_data("digits", tmp_path)
 
 
-def test_a_source_of_ones_own(
-    tmp_path: Path, tiny_data: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
+def test_a_source_of_ones_own(tmp_path: Path, tiny_data: DataSet) -> None:
     seen: list[Path] = []
 
     def load(root: Path) -> DataSet:
@@ -90,9 +86,8 @@ def test_a_source_of_ones_own(
     ],
 )
 def test_a_source_that_fails_is_named_with_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
+    tmp_path: Path, body: str, message: str
 ) -> None:
-    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
     file = tmp_path / "my_data.py"
     file.write_text(
         "from simo_cl.streams import register_data_source\n"

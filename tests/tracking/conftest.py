@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +21,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from processes import start_forked
+from serving import serve_store, serve_suite
 from torch import Tensor
 
 from simo_cl.harness.export import export_model
@@ -258,46 +259,32 @@ class Server:
         self.folder = folder
         self.port = a_free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[Any] | None = None
+        self.process: BaseProcess | None = None
 
     def start(self) -> None:
         """Starts it, or starts it again, and waits until it answers."""
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-                    *("--port", str(self.port), "--workers", "1"),
-                    *("--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"),
-                    *("--artifacts-destination", str(self.folder / "artifacts")),
-                ],
-                env=os.environ
-                | {
-                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                    "MLFLOW_DISABLE_TELEMETRY": "true",
-                },
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,
-            )
-        wait_until(lambda: answers(self.address), seconds=240)
+        says = self.folder / "server.log"
+        self.process = start_forked(
+            serve_store, self.folder, self.port, says=[says], folder=self.folder
+        )
+        while not answers(self.address):
+            assert self.process.is_alive(), says.read_text()
+            time.sleep(0.1)
 
-    def send(self, number: int) -> None:
-        """Sends a signal to it and its workers."""
+    def send(self, number: signal.Signals) -> None:
         assert self.process is not None
-        os.killpg(self.process.pid, number)
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
         assert self.process is not None
-        self.process.wait()
+        self.process.join()
         self.process = None
 
     def end(self) -> None:
         if self.process is not None:
-            self.send(signal.SIGCONT)
-            stop_group(self.process)
-            self.process = None
+            self.kill()
 
 
 @pytest.fixture(scope="session")
@@ -329,34 +316,28 @@ def serve() -> Callable[[Path, int], Served]:
 
 
 class Served:
-    """`serve_ui` in a process of its own, with what it printed up to the address."""
+    """`serve_ui` in a process of its own."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        script = f"""
-            from pathlib import Path
-            from simo_cl.tracking.ui import serve_ui
-            serve_ui(Path({str(folder)!r}), port={port}, open_browser=False)
-        """
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        self._says = folder.with_suffix(".txt")
+        self._process = start_forked(serve_suite, folder, port, says=[self._says])
 
-    def __enter__(self) -> tuple[subprocess.Popen[str], str]:
-        assert self.process.stdout is not None
-        output = ""
-        while "viewStateShareKey" not in output:
-            line = self.process.stdout.readline()
-            assert line, f"it ended early:\n{output}"
-            output += line
-        return self.process, output
+    def output(self) -> str:
+        return self._says.read_text() if self._says.exists() else ""
+
+    def __enter__(self) -> Served:
+        while not re.search("viewStateShareKey.*\n", self.output()):
+            assert self._process.is_alive(), self.output()
+            time.sleep(0.1)
+        return self
+
+    def stop(self) -> None:
+        """As a terminal that is closed does it."""
+        self._process.terminate()
+        self._process.join()
 
     def __exit__(self, *error: object) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(timeout=120)
+        self.stop()
 
 
 def answers(address: str) -> bool:
@@ -365,24 +346,6 @@ def answers(address: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds} s")
-        time.sleep(0.1)
-
-
-def stop_group(process: subprocess.Popen[Any]) -> None:
-    """The server starts workers of its own: they go with it."""
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def a_free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import multiprocessing
 import shutil
 import signal
@@ -14,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import wait_until
 from mlflow import MlflowClient
+from processes import run_forked, wait_until
+from serving import serve_store
 from shown import shown
 
 from simo_cl.tracking import follow
@@ -29,7 +32,7 @@ from simo_cl.tracking.mirror import mirror
 if TYPE_CHECKING:
     from conftest import Server, SuiteMaker
 
-SECONDS = 150  # on a busy machine
+pytestmark = pytest.mark.slow
 
 
 class Followed:
@@ -40,11 +43,16 @@ class Followed:
         self.follower = Follower(folder, uri, self.told.append)
 
     def wait_for(self, text: str) -> None:
-        wait_until(lambda: any(text in message for message in self.told), seconds=SECONDS)
+        wait_until(lambda: any(text in message for message in self.told))
 
     def wait_until_up_to_date(self) -> None:
         """What is in the store was reported a moment later."""
-        wait_until(lambda: self.follower.problem is None, seconds=SECONDS)
+        wait_until(lambda: self.follower.problem is None)
+
+
+def followers() -> list[BaseProcess]:
+    """Processes of this one, but for the servers of the tests."""
+    return [p for p in multiprocessing.active_children() if p.name != serve_store.__name__]
 
 
 def experiences_in(uri: str, name: str = "tiny") -> Callable[[], int]:
@@ -87,13 +95,13 @@ def test_every_experience_shows_while_the_run_goes_on(suite: SuiteMaker) -> None
         folder = suite.run("er", 0, state="running", experiences=0)
         for number in range(2):
             add_experience(suite, folder, number)
-            wait_until(lambda n=number: experiences_in(uri)() == n + 1, seconds=SECONDS)
+            wait_until(lambda n=number: experiences_in(uri)() == n + 1)
         suite.run("er", 0)
 
     assert followed.follower.problem is None
     assert not any("Warning" in message for message in followed.told)
     assert shown(uri)["er seed 0 · tiny"]["status"] == "FINISHED"
-    assert multiprocessing.active_children() == []
+    assert followers() == []
 
 
 def test_a_server_down_from_the_start_and_killed_in_the_middle(
@@ -106,12 +114,12 @@ def test_a_server_down_from_the_start_and_killed_in_the_middle(
         add_experience(suite, folder, 0)
         followed.wait_for("does not answer")
         own_server.start()
-        wait_until(lambda: experiences_in(own_server.address)() == 1, seconds=SECONDS)
+        wait_until(lambda: experiences_in(own_server.address)() == 1)
         followed.wait_until_up_to_date()
 
         own_server.kill()
         add_experience(suite, folder, 1)
-        wait_until(lambda: followed.follower.problem is not None, seconds=SECONDS)
+        wait_until(lambda: followed.follower.problem is not None)
         suite.run("er", 0)
         suite.run("er", 1, state="failed", experiences=2)
         own_server.start()
@@ -136,7 +144,7 @@ def test_a_server_that_stops_in_the_middle_holds_up_the_end_for_a_short_time_onl
     own_server.start()
     with followed.follower:
         folder = suite.run("er", 0, state="running", experiences=1)
-        wait_until(lambda: experiences_in(own_server.address)() == 1, seconds=SECONDS)
+        wait_until(lambda: experiences_in(own_server.address)() == 1)
         own_server.send(signal.SIGSTOP)  # it takes connections and says nothing
         for number in (1, 2):
             add_experience(suite, folder, number)
@@ -144,10 +152,10 @@ def test_a_server_that_stops_in_the_middle_holds_up_the_end_for_a_short_time_onl
 
     assert f"{own_server.address} has not taken everything" in str(followed.follower.problem)
     assert any(message.startswith("Waiting for MLflow, ") for message in followed.told)
-    assert multiprocessing.active_children() == []
+    assert followers() == []
     own_server.send(signal.SIGCONT)
     # It may only now take what was sent while it was stopped.
-    wait_until(lambda: mirror(suite.folder, own_server.address).written == 0, seconds=SECONDS)
+    wait_until(lambda: mirror(suite.folder, own_server.address).written == 0)
     assert shown(own_server.address) == undisturbed(suite.folder)
 
 
@@ -202,7 +210,7 @@ def test_a_slow_server_gets_everything(
     undisturbed: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(follow, "CLOSE_SECONDS", SECONDS)
+    monkeypatch.setattr(follow, "CLOSE_SECONDS", math.inf)
     suite.plan([("er", 0), ("simo", 0)], name="slow")
     followed = Followed(suite.folder, slowly)
     with followed.follower:
@@ -222,7 +230,11 @@ def test_ctrl_c_waits_for_nothing(suite: SuiteMaker) -> None:
             raise KeyboardInterrupt
 
     assert followed.told == []
-    assert multiprocessing.active_children() == []
+    assert followers() == []
+
+
+def print_shown(uri: str) -> None:
+    print(shown(uri))
 
 
 @pytest.mark.parametrize("fault", ["its process is killed", "its file is lost", "its file breaks"])
@@ -239,9 +251,9 @@ def test_what_goes_wrong_here_is_made_good(
     followed = Followed(suite.folder)
     with followed.follower:
         folder = suite.run("er", 0, state="running", experiences=1)
-        wait_until(lambda: experiences_in(uri)() == 1, seconds=SECONDS)
+        wait_until(lambda: experiences_in(uri)() == 1)
         if fault == "its process is killed":
-            (process,) = multiprocessing.active_children()
+            (process,) = followers()
             process.kill()
             followed.wait_for("ended with exit code -9")
         elif fault == "its file is lost":
@@ -256,13 +268,7 @@ def test_what_goes_wrong_here_is_made_good(
     damaged = suite.folder / "mlflow.db.damaged-1"
     assert damaged.exists() == (fault == "its file breaks")
     assert sum(f"it is now {damaged.name}" in text for text in followed.told) == damaged.exists()
-    found = subprocess.run(
-        [sys.executable, "-c", f"from shown import shown; print(shown({uri!r}))"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    found = run_forked(print_shown, uri)
     # Not as texts: MLflow gives runs that began at the same time in any order.
     assert ast.literal_eval(found.stdout) == undisturbed(suite.folder)
 
@@ -282,7 +288,8 @@ def test_nobody_is_told_that_mlflow_is_used(
     suite_without_store: SuiteMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"""
-        from pathlib import Path
+        from multiprocessing.process import BaseProcess
+from pathlib import Path
         from simo_cl.tracking.follow import _attempt
         _attempt(Path({str(suite_without_store.folder)!r}), None, False, print)
         from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY

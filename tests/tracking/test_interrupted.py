@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from processes import run_script
 from shown import shown
 
 from simo_cl.tracking.mirror import TrackingError, mirror
@@ -91,7 +90,7 @@ def test_a_connection_lost_again_and_again_leaves_neither_gap_nor_duplicate(
 
 
 def test_a_process_killed_while_it_makes_the_store_leaves_none_or_a_whole_one(
-    suite_without_store: SuiteMaker,
+    suite_without_store: SuiteMaker, tmp_path: Path
 ) -> None:
     """MLflow itself would leave some tables, on which it then fails for ever."""
     file = suite_without_store.folder / "mlflow.db"
@@ -106,7 +105,8 @@ def test_a_process_killed_while_it_makes_the_store_leaves_none_or_a_whole_one(
         Operations.create_table = create_table
         open_client("sqlite:///{file}")
     """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    killed = run_script(["script.py"], tmp_path)
 
     assert killed.returncode == -9
     assert not file.exists()

@@ -18,12 +18,10 @@ from simo_cl.tracking.ui import chart_view_url
 if TYPE_CHECKING:
     from conftest import Exported, SuiteMaker
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 STRATEGIES = ("finetune", "er", "er_ace", "simo")
 VIEW = "workflowType=machine_learning"
-# On a busy machine the page takes its time.
-PATIENCE = 120_000
 
 
 @dataclass
@@ -71,7 +69,7 @@ def site(
 def page(browser: Any, site: Site) -> Iterator[Any]:
     """A page in which nothing may go wrong, and which may talk to the server alone."""
     context = browser.new_context(viewport={"width": 1700, "height": 1100})
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(0)  # on a busy machine a page takes its time
     page = context.new_page()
     requests, problems = [], []
     page.on("request", lambda request: requests.append(request.url))

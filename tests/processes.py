@@ -1,0 +1,132 @@
+"""Processes forked from one that has imported what takes seconds, in place of new interpreters."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+# A module that is not among them is imported by each process that wants it.
+_IMPORTED = [
+    "simo_cl.cli",
+    "simo_cl.harness.evaluation",
+    "simo_cl.harness.execute_suite",
+    "simo_cl.harness.resume",
+    "simo_cl.harness.workers",
+    "simo_cl.report",
+    "simo_cl.streams.class_incremental",
+    "simo_cl.streams.digits",
+    "simo_cl.tracking.mirror",
+    "simo_cl.tracking.mlflow_logger",
+]
+
+
+class _Process(ForkServerProcess):
+    """Has the environment of the moment it is made, as a process that is spawned would.
+
+    It never steps back for others: the tests wait for it, on a busy machine for minutes.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._environment)
+        os.nice = lambda increment: 0
+        super().run()
+
+
+class _Context(ForkServerContext):
+    Process = _Process
+
+
+def forks(method: str = "forkserver") -> _Context:
+    """Takes the place of `multiprocessing.get_context`, whatever method is asked for."""
+    context = _Context()
+    context.set_forkserver_preload(_IMPORTED)
+    # Here, where no signal is blocked as it may be while a process starts: that would be inherited.
+    forkserver.ensure_running()
+    return context
+
+
+def run_script(words: Sequence[str | Path], folder: Path | None = None) -> CompletedProcess[str]:
+    """What ``python words`` does in a folder, its exit code and all it says."""
+    return run_forked(_script, [str(word) for word in words], folder=folder)
+
+
+def run_forked(
+    function: Callable[..., object], *arguments: Any, folder: Path | None = None
+) -> CompletedProcess[str]:
+    """Calls a function in a process; gives its exit code and all it says."""
+    with tempfile.TemporaryDirectory() as place:
+        says = [Path(place) / name for name in ("stdout", "stderr")]
+        process = start_forked(function, *arguments, says=says, folder=folder)
+        process.join()
+        code = process.exitcode
+        assert code is not None
+        return CompletedProcess([], code, *(path.read_text(encoding="utf-8") for path in says))
+
+
+def start_forked(
+    function: Callable[..., object],
+    *arguments: Any,
+    says: Sequence[Path],
+    folder: Path | None = None,
+) -> ForkServerProcess:
+    """Begins to call a function in a process; what it says goes to one file or two."""
+    process = forks().Process(
+        target=_call, args=(function, arguments, list(says), folder), name=function.__name__
+    )
+    process.start()
+    return process
+
+
+def start_command(words: Sequence[str | Path], *, says: Path) -> ForkServerProcess:
+    """Gives a command of simo-cl, in a session of its own, as a terminal would."""
+    return start_forked(_command, [str(word) for word in words], says=[says])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """For an event, however long it takes on a busy machine."""
+    while not condition():
+        time.sleep(0.1)
+
+
+def _call(
+    function: Callable[..., object], arguments: Sequence[Any], says: list[Path], folder: Path | None
+) -> None:
+    for number, path in zip((1, 2), (says[0], says[-1]), strict=True):
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), number)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if folder is not None:
+        os.chdir(folder)
+    function(*arguments)
+
+
+def _command(words: list[str]) -> None:
+    os.setsid()
+    # A shell that starts tests in the background has them ignore what a terminal sends.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["simo-cl", *words]
+    from simo_cl.cli import app
+
+    app()
+
+
+def _script(words: list[str]) -> None:
+    sys.argv = words
+    sys.path.insert(0, str(Path(words[0]).parent))
+    runpy.run_path(words[0], run_name="__main__")
