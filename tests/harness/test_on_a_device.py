@@ -50,7 +50,6 @@ WHILE_TRAINING = {
 }
 IN_LIBRARIES = {
     "avalanche/training/plugins/mir.py: after_training_exp": "classes of the last batch",
-    "avalanche/training/regularization.py: __call__": "ER-ACE's classes of a batch",
     "avalanche/training/supervised/der.py: compute_dataset_logits": "logits of the memory",
     "avalanche/training/supervised/icarl.py: after_train_dataset_adaptation": "exemplars",
     "avalanche/training/supervised/icarl.py: construct_exemplar_set": "exemplars chosen",
