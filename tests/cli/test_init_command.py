@@ -17,8 +17,8 @@ def test_init_writes_what_can_be_run_there(
 
     assert first.exit_code == 0
     assert f"cd '{folder}'\n" in first.output
-    for name in ("benchmarks", "strategies"):
-        shipped = {path.name for path in (ROOT / name).iterdir() if path.suffix in (".py", ".yaml")}
+    for name, kind in (("benchmarks", "*.yaml"), ("strategies", "*.py")):
+        shipped = {path.name for path in (ROOT / name).glob(kind)}
         assert {path.name for path in (folder / name).iterdir()} == shipped
     assert again.exit_code == 2
     assert "more of the shipped files: there already, and nothing was written" in again.output

@@ -288,8 +288,7 @@ def test_nobody_is_told_that_mlflow_is_used(
     suite_without_store: SuiteMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"""
-        from multiprocessing.process import BaseProcess
-from pathlib import Path
+        from pathlib import Path
         from simo_cl.tracking.follow import _attempt
         _attempt(Path({str(suite_without_store.folder)!r}), None, False, print)
         from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
