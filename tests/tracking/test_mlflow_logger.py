@@ -7,6 +7,8 @@ import pickle
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -27,7 +29,6 @@ from avalanche.training.supervised import Naive
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from processes import run_script
 
 from simo_cl.tracking import sigterm, store, unsent, writer
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
@@ -237,9 +238,8 @@ def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> Non
             break
     """
     shutil.copy(tmp_path / "mlflow.db", tmp_path / "warm.db")
-    (tmp_path / "script.py").write_text(textwrap.dedent(script))
-    ended = run_script(["script.py"], tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    ended = subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True)
     assert [int(line) for line in ended.stdout.split()[-2:]] == [signal.SIGTERM] * 2
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
