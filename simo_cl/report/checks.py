@@ -213,7 +213,9 @@ def _collapse(suite: Suite) -> Iterator[Check]:
 
 
 def _rank(rank: float, aim: int | None) -> str:
-    return f"effective rank {rank:.1f}" + ("" if aim is None else f" of {aim}")
+    if aim is None:
+        return f"effective rank {rank:.1f}"
+    return f"effective rank {rank:.1f}" + (f" of {aim}" if rank <= aim else f", {aim} asked for")
 
 
 def _rank_to_reach(suite: Suite, label: str) -> int | None:
