@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,16 +89,18 @@ def doctor(
     best = recommend(speeds, cores, chosen_device)
     auto = precision_of(chosen_device)
     # Of a GPU, threads are not measured.
-    settings = [f"training.threads={best.threads}"] if chosen_device.type == "cpu" else []
+    is_other = chosen_device.type == "cpu" and best.threads != content.training.threads
+    settings = [f"training.threads={best.threads}"] if is_other else []
     if best.precision != auto:
         settings.append(f"model.precision={best.precision}")
     options = "".join(f" --set {setting}" for setting in settings)
     jobs = f" --jobs {best.jobs}" if best.jobs > 1 else ""
+    root = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
     tell(
         console,
         f"\nmodel.precision: auto stands for {auto} here. Recommended, for about "
         f"{best.images:,.0f} images a second in all:\n"
-        f"  simo-cl run {suite or 'SUITE'}{options}{jobs}",
+        f"  simo-cl run {suite or 'SUITE'}{root}{options}{jobs}",
     )
     for problem in problems:
         tell(console, f"Off: {problem}", style="yellow")

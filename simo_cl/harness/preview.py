@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from simo_cl.harness.diagnosis import usable_cores
@@ -59,7 +60,7 @@ def preview_table(
         jobs: runs at once; None: see :func:`default_jobs`.
         tell: told what takes a while.
     """
-    table = Table(title=f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}")
+    table = Table(title=escape(f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}"))
     for column, justify in (
         ("run", "left"),
         ("state", "left"),
@@ -82,21 +83,20 @@ def preview_table(
             cost = costs.get(run.label)
             shown = [f"{cost.images:,}", duration(cost.seconds)] if cost else ["?", "?"]
         precision, disk = run.settings.model.precision, f"{megabytes[run.label]:.1f} MB"
-        table.add_row(run.name, states[run.name], precision, *shown, disk)
+        table.add_row(escape(run.name), states[run.name], precision, *shown, disk)
     seconds = [costs[run.label].seconds for run in left if run.label in costs]
     at_once = _at_once(left, jobs, device)
     total = max([sum(seconds) / at_once, *seconds], default=0.0)
     rest = (1 + _REPORT_IN_STARTS) * start_seconds + _REPORT_SECONDS_A_RUN * len(runs)
-    table.caption = "\n".join(
-        [
-            f"left to do: {len(left)} run{'' if len(left) == 1 else 's'}"
-            f"{f', {at_once} at once' if at_once > 1 else ''}, about {duration(total)} and "
-            f"{sum(megabytes[run.label] for run in left):.0f} MB; start, report and MLflow about "
-            f"{duration(rest)} more",
-            f"Estimates from a few steps on {device}; other work on the machine makes it longer",
-            *(f"Not counted: {label}: {why}" for label, why in problems.items()),
-        ]
-    )
+    lines = [
+        f"left to do: {len(left)} run{'' if len(left) == 1 else 's'}"
+        f"{f', {at_once} at once' if at_once > 1 else ''}, about {duration(total)} and "
+        f"{sum(megabytes[run.label] for run in left):.0f} MB; start, report and MLflow about "
+        f"{duration(rest)} more",
+        f"Estimates from a few steps on {device}; other work on the machine makes it longer",
+        *(f"Not counted: {label}: {why}" for label, why in problems.items()),
+    ]
+    table.caption = escape("\n".join(lines))
     return table
 
 

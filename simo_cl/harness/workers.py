@@ -29,8 +29,7 @@ from simo_cl.harness.suite_file import SuiteError
 from simo_cl.streams import DataSet, Images
 
 _SECONDS_TO_LEAVE = 10.0
-# It imports for as long as a small run takes; and holds torch, Avalanche and a run's batches.
-_RUNS_WORTH_A_PROCESS = 2
+# It holds torch, Avalanche and a run's batches.
 _MEMORY_OF_A_PROCESS = 2 * 1024**3
 
 
@@ -86,7 +85,7 @@ def default_jobs(runs: Sequence[Run], device: torch.device) -> int:
     threads = max(run.settings.training.threads for run in runs)
     memory = int(psutil.virtual_memory().total)
     room = min(usable_cores() // threads, memory // _MEMORY_OF_A_PROCESS)
-    return max(1, min(room, len(runs) // _RUNS_WORTH_A_PROCESS))
+    return max(1, min(room, len(runs)))
 
 
 def devices_for(jobs: int, device: torch.device) -> list[torch.device]:

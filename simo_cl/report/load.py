@@ -146,6 +146,25 @@ def load_suite(suite_folder: Path) -> Suite:
     return replace(suite, runs=tuple(_with_intransigence(suite, run) for run in suite.runs))
 
 
+def refuse_without_runs(suite_folder: Path) -> None:
+    """Looks whether tables are of runs whose folders are elsewhere, as committed results are: a
+    report made here would replace them by an empty one.
+
+    Raises:
+        ReportError: says what can be done.
+    """
+    table = suite_folder / "runs.csv"
+    if not table.is_file() or any(suite_folder.glob("runs/*/*")):
+        return
+    count = len(table.read_text(encoding="utf-8").splitlines()) - 1
+    if count > 0:
+        raise ReportError(
+            f"{suite_folder} has the results of {count} runs and none of their folders, so tables, "
+            "figures and page cannot be made again from it. Nothing was changed. Choose another "
+            "folder with --results DIR; `simo-cl run --replace` puts new results in their place"
+        )
+
+
 def variant_settings(variant: str) -> dict[str, str]:
     """The settings that a variant fixes: `memory.size=200` -> {"memory.size": "200"}."""
     pairs = (part.partition("=") for part in variant.split(",") if part.strip())

@@ -26,7 +26,7 @@ from simo_cl.report.figures import (
 )
 from simo_cl.report.findings import headline, summary
 from simo_cl.report.leaderboard import make_leaderboard
-from simo_cl.report.load import ReportError, Suite, load_suite
+from simo_cl.report.load import ReportError, Suite, load_suite, refuse_without_runs
 from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
 from simo_cl.report.palette import css_variable_of, css_variables, looks
 from simo_cl.report.runs import Run
@@ -53,9 +53,11 @@ def write_report(suite_folder: Path) -> ReportPaths:
     Only finished runs of the current plan enter; the page names the others and why.
 
     Raises:
-        ReportError: the folder holds no readable plan.
+        ReportError: the folder holds no readable plan, or results without the runs they are of.
     """
     suite = load_suite(suite_folder)
+    if not suite.finished_runs:
+        refuse_without_runs(suite.folder)
     comparisons = compare_with_control(suite)
     tables = write_tables(suite, comparisons)
     figures = suite_figures(suite, comparisons)

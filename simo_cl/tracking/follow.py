@@ -130,7 +130,7 @@ class Follower:
         at_most = "" if limit is None else f", {limit:.0f} s at most"
         said = ""
         while self._thread.is_alive():
-            left = "" if self._left is None else f": {self._left} entries are left"
+            left = f": {self._left} left to write" if self._left else ""
             if said != (said := f"Waiting for MLflow{at_most}{left} ..."):
                 self._tell(said)
             rest = end - time.monotonic()

@@ -19,7 +19,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_suite_on_this_machine(project: Project) -> None:
-    result = project.call("doctor", project.suite("er"), "--device", "cpu")
+    threads = ("--set", "training.threads=2")
+    result = project.call("doctor", project.suite("er"), "--device", "cpu", *threads)
     assert result.exit_code == 0, result.output
     assert precision.instruction_set() in result.output
     assert "Training images a second: small_cnn, width 4, 1 x 8 x 8" in result.output

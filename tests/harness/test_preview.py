@@ -129,3 +129,15 @@ def test_progress_is_live_on_a_terminal(runs: list[Any]) -> None:
     assert "\x1b[" in text
     assert "er, seed 0: FAILED: no such luck" in text
     assert "er, seed 0 ..." not in text
+
+
+def test_points_of_a_grid_are_told_apart(tmp_path: Path) -> None:
+    runs = planned(tmp_path, "strategies: {er: }\ngrid: {memory.size: [20, 40]}\n")
+    for run in runs:
+        RunFolder(tmp_path / run.folder).start(run, load_data("digits"), {})
+        RunFolder(tmp_path / run.folder).finish()
+
+    text = shown(runs, tmp_path)
+
+    assert "er[memory.size=20], seed 0" in text
+    assert "er[memory.size=40], seed 0" in text

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from simo_cl.report.load import ReportError, load_suite
+from simo_cl.report.page import write_report
+from simo_cl.report.tables import write_tables
 
 
 def test_every_planned_run_is_accounted_for(make_suite):
@@ -138,3 +141,18 @@ def test_a_folder_without_a_readable_plan_is_an_error(tmp_path, plan, message):
         (tmp_path / "plan.json").write_text(plan)
     with pytest.raises(ReportError, match=message):
         load_suite(tmp_path)
+
+
+def test_tables_without_the_runs_they_are_of_are_not_replaced(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(0, 1), experiences=2, classes=4, sample=4)
+    write_tables(load_suite(folder), [])
+    before = (folder / "runs.csv").read_text()
+    shutil.rmtree(folder / "runs")
+
+    with pytest.raises(
+        ReportError, match=r"results of 2 runs and none of their folders.*--results"
+    ):
+        write_report(folder)
+
+    assert (folder / "runs.csv").read_text() == before
+    assert not (folder / "report.html").exists()

@@ -172,7 +172,7 @@ def test_the_wait_at_the_end_says_how_much_is_left(
     waiting.start()
     for left in (7, 3):
         follower._left = left
-        followed.wait_for(f"Waiting for MLflow: {left} entries are left ...")
+        followed.wait_for(f"Waiting for MLflow: {left} left to write ...")
     is_over.set()
     waiting.join()
     assert len(followed.told) <= 3  # nothing twice
