@@ -1,23 +1,20 @@
 """iCaRL (Rebuffi et al. 2017): distillation, herded exemplars, nearest exemplar mean.
 
 Its batches are drawn from new data and exemplars together, so the share of the new classes is
-theirs in that union, not the suite's ``new_share``. Avalanche's read-out has the zero vector for
-classes without exemplars, which is nearer than any mean at more than 60 degrees; here they are
-never the answer.
+theirs in that union, not the suite's ``new_share``. Classes without exemplars are never the answer.
 """
 
 from __future__ import annotations
 
 import torch
-from avalanche.models import NCMClassifier
 from avalanche.training.supervised import ICaRL
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import TensorDataset
 
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.setup import Setup
-from simo_cl.models import UNSEEN_CLASS_SCORE
 from simo_cl.streams.augmentation import tensor_augmentation
+from simo_cl.training.nearest_exemplar_mean import NearestExemplarMean
 
 FEATURE_LAYER = "feature_extractor"
 PROTOCOLS = ("batch",)
@@ -26,16 +23,6 @@ SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 class Settings(StrategySettings):
     pass
-
-
-class NearestExemplarMean(NCMClassifier):
-    """Avalanche's nearest class mean, but for classes without a mean."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features (N, F) to class scores (N, classes): minus the distance to each mean, and
-        ``UNSEEN_CLASS_SCORE`` where there is none."""
-        scores = super().forward(x)
-        return scores.masked_fill(~self.class_means.any(dim=1), UNSEEN_CLASS_SCORE)
 
 
 def build(setup: Setup, settings: Settings) -> ICaRL:

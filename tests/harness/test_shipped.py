@@ -36,7 +36,7 @@ def test_a_file_that_is_there_stays_and_nothing_is_written(tmp_path: Path) -> No
     (tmp_path / "strategies").mkdir()
     (tmp_path / "strategies" / "simo.py").write_text("mine")
 
-    with pytest.raises(FileExistsError, match=r"strategies/simo\.py: there already; choose"):
+    with pytest.raises(FileExistsError, match=r"strategies/simo\.py: there already, and nothing"):
         write_shipped(tmp_path)
 
     assert files_in(tmp_path) == ["strategies/simo.py"]

@@ -36,6 +36,14 @@ from simo_cl.tracking.run_items import End, RunToBe
 from simo_cl.tracking.unsent import Unsent
 
 
+@pytest.fixture(autouse=True)
+def _sigterm_is_nobodys() -> Iterator[None]:
+    """Whatever a library that another test used has left there, as Ray does."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture
 def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty SQLite store in the working folder."""
