@@ -64,9 +64,11 @@ def test_a_kill_at_each_file_operation(tmp_path: Path, execute_forked: Execute) 
 
 @pytest.mark.slow
 def test_the_command_itself(tmp_path: Path) -> None:
-    """Killed twice, as soon as there is something to go on from."""
+    """Killed twice, in either run, as soon as there is something to go on from."""
     runs = saved_often(tmp_path, "er", "simo")
-    words = ["run", tmp_path / "suite" / "tiny.yaml", "--strategies-dir", STRATEGIES, "--results"]
+    words = ["run", tmp_path / "suite" / "tiny.yaml", "--strategies-dir", STRATEGIES]
+    # One after the other: a kill in the second is then none in the first.
+    words += ["--jobs", "1", "--results"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     moments = random.Random("command")
     for run in runs:
