@@ -18,10 +18,10 @@ from simo_cl.harness.execute_run import first_rows, make_benchmark
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run, plan_runs
 from simo_cl.harness.precision import precision_of
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.setup import Setup
 from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import DataSet
 from simo_cl.tracking.mirror import mirror
 

@@ -35,7 +35,7 @@ def plain_errors() -> Iterator[None]:
     except (DataError, SuiteError, OSError) as error:
         fail(str(error))
     except Exception as error:
-        from simo_cl.report.load import ReportError
+        from simo_cl.results.suite import ReportError
         from simo_cl.tracking.store import TrackingError
 
         if isinstance(error, TrackingError):

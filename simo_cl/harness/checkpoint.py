@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from simo_cl.harness.whole_file import write_beside
+from simo_cl.results.atomic_write import write_partial
 
 FORMAT = 1
 _HEADER = b"simo-cl checkpoint\n"
@@ -47,7 +47,7 @@ class Checkpoints:
         torch.save({"format": FORMAT, **state}, buffer)
         content = buffer.getbuffer()
         digest = hashlib.sha256(content).hexdigest().encode()
-        written = write_beside(self._current, [_HEADER, digest, b"\n", content])
+        written = write_partial(self._current, [_HEADER, digest, b"\n", content])
         if self._current.exists():
             self._current.replace(self._previous)
         written.replace(self._current)

@@ -19,11 +19,11 @@ import simo_cl
 from simo_cl.harness.cluster_node import Common, Parcel, Result, execute_on_node
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.user_files import read_sources
-from simo_cl.harness.whole_file import write_whole
+from simo_cl.results.atomic_write import write_atomically
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import DataSet
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         if path.is_file() and path.name not in files:
             path.unlink()
     for name in sorted(files, key=lambda name: name == "status.json"):
-        write_whole(folder / name, files[name])
+        write_atomically(folder / name, files[name])
 
 
 def _warn_of_what_fits_nowhere(

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from simo_cl.harness.plan import Run, with_seeds
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.results.run_folder import RunFolder
 
 _SHOWN = 4
 

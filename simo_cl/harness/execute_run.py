@@ -15,9 +15,9 @@ from simo_cl.harness.embed import in_half_precision
 from simo_cl.harness.environment import compute_deterministically, describe_environment
 from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import Run
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettings
 from simo_cl.harness.setup import Setup
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import DataSet
 from simo_cl.streams.class_incremental import class_incremental
 from simo_cl.training.avalanche_state import NotResumableError

@@ -17,12 +17,12 @@ from simo_cl.harness.cluster import Cluster, execute_on_cluster
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
-from simo_cl.harness.whole_file import write_whole
 from simo_cl.harness.workers import default_jobs, execute_in_workers
 from simo_cl.models import Encoder, build_encoder, encoder_names
+from simo_cl.results.atomic_write import write_atomically
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import (
     DataError,
     DataSet,
@@ -191,7 +191,7 @@ def write_plan(
             for run in planned
         ],
     }
-    write_whole(folder / "plan.json", json.dumps(plan, indent=1))
+    write_atomically(folder / "plan.json", json.dumps(plan, indent=1))
 
 
 def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:

@@ -22,11 +22,11 @@ from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.execute_run import execute_run, make_benchmark, steps_of_experiences
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import duration
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
 from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import DataSet, Images
 
 _TRIAL_STEPS = 4

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from simo_cl.confined import refuse_links
-from simo_cl.harness.whole_file import write_whole
+from simo_cl.results.atomic_write import write_atomically
+from simo_cl.results.safe_paths import refuse_links
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -66,7 +66,7 @@ def _write_holder(path: Path, command: str) -> None:
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
-    write_whole(path, json.dumps(content, indent=1))
+    write_atomically(path, json.dumps(content, indent=1))
 
 
 def _describe(path: Path) -> str:

@@ -20,13 +20,13 @@ from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_oth
 from simo_cl.harness.plan import TUNING_SEED, Run, with_precision
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import RunModelSettings, RunSettings
 from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.harness.suite_file import SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
-from simo_cl.harness.whole_file import write_whole
 from simo_cl.models import Precision
+from simo_cl.results.atomic_write import write_atomically
+from simo_cl.results.run_folder import RunFolder
 
 VALIDATION_SHARE = 0.1
 
@@ -162,7 +162,7 @@ def write_trials(folder: Path, trials: Trials) -> Path:
         "run": trials.budget,
     }
     path = folder / _file_name(trials.file.name)
-    write_whole(path, json.dumps(content, indent=1) + "\n")
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

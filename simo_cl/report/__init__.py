@@ -6,8 +6,8 @@ folders were copied to.
 
 from __future__ import annotations
 
-from simo_cl.report.load import ReportError
 from simo_cl.report.page import ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.tables import comparison_table
+from simo_cl.results.suite import ReportError
 
 __all__ = ["ReportError", "ReportPaths", "comparison_table", "write_chosen_figures", "write_report"]

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from simo_cl.report.load import Suite, variant_settings
-from simo_cl.report.runs import RunState
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
 from simo_cl.report.wording import count, listed, sentence
+from simo_cl.results.run import RunState
+from simo_cl.results.suite import Suite, variant_settings
 
 SEEDS_FOR_A_TABLE = 5
 # A point or a line, whatever the aim.

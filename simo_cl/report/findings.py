@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from simo_cl.report.checks import STATES
-from simo_cl.report.load import Suite
 from simo_cl.report.origin import Origin, origins
 from simo_cl.report.statistics import (
     ALPHA,
@@ -21,6 +20,7 @@ from simo_cl.report.statistics import (
 )
 from simo_cl.report.tables import show_signed
 from simo_cl.report.wording import count, listed, sentence
+from simo_cl.results.suite import Suite
 
 PROBE = "linear_probe/average_accuracy"
 EXPLAINED_AT_MOST = 3

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simo_cl.report.cells import spread_note
-from simo_cl.report.load import Suite
 from simo_cl.report.statistics import (
     ALPHA,
     PRIMARY_METRIC,
@@ -17,6 +16,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
+from simo_cl.results.suite import Suite
 
 # `templates/strips.js` has the same rule for the rows that are shown.
 FLATTENS = 2.5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simo_cl.report.load import Suite
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import Spread, spread
+from simo_cl.results.suite import Suite
 
 
 def best_cosine(epsilon: float, leaning: float) -> float:

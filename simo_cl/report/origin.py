@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simo_cl.report.load import Suite
 from simo_cl.report.statistics import Comparison, compare_with_control
+from simo_cl.results.suite import Suite
 
 
 @dataclass(frozen=True)

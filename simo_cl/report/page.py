@@ -26,16 +26,16 @@ from simo_cl.report.figures import (
 )
 from simo_cl.report.findings import headline, summary
 from simo_cl.report.leaderboard import make_leaderboard
-from simo_cl.report.load import ReportError, Suite, load_suite, refuse_without_runs
 from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
 from simo_cl.report.palette import css_variable_of, css_variables, looks
-from simo_cl.report.runs import Run
 from simo_cl.report.sections import make_sections
 from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
 from simo_cl.report.wording import listed
+from simo_cl.results.run import Run
+from simo_cl.results.suite import ReportError, Suite, load_suite, refuse_without_runs
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from simo_cl.report.cells import (
     spread_note,
 )
 from simo_cl.report.explain import Explanation
-from simo_cl.report.load import Suite
 from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.origin import origins
 from simo_cl.report.settings import Difference, lookup
 from simo_cl.report.statistics import Comparison
 from simo_cl.report.tables import metric_names, show_seconds
+from simo_cl.results.suite import Suite
 
 
 def continual_table(suite: Suite) -> PageTable | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from simo_cl.report.cells import PageTable
 from simo_cl.report.figures import SPACES, Figure
-from simo_cl.report.load import Suite
 from simo_cl.report.page_tables import (
     continual_table,
     cost_table,
@@ -18,6 +17,7 @@ from simo_cl.report.page_tables import (
     readouts_table,
 )
 from simo_cl.report.statistics import Comparison
+from simo_cl.results.suite import Suite
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from simo_cl.report.load import Suite, load_suite, variant_settings
-from simo_cl.report.runs import Run
 from simo_cl.report.statistics import (
     Comparison,
     compare_all_pairs,
@@ -22,6 +20,8 @@ from simo_cl.report.statistics import (
     seed_spread,
 )
 from simo_cl.report.wording import fixed
+from simo_cl.results.run import Run
+from simo_cl.results.suite import Suite, load_suite, variant_settings
 
 FIRST_METRICS = (
     "average_accuracy",

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from simo_cl.confined import refuse_links, run_path
-from simo_cl.run_status import RunStatus, read_status
-from simo_cl.vouched import damaged
+from simo_cl.results.checksums import changed_files
+from simo_cl.results.safe_paths import refuse_links, run_path
+from simo_cl.results.status import RunStatus, read_status
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _read_run(
         if status is None or status.started is None:
             # Perhaps an attempt that failed before it began, after one whose status was lost.
             return None
-        broken = damaged(path, status.files)
+        broken = changed_files(path, status.files)
         if broken:
             problems.append(
                 f"{name}: left out, what the run wrote is not what is in {', '.join(broken)} now; "

@@ -10,7 +10,7 @@ import pytest
 from forked import execute_here, saved_often
 from tiny import outcome
 
-from simo_cl.report.runs import read_run
+from simo_cl.results.run import read_run
 from simo_cl.tracking.run_folders import read_suite
 
 

@@ -12,11 +12,11 @@ import pytest
 from forked import execute_here, saved_often
 from tiny import planned, write_suite
 
-from simo_cl.confined import OutsideError, refuse_links, run_path
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import SuiteError, read_suite
 from simo_cl.harness.suite_lock import suite_lock
-from simo_cl.report.load import load_suite
+from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.safe_paths import OutsideError, refuse_links, run_path
+from simo_cl.results.suite import load_suite
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.run_folders import read_suite as read_for_mlflow
 

@@ -12,10 +12,10 @@ from tiny import outcome, part_of_digits
 
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
-from simo_cl.report.load import ReportError, load_suite
+from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.suite import ReportError, load_suite
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.run_folders import read_suite as read_for_mlflow
 

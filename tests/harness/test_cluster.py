@@ -26,9 +26,9 @@ from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
 from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import load_data
 
 STRATEGY = """\

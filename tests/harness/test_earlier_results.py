@@ -9,9 +9,9 @@ from tiny import STRATEGIES, planned, write_suite
 from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import load_data
 
 BOTH = "strategies: {er: , finetune: }\n"

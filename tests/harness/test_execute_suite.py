@@ -13,8 +13,8 @@ from tiny import planned, write_suite
 from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.suite_file import read_suite
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import load_data
 
 STRATEGY = '''"""Each of its builds does what the test says."""

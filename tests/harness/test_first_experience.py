@@ -12,9 +12,9 @@ from tiny import ONLINE, SETTINGS, part_of_digits, planned
 
 from simo_cl.harness.execute_run import execute_run, first_rows, make_benchmark
 from simo_cl.harness.plan import Run
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.setup import Setup
 from simo_cl.models import Encoder, PatchWhitening
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import DataSet, Images
 from simo_cl.streams.augmentation import evaluation_transform
 

@@ -11,7 +11,7 @@ from tiny import ONLINE, SETTINGS, STRATEGIES, planned, write_suite
 
 from simo_cl.harness.preview import preview_table
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.run_folder import RunFolder
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import load_data
 
 

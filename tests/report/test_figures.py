@@ -14,9 +14,9 @@ from matplotlib.figure import Figure as Canvas
 from simo_cl.report.drawing import draw_band, spread_labels
 from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
-from simo_cl.report.load import load_suite
 from simo_cl.report.palette import Look, looks
 from simo_cl.report.statistics import Spread, compare_with_control
+from simo_cl.results.suite import load_suite
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from simo_cl.report.load import load_suite
 from simo_cl.report.origin import origins
 from simo_cl.report.statistics import compare_with_control
+from simo_cl.results.suite import load_suite
 
 
 def origins_of(folder):

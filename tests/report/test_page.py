@@ -9,9 +9,9 @@ import pytest
 
 from simo_cl.report import ReportError, ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.figures import suite_figures
-from simo_cl.report.load import load_suite
 from simo_cl.report.page import render_page
 from simo_cl.report.statistics import compare_with_control
+from simo_cl.results.suite import load_suite
 
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 

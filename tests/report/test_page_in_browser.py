@@ -17,9 +17,9 @@ from PIL import Image
 from simo_cl.report import write_report
 from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures.curves import accuracy
-from simo_cl.report.load import load_suite
 from simo_cl.report.palette import looks
 from simo_cl.report.svg import drawing_of, save_files
+from simo_cl.results.suite import load_suite
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"

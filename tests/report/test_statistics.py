@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simo_cl.report.load import load_suite
 from simo_cl.report.statistics import (
     compare_all_pairs,
     compare_with_control,
@@ -17,6 +16,7 @@ from simo_cl.report.statistics import (
     spread,
     wilcoxon,
 )
+from simo_cl.results.suite import load_suite
 
 
 def test_spread_uses_n_minus_one_and_has_no_deviation_for_one_seed():

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from simo_cl.report.load import load_suite
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.report.tables import (
     comparison_table,
@@ -19,6 +18,7 @@ from simo_cl.report.tables import (
     show_signed,
     write_tables,
 )
+from simo_cl.results.suite import load_suite
 
 
 def write(folder) -> None:

@@ -26,8 +26,8 @@ from serving import serve_store, serve_suite
 from torch import Tensor
 
 from simo_cl.harness.export import export_model
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.models import EmbeddingModel, build_encoder, projection_head
+from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import DataSet, load_data
 from simo_cl.streams.augmentation import evaluation_transform
 

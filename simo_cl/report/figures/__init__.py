@@ -23,9 +23,9 @@ from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.pairs import distance_and_orthogonality
 from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
-from simo_cl.report.load import Suite
 from simo_cl.report.palette import looks
 from simo_cl.report.statistics import Comparison
+from simo_cl.results.suite import Suite
 
 __all__ = [
     "SPACES",

@@ -12,10 +12,10 @@ from simo_cl.report.figures.classes import class_name, class_sizes, learning_ord
 from simo_cl.report.figures.embeddings import shown_note, shown_rows, shown_steps, spaced
 from simo_cl.report.figures.figure import SPACES, Figure, Panel
 from simo_cl.report.figures.matrices import class_panel, matrix_panel
-from simo_cl.report.load import Suite
 from simo_cl.report.similarity import simo_similarity
 from simo_cl.report.tables import mean_array
 from simo_cl.report.wording import fixed
+from simo_cl.results.suite import Suite
 
 MOST_ROWS = 10
 SIMILARITY_SAMPLES = 150

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simo_cl.report.figures.figure import Margins
-from simo_cl.report.load import Suite
+from simo_cl.results.suite import Suite
 
 
 def learning_order(suite: Suite, label: str, classes: int) -> tuple[np.ndarray, list[int]]:

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 
 from simo_cl.report.drawing import SEEDS_FOR_A_BAND, draw_point, follow_choice, mark, show_value
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.load import Suite
 from simo_cl.report.palette import MUTED, Look
 from simo_cl.report.statistics import Comparison, half_width, seed_spread
 from simo_cl.report.tables import show_signed
+from simo_cl.results.suite import Suite
 
 
 def strategies_compared(

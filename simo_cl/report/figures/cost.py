@@ -10,10 +10,10 @@ from simo_cl.report.drawing import draw_point, follow_choice, name_points, show_
 from simo_cl.report.figures.captions import mean_note
 from simo_cl.report.figures.curves import WIDE, room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
-from simo_cl.report.load import Suite
 from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_spread
 from simo_cl.report.wording import fixed
+from simo_cl.results.suite import Suite
 
 
 def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import Curve, draw_curves
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.load import Suite
 from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_curve
 from simo_cl.report.wording import fixed
+from simo_cl.results.suite import Suite
 
 WIDE = (3.6, 2.9)
 

@@ -11,9 +11,9 @@ from simo_cl.report.drawing import draw_heat_map
 from simo_cl.report.figures.captions import mean_note
 from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.load import Suite
 from simo_cl.report.tables import file_label, mean_array
 from simo_cl.report.wording import fixed
+from simo_cl.results.suite import Suite
 
 
 def accuracy_matrices(suite: Suite) -> Figure:

@@ -25,10 +25,10 @@ from simo_cl.report.figures.embeddings import (
     tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.report.load import Suite
 from simo_cl.report.palette import RULE
-from simo_cl.report.runs import Run
 from simo_cl.report.wording import fixed
+from simo_cl.results.run import Run
+from simo_cl.results.suite import Suite
 
 MOST_ROWS = 10
 POINTS_OF_A_ROW = 800

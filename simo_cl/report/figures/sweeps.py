@@ -21,11 +21,11 @@ from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.cost import time_unit
 from simo_cl.report.figures.curves import room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
-from simo_cl.report.load import Suite, variant_settings
 from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.palette import HUES, MUTED, Look
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import Spread, seed_spread
+from simo_cl.results.suite import Suite, variant_settings
 
 SETTING_NAMES = {
     "memory.size": "images in the memory",

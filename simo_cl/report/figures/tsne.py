@@ -25,9 +25,9 @@ from simo_cl.report.figures.embeddings import (
     tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.report.load import Suite
 from simo_cl.report.palette import RULE
-from simo_cl.report.runs import Run
+from simo_cl.results.run import Run
+from simo_cl.results.suite import Suite
 
 PARTS = {"train": "training samples", "test": "test samples"}
 SAMPLES_OF_A_PART = 300

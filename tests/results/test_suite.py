@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from simo_cl.report.load import ReportError, load_suite
 from simo_cl.report.page import write_report
 from simo_cl.report.tables import write_tables
+from simo_cl.results.suite import ReportError, load_suite
 
 
 def test_every_planned_run_is_accounted_for(make_suite):

@@ -11,26 +11,26 @@ _KINDS = (".yaml", ".jsonl", ".npz", ".pt2")
 _NEEDED = ("config.yaml", "metrics.jsonl", "arrays.npz")
 
 
-def vouch(folder: Path) -> dict[str, str]:
+def checksums(folder: Path) -> dict[str, str]:
     """The SHA-256 of each result in a run's folder, by file name."""
     return {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.suffix in _KINDS}
 
 
-def damaged(folder: Path, vouched: Mapping[str, str]) -> list[str]:
-    """Names of the files that are not what was vouched for.
+def changed_files(folder: Path, written: Mapping[str, str]) -> list[str]:
+    """Names of the files that are not what a run wrote.
 
     Embeddings, snapshots and model may have been deleted to save space; what every table needs may
     not.
 
     Args:
         folder: of a run.
-        vouched: from :func:`vouch`.
+        written: from :func:`checksums`.
 
     Raises:
         OSError: a file cannot be read.
     """
     found = []
-    for name, digest in vouched.items():
+    for name, digest in written.items():
         path = folder / Path(name).name
         if path.is_file():
             if _digest(path) != digest:

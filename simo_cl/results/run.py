@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from simo_cl.confined import run_path
-from simo_cl.run_status import RunStatus, read_status
-from simo_cl.vouched import damaged
+from simo_cl.results.checksums import changed_files
+from simo_cl.results.safe_paths import run_path
+from simo_cl.results.status import RunStatus, read_status
 
 RunState = Literal["finished", "running", "failed", "missing", "broken"]
 
@@ -166,7 +166,7 @@ def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
 
 
 def _check(folder: Path, status: RunStatus) -> None:
-    names = damaged(folder, status.files)
+    names = changed_files(folder, status.files)
     if names:
         raise _Unreadable(
             f"finished, but what the run wrote is not what is in {', '.join(names)} now; running "

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str) -> None:
     """Replaces a file, a text in UTF-8.
 
     Raises:
         OSError: no space, or no permission; the file is as it was.
     """
     data = content.encode() if isinstance(content, str) else content
-    write_beside(path, [data]).replace(path)
+    write_partial(path, [data]).replace(path)
 
 
-def write_beside(path: Path, parts: Iterable[bytes | memoryview]) -> Path:
+def write_partial(path: Path, parts: Iterable[bytes | memoryview]) -> Path:
     """Writes ``<path>.partial``, on the disk for good when this returns, to be moved to its place.
 
     Raises:

@@ -18,9 +18,9 @@ import yaml
 from numpy.typing import NDArray
 
 from simo_cl.harness.plan import Run
-from simo_cl.harness.whole_file import write_whole
-from simo_cl.run_status import NAME, Failure, RunStatus, read_status
-from simo_cl.vouched import damaged, vouch
+from simo_cl.results.atomic_write import write_atomically
+from simo_cl.results.checksums import changed_files, checksums
+from simo_cl.results.status import NAME, Failure, RunStatus, read_status
 
 if TYPE_CHECKING:
     from simo_cl.streams import DataSet
@@ -58,7 +58,7 @@ class RunFolder:
             return str(error)
         if status is None or status.state != "finished":
             return ""
-        names = damaged(self.path, status.files)
+        names = changed_files(self.path, status.files)
         return f"what the run wrote is not what is in {', '.join(names)} now" if names else ""
 
     @property
@@ -97,9 +97,9 @@ class RunFolder:
                 old.unlink()
         before = self._status() if lines else None
         config = {**run.settings.model_dump(mode="json"), "variant": run.variant}
-        write_whole(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_atomically(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         self.lines = list(lines)
-        write_whole(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+        write_atomically(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
         self._write_status(
             RunStatus(
                 state="running",
@@ -132,11 +132,11 @@ class RunFolder:
         """Replaces ``<name>.npz``."""
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-        write_whole(self.path / f"{name}.npz", content.getvalue())
+        write_atomically(self.path / f"{name}.npz", content.getvalue())
 
     def write_model(self, program: bytes) -> None:
         """Replaces ``model.pt2``."""
-        write_whole(self.path / "model.pt2", program)
+        write_atomically(self.path / "model.pt2", program)
 
     def log(self, message: str) -> None:
         """Adds a line with the time to ``log.txt``."""
@@ -146,7 +146,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Says that all is there, and by which digests it can be told that it still is."""
-        self._end("finished", files=vouch(self.path))
+        self._end("finished", files=checksums(self.path))
 
     def fail(self, error: BaseException) -> None:
         """Records why the run ended; what it had measured stays."""
@@ -173,4 +173,4 @@ class RunFolder:
         self._write_status(before.model_copy(update={"state": state, "ended": ended, **changes}))
 
     def _write_status(self, status: RunStatus) -> None:
-        write_whole(self.path / NAME, status.model_dump_json(indent=1))
+        write_atomically(self.path / NAME, status.model_dump_json(indent=1))

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from simo_cl.confined import refuse_links
 from simo_cl.metrics.continual import intransigence
-from simo_cl.report.runs import Run, read_run
+from simo_cl.results.run import Run, read_run
+from simo_cl.results.safe_paths import refuse_links
 
 
 class ReportError(Exception):

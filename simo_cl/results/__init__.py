@@ -1,0 +1,1 @@
+"""What a suite has left on disk: read and written here and nowhere else."""
