@@ -49,7 +49,7 @@ import simo_cl.harness.attempt
 from simo_cl.harness.environment import describe_environment
 
 def nothing(run, data, folder, device, progress):
-    folder.start(run, data, describe_environment(device, 1))
+    folder.start(run.config, DataRecord.of(data), describe_environment(device, 1))
     folder.add_metrics(0, {"average_accuracy": 0.0})
     folder.finish()
 

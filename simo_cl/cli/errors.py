@@ -35,13 +35,11 @@ def plain_errors() -> Iterator[None]:
     except (DataError, SuiteError, OSError) as error:
         fail(str(error))
     except Exception as error:
-        from simo_cl.results.suite import ReportError
         from simo_cl.tracking.store import TrackingError
 
         if isinstance(error, TrackingError):
             # A damaged file that was renamed, say: the next command would not find it any more.
             warn(error.problems)
-        if isinstance(error, (ReportError, TrackingError)):
             fail(str(error))
         raise
 

@@ -24,6 +24,7 @@ from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.user_files import read_sources
 from simo_cl.results.atomic_write import write_atomically
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import STATUS
 from simo_cl.streams import DataSet
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     for path in folder.iterdir():
         if path.is_file() and path.name not in files:
             path.unlink()
-    for name in sorted(files, key=lambda name: name == "status.json"):
+    for name in sorted(files, key=lambda name: name == STATUS):
         write_atomically(folder / name, files[name])
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from simo_cl.harness.plan import Run, with_seeds
 from simo_cl.harness.suite_file import SuiteError
+from simo_cl.results.config import read_config
+from simo_cl.results.labels import run_label
+from simo_cl.results.plan import read_plan
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.schema import NewerSchemaError, ResultsError
 
 _SHOWN = 4
 
@@ -38,10 +38,12 @@ def belonging(planned: Sequence[Run], asked_for: Sequence[Run], folder: Path) ->
 
 def listed_in_plan(folder: Path) -> set[str]:
     """The run folders that report and MLflow show now; all there are if the plan is lost."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        return {run["folder"] for run in plan["runs"]}
-    return {path.relative_to(folder).as_posix() for path in _run_folders(folder)}
+    try:
+        return {entry.folder for entry in read_plan(folder).runs}
+    except NewerSchemaError:
+        raise
+    except ResultsError:
+        return {path.relative_to(folder).as_posix() for path in _run_folders(folder)}
 
 
 def refuse_to_replace(
@@ -96,11 +98,11 @@ def _run_folders(folder: Path) -> list[Path]:
 def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]:
     """What a finished run is called, and why the plan has it no more."""
     try:
-        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        config = read_config(path)
         strategy, variant = config["strategy"], config["variant"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (ValueError, KeyError):
         return path.name, "its config.yaml cannot be read"
-    label = f"{strategy}[{variant}]" if variant else strategy
+    label = run_label(strategy, variant)
     of_strategy = [run for run in planned if run.settings.strategy == strategy]
     if not of_strategy:
         return label, "none of the suite's strategies now"

@@ -18,6 +18,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettings
 from simo_cl.harness.setup import Setup
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import DataSet
 from simo_cl.streams.class_incremental import class_incremental
 from simo_cl.training.avalanche_state import NotResumableError
@@ -51,7 +52,8 @@ def execute_run(
     saved = load_state(run, data, folder)
     if saved is not None:
         _note_change(folder.environment, environment)
-    folder.start(run, data, environment, [] if saved is None else saved["lines"])
+    lines = [] if saved is None else saved["lines"]
+    folder.start(run.config, DataRecord.of(data), environment, lines)
     benchmark = make_benchmark(
         data, settings.stream, settings.training, settings.seed, file.joint, device
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +20,7 @@ from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
 from simo_cl.harness.workers import default_jobs, execute_in_workers
 from simo_cl.models import Encoder, build_encoder, encoder_names
-from simo_cl.results.atomic_write import write_atomically
+from simo_cl.results.plan import PLAN, Plan, PlanEntry
 from simo_cl.results.run_folder import RunFolder
 from simo_cl.streams import (
     DataError,
@@ -173,25 +172,24 @@ def write_plan(
     planned = list(planned)
     refuse_other_data(planned, folder, data)
     folder.mkdir(parents=True, exist_ok=True)
-    plan = {
-        "suite": suite.name,
-        "description": suite.description,
-        "control": suite.control,
-        "data": data.note,
-        "class_names": list(data.class_names),
-        "command": command,
-        "version": simo_cl.__version__,
-        "runs": [
-            {
-                "strategy": run.settings.strategy,
-                "variant": run.variant,
-                "seed": run.settings.seed,
-                "folder": run.folder.as_posix(),
-            }
+    Plan(
+        suite=suite.name,
+        description=suite.description,
+        control=suite.control,
+        data=data.note,
+        class_names=data.class_names,
+        command=command,
+        version=simo_cl.__version__,
+        runs=tuple(
+            PlanEntry(
+                strategy=run.settings.strategy,
+                variant=run.variant,
+                seed=run.settings.seed,
+                folder=run.folder.as_posix(),
+            )
             for run in planned
-        ],
-    }
-    write_atomically(folder / "plan.json", json.dumps(plan, indent=1))
+        ),
+    ).write(folder / PLAN)
 
 
 def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:
@@ -209,9 +207,9 @@ def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:
         there = RunFolder(folder / run.folder)
         before = there.data
         kept = there.state == "finished" or any(there.path.glob("checkpoint*.pt"))
-        if kept and before and before["digest"] != data.digest:
+        if kept and before.digest not in ("", data.digest):
             raise DataError(
-                f"{there.path} is of other data ({before['note']}, {before['digest']}) than those "
+                f"{there.path} is of other data ({before.note}, {before.digest}) than those "
                 f"found now ({data.note}, {data.digest}); one table of both would be of neither. "
                 "Bring the data back, or write to another folder with --results, or delete the "
                 "folders of runs on other data"

@@ -25,6 +25,7 @@ from simo_cl.harness.suite_file import (
     set_key,
 )
 from simo_cl.models import Precision
+from simo_cl.results.labels import run_folder_name, run_label
 
 TUNING_SEED = 1_000_000
 """Of the trials of ``tune``; a seed that no table reports."""
@@ -51,7 +52,7 @@ class Run:
     @property
     def label(self) -> str:
         """The strategy, with the grid point in brackets if the suite has a grid."""
-        return self.settings.strategy + (f"[{self.variant}]" if self.variant else "")
+        return run_label(self.settings.strategy, self.variant)
 
     @property
     def name(self) -> str:
@@ -68,9 +69,13 @@ class Run:
     @property
     def folder(self) -> Path:
         """Relative to the suite's folder."""
-        name = self.settings.strategy + (f"@{self.variant}" if self.variant else "")
-        # File systems allow 255; two names that are alike up to here differ in the digest.
-        return Path("runs") / name[:200] / f"seed{self.settings.seed}-{self.digest}"
+        settings = self.settings
+        return run_folder_name(settings.strategy, self.variant, settings.seed, self.digest)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What its folder says of it."""
+        return {**self.settings.model_dump(mode="json"), "variant": self.variant}
 
 
 def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> list[Run]:

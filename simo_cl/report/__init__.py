@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from simo_cl.report.page import ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.tables import comparison_table
-from simo_cl.results.suite import ReportError
+from simo_cl.results.schema import ResultsError
 
-__all__ = ["ReportError", "ReportPaths", "comparison_table", "write_chosen_figures", "write_report"]
+__all__ = [
+    "ReportPaths",
+    "ResultsError",
+    "comparison_table",
+    "write_chosen_figures",
+    "write_report",
+]

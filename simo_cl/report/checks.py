@@ -10,8 +10,9 @@ from typing import Literal
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
 from simo_cl.report.wording import count, listed, sentence
-from simo_cl.results.run import RunState
-from simo_cl.results.suite import Suite, variant_settings
+from simo_cl.results.labels import variant_settings
+from simo_cl.results.status import RunState
+from simo_cl.results.suite import Suite
 
 SEEDS_FOR_A_TABLE = 5
 # A point or a line, whatever the aim.

@@ -34,8 +34,10 @@ from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
 from simo_cl.report.wording import listed
+from simo_cl.results.load import load_suite
 from simo_cl.results.run import Run
-from simo_cl.results.suite import ReportError, Suite, load_suite, refuse_without_runs
+from simo_cl.results.schema import ResultsError
+from simo_cl.results.suite import Suite, refuse_without_runs
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def write_report(suite_folder: Path) -> ReportPaths:
     Only finished runs of the current plan enter; the page names the others and why.
 
     Raises:
-        ReportError: the folder holds no readable plan, or results without the runs they are of.
+        ResultsError: the folder holds no readable plan, or results without the runs they are of.
     """
     suite = load_suite(suite_folder)
     if not suite.finished_runs:
@@ -75,12 +77,12 @@ def write_chosen_figures(suite_folder: Path, labels: Sequence[str]) -> list[Path
         labels: of rows with a finished run, as `simo` or `er[memory.size=200]`.
 
     Raises:
-        ReportError: the folder holds no readable plan, or a label is not one of its finished rows.
+        ResultsError: the folder holds no readable plan, or a label is not one of its finished rows.
     """
     suite = load_suite(suite_folder)
     unknown = [label for label in labels if label not in suite.finished_labels]
     if unknown:
-        raise ReportError(
+        raise ResultsError(
             f"no finished run of {listed(unknown)} in {suite.folder}; there are "
             f"{listed(suite.finished_labels) or 'none'}"
         )

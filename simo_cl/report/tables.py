@@ -20,8 +20,10 @@ from simo_cl.report.statistics import (
     seed_spread,
 )
 from simo_cl.report.wording import fixed
+from simo_cl.results.labels import variant_settings
+from simo_cl.results.load import load_suite
 from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite, load_suite, variant_settings
+from simo_cl.results.suite import Suite
 
 FIRST_METRICS = (
     "average_accuracy",

@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
-import json
-import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import yaml
 
-from simo_cl.results.checksums import changed_files
+from simo_cl.results.arrays import Arrays, read_arrays
+from simo_cl.results.config import read_config
+from simo_cl.results.history import HISTORY, Measured, read_history
+from simo_cl.results.labels import run_label
+from simo_cl.results.plan import PlanEntry
 from simo_cl.results.safe_paths import run_path
-from simo_cl.results.status import RunStatus, read_status
+from simo_cl.results.schema import NewerSchemaError
+from simo_cl.results.status import Failure, RunState, RunStatus, examine
 
-RunState = Literal["finished", "running", "failed", "missing", "broken"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What was measured after one more experience was trained.
-
-    Attributes:
-        experience: 0-based index of the last trained experience.
-        metrics: finite values by metric name; what was undefined is absent.
-    """
-
-    experience: int
-    metrics: Mapping[str, float]
+ARRAYS = "arrays.npz"
+EMBEDDINGS = "embeddings.npz"
+SNAPSHOTS = "snapshots.npz"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One strategy with one seed, as planned, and what its folder holds.
+    """One strategy with one seed, as planned, and what its folder holds, as far as it has come.
 
-    Only a run whose `state` is "finished" has a `history`; `problem` says in words what is wrong
-    with any other, and of a finished one what few figures lack.
+    Attributes:
+        name: of its folder, relative to the suite's.
+        state: what its status says; "missing" without one, "broken" where a file is not what was
+            written.
+        problem: in words, why it has not finished; of a finished run, what few figures lack.
+        status: None where there is none, or none that can be read.
+        config: its settings by section; empty before it has begun.
+        history: what was measured after each trained experience.
+        faults: what else of its files cannot be read.
     """
 
     strategy: str
     variant: str
     seed: int
+    name: str
     folder: Path
     state: RunState
     problem: str = ""
-    traceback: str = ""
+    status: RunStatus | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    started: float | None = None
-    ended: float | None = None
-    history: tuple[Trained, ...] = ()
+    history: tuple[Measured, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """The name of the run's row in every table: the strategy, and its variant if any."""
-        return f"{self.strategy}[{self.variant}]" if self.variant else self.strategy
+        return run_label(self.strategy, self.variant)
 
     @property
-    def final(self) -> Mapping[str, float]:
-        """The metrics after the last experience; empty for a run that has not finished."""
-        return self.history[-1].metrics if self.history else {}
+    def environment(self) -> Mapping[str, Any]:
+        """Versions and hardware of the last attempt."""
+        return self.status.environment if self.status else {}
+
+    @property
+    def started(self) -> float | None:
+        """Unix, seconds."""
+        return self.status.started if self.status else None
+
+    @property
+    def ended(self) -> float | None:
+        """Unix, seconds."""
+        return self.status.ended if self.status else None
 
     @property
     def seconds(self) -> float | None:
@@ -71,6 +78,16 @@ class Run:
         if self.started is None or self.ended is None:
             return None
         return self.ended - self.started
+
+    @property
+    def error(self) -> Failure | None:
+        """What it failed with."""
+        return self.status.error if self.status else None
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The metrics after the last experience; empty for a run that has not finished."""
+        return self.history[-1].metrics if self.history and self.state == "finished" else {}
 
     @property
     def is_joint(self) -> bool:
@@ -84,11 +101,11 @@ class Run:
 
     def embedding_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in embeddings.npz (the final model's sample), or None."""
-        return self._drawable("embeddings.npz", name)
+        return self._drawable(EMBEDDINGS, name)
 
     def snapshot_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in snapshots.npz (the same images after each experience)."""
-        return self._drawable("snapshots.npz", name)
+        return self._drawable(SNAPSHOTS, name)
 
     @cached_property
     def unusable(self) -> str:
@@ -105,124 +122,92 @@ class Run:
         return arrays[name] if name in arrays and not _unsoundness(name, arrays) else None
 
     @cached_property
-    def _samples(self) -> dict[str, dict[str, np.ndarray]]:
-        paths = [self.folder / name for name in ("embeddings.npz", "snapshots.npz")]
-        return {path.name: _read_npz(path) if zipfile.is_zipfile(path) else {} for path in paths}
+    def _samples(self) -> dict[str, Arrays]:
+        return {name: _arrays_or_none(self.folder / name) for name in (EMBEDDINGS, SNAPSHOTS)}
 
     @cached_property
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return _read_npz(self.folder / "arrays.npz") if self.state == "finished" else {}
+    def _arrays(self) -> Arrays:
+        return read_arrays(self.folder / ARRAYS) if self.state == "finished" else {}
 
 
-class _Unreadable(Exception):
-    """A file of a run is absent, torn, or at odds with another; the message names it."""
-
-
-def read_run(suite_folder: Path, planned: Mapping[str, Any]) -> Run:
-    """Read a run's folder as far as it goes.
-
-    A run that calls itself finished but whose files are absent, torn or at odds is "broken".
-
-    Args:
-        planned: the run's entry in plan.json.
+def read_run(suite_folder: Path, entry: PlanEntry) -> Run:
+    """Reads a run's folder as far as it goes, but for its arrays.
 
     Raises:
         OutsideError: the entry leads out of the suite's folder.
+        NewerSchemaError: a newer simo-cl wrote the run.
     """
-    folder = run_path(suite_folder, planned["folder"])
-    planned_as: dict[str, Any] = {
-        "strategy": planned["strategy"],
-        "variant": planned.get("variant") or "",
-        "seed": int(planned["seed"]),
-        "folder": folder,
-    }
+    folder = run_path(suite_folder, entry.folder)
+    run = Run(entry.strategy, entry.variant, entry.seed, entry.folder, folder, "missing")
     try:
-        status = read_status(folder)
+        state, problem, status = examine(folder)
+    except NewerSchemaError:
+        raise
+    except OSError as error:
+        return replace(run, state="broken", problem=f"it cannot be read: {error}")
+    run = replace(run, state=state, problem=problem, status=status)
+    if state == "missing":
+        there = folder.is_dir()
+        return replace(run, problem="its folder has no status.json" if there else "not run yet")
+    if state == "broken":
+        more = "; running the suite again executes it again"
+        return replace(run, problem=f"finished, but {problem}{more}") if status else run
+    faults = []
+    config: Mapping[str, Any] = {}
+    try:
+        config = read_config(folder)
     except ValueError as error:
-        return Run(**planned_as, state="broken", problem=str(error))
-    if status is None:
-        problem = "its folder has no status.json" if folder.is_dir() else "not run yet"
-        return Run(**planned_as, state="missing", problem=problem)
-    recorded = status.model_dump(include={"started", "ended", "environment"})
-    if status.state == "finished":
-        try:
-            _check(folder, status)
-            return _read_finished(Run(**planned_as, **recorded, state="finished"))
-        except _Unreadable as error:
-            return Run(**planned_as, state="broken", problem=str(error))
-    failure = status.error
-    problem = "started and not finished: still running, or interrupted"
-    if status.state == "failed":
-        problem = (
-            f"{failure.type}: {failure.message}" if failure else "failed, and does not say why"
-        )
-    return Run(
-        **planned_as,
-        **recorded,
-        state=status.state,
-        problem=f"{problem} ({_progress(folder)})",
-        traceback=failure.traceback if failure else "",
+        faults.append(str(error))
+    history, fault = read_history(folder, is_finished=state == "finished")
+    faults += [fault] if fault else []
+    run = replace(run, config=config, history=history, faults=tuple(faults))
+    return run if state == "finished" else replace(run, problem=_why_unfinished(run))
+
+
+def with_arrays_checked(run: Run) -> Run:
+    """The same run, but "broken" if it has finished and any of what tables need is absent, torn or
+    at odds."""
+    if run.state != "finished":
+        return run
+    if run.faults:
+        return _broken(run, run.faults[0])
+    try:
+        matrices = {n: array for n, array in run._arrays.items() if n.startswith("accuracy/")}
+    except ValueError as error:
+        return _broken(run, str(error))
+    for name, matrix in matrices.items():
+        if matrix.ndim != 2:
+            return _broken(run, f"{name} in {ARRAYS} has the shape {matrix.shape}")
+    own = matrices.get("accuracy/own")
+    if own is not None and len(own) != len(run.history):
+        return _broken(run, f"{HISTORY} holds {len(run.history)} of {len(own)} experiences")
+    if zipfile.is_zipfile(run.folder / EMBEDDINGS):
+        return run
+    return replace(
+        run, problem=f"{EMBEDDINGS} is absent or torn: not in the pictures of embeddings"
     )
 
 
-def _check(folder: Path, status: RunStatus) -> None:
-    names = changed_files(folder, status.files)
-    if names:
-        raise _Unreadable(
-            f"finished, but what the run wrote is not what is in {', '.join(names)} now; running "
-            "the suite again executes it again"
-        )
+def _broken(run: Run, why: str) -> Run:
+    return replace(run, state="broken", problem=f"finished, but {why}")
 
 
-def _read_finished(run: Run) -> Run:
+def _why_unfinished(run: Run) -> str:
+    """Why a run has not finished, and how far it came."""
+    why = "started and not finished: still running, or interrupted"
+    if run.error:
+        why = f"{run.error.type}: {run.error.message}"
+    elif run.state == "failed":
+        why = "failed, and does not say why"
+    count = len(run.history)
+    return f"{why} ({count or 'no'} experience{'s' if count != 1 else ''} measured)"
+
+
+def _arrays_or_none(path: Path) -> Arrays:
     try:
-        config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise _Unreadable(f"finished, but config.yaml cannot be read: {error}") from error
-    history = tuple(_read_history(run.folder / "metrics.jsonl"))
-    if not zipfile.is_zipfile(run.folder / "arrays.npz"):
-        raise _Unreadable("finished, but arrays.npz is absent or torn")
-    try:
-        accuracy = run.array("accuracy/own")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise _Unreadable(f"finished, but arrays.npz cannot be read: {error}") from error
-    if accuracy is not None and len(accuracy) != len(history):
-        raise _Unreadable(
-            f"finished, but metrics.jsonl holds {len(history)} of {len(accuracy)} experiences"
-        )
-    problem = ""
-    if not zipfile.is_zipfile(run.folder / "embeddings.npz"):
-        problem = "embeddings.npz is absent or torn: not in the pictures of embeddings"
-    return replace(run, config=config, history=history, problem=problem)
-
-
-def _read_history(path: Path) -> Iterator[Trained]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise _Unreadable(f"finished, but metrics.jsonl cannot be read: {error}") from error
-    if not lines:
-        raise _Unreadable("finished, but metrics.jsonl is empty")
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            finite = {
-                name: float(value)
-                for name, value in row["metrics"].items()
-                if value is not None and math.isfinite(value)
-            }
-            yield Trained(experience=int(row["experience"]), metrics=finite)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _Unreadable(
-                f"finished, but line {number} of metrics.jsonl cannot be read: {error}"
-            ) from error
-
-
-def _progress(folder: Path) -> str:
-    """How far a run came that did not finish."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_bytes().count(b"\n") if path.is_file() else 0
-    return f"{lines or 'no'} experience{'s' if lines != 1 else ''} measured"
+        return read_arrays(path)
+    except ValueError:
+        return {}
 
 
 def _unsoundness(name: str, arrays: Mapping[str, np.ndarray]) -> str:
@@ -236,8 +221,3 @@ def _unsoundness(name: str, arrays: Mapping[str, np.ndarray]) -> str:
     if labels is None or points.ndim < 2 or points.shape[-2] != len(labels):
         return f"has the shape {points.shape}, which does not fit its labels"
     return "" if np.isfinite(points).all() else "holds NaN or infinite values"
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from simo_cl.results.schema import ResultsError
 
-class OutsideError(OSError):
+
+class OutsideError(ResultsError):
     """A path in a suite's folder leads out of it."""
 
 

@@ -4,39 +4,60 @@ format."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-NAME = "status.json"
+from simo_cl.results.checksums import changed_files
+from simo_cl.results.schema import Stored, read_stored
+
+if TYPE_CHECKING:
+    from simo_cl.streams import DataSet
+
+STATUS = "status.json"
+
+RunState = Literal["finished", "running", "failed", "missing", "broken"]
 
 
 class Failure(BaseModel):
     """What a run failed with."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
 
     type: str
     message: str
     traceback: str = ""
 
 
-class RunStatus(BaseModel):
-    """What the file says. Keys that are not known here are passed over.
+class DataRecord(BaseModel):
+    """By what data are told from others; empty before there are any."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    digest: str = ""
+    note: str = ""
+
+    @classmethod
+    def of(cls, data: DataSet) -> DataRecord:
+        return cls(digest=data.digest, note=data.note)
+
+
+class RunStatus(Stored):
+    """What the file says.
 
     Attributes:
         started, ended: Unix times in seconds.
         environment: versions and hardware of the last attempt.
-        data: ``digest`` and ``note`` of the data; empty before there are any.
+        data: that the run is on.
         files: SHA-256 of each file with results, once the run has finished.
     """
-
-    model_config = ConfigDict(strict=True)
 
     state: Literal["running", "finished", "failed"]
     started: FiniteFloat | None = None
     ended: FiniteFloat | None = None
     error: Failure | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
-    data: dict[str, str] = Field(default_factory=dict)
+    data: DataRecord = DataRecord()
     files: dict[str, str] = Field(default_factory=dict)
 
 
@@ -44,16 +65,30 @@ def read_status(folder: Path) -> RunStatus | None:
     """The status of a run; ``None`` where no file tells it.
 
     Raises:
+        NewerSchemaError: a newer simo-cl wrote it.
         ValueError: the file is no status, or cannot be read; the message says why.
     """
     try:
-        return RunStatus.model_validate_json((folder / NAME).read_bytes())
+        return read_stored(folder / STATUS, RunStatus)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise ValueError(f"{NAME} cannot be read: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
-        raise ValueError(f"{NAME} cannot be read: {reason}") from error
+
+
+def examine(folder: Path) -> tuple[RunState, str, RunStatus | None]:
+    """The state of a run, what is wrong with its files if they are broken, and its status.
+
+    Raises:
+        NewerSchemaError: a newer simo-cl wrote it.
+        OSError: a file with results cannot be read.
+    """
+    try:
+        status = read_status(folder)
+    except ValueError as error:
+        return "broken", str(error), None
+    if status is None:
+        return "missing", "", None
+    changed = changed_files(folder, status.files) if status.state == "finished" else []
+    if changed:
+        problem = f"what the run wrote is not what is in {', '.join(changed)} now"
+        return "broken", problem, status
+    return status.state, "", status

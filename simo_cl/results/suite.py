@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from simo_cl.metrics.continual import intransigence
+from simo_cl.results.labels import variant_settings
+from simo_cl.results.plan import Plan, read_plan
 from simo_cl.results.run import Run, read_run
-from simo_cl.results.safe_paths import refuse_links
-
-
-class ReportError(Exception):
-    """A suite folder from which no report can be made; the message says what to do."""
+from simo_cl.results.schema import ResultsError
 
 
 @dataclass(frozen=True)
@@ -22,15 +17,24 @@ class Suite:
     """A suite's plan and all its runs, in the plan's order."""
 
     folder: Path
-    name: str
-    description: str
-    control: str | None
-    data: str
-    command: str
-    version: str
-    class_names: tuple[str, ...]
-    experiences: tuple[tuple[int, ...], ...] | None
+    plan: Plan
     runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        return self.plan.suite
+
+    @property
+    def control(self) -> str | None:
+        return self.plan.control
+
+    @property
+    def data(self) -> str:
+        return self.plan.data
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.plan.class_names
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -63,9 +67,7 @@ class Suite:
 
     @cached_property
     def num_experiences(self) -> int:
-        """Experiences in the stream; 0 if neither the plan nor any run says."""
-        if self.experiences is not None:
-            return len(self.experiences)
+        """Experiences in the stream; 0 if no run says."""
         matrices = [run.array("accuracy/own") for run in self.finished_runs]
         columns = [matrix.shape[1] for matrix in matrices if matrix is not None]
         return max(columns + [len(run.history) for run in self.finished_runs], default=0)
@@ -118,32 +120,17 @@ class Suite:
         return by_label
 
 
-def load_suite(suite_folder: Path) -> Suite:
-    """Read a suite's result folder: its plan and every planned run.
+def read_suite(folder: Path) -> Suite:
+    """Reads a suite's result folder, its plan and every planned run, but no arrays.
 
     Runs on disk that the current plan does not name are left out.
 
     Raises:
-        ReportError: there is no plan, or it cannot be read.
+        ResultsError: there is no plan, or it cannot be read, or a newer simo-cl wrote a file.
         OutsideError: something in the folder leads out of it.
     """
-    folder = Path(suite_folder)
-    refuse_links(folder)
-    plan = _read_plan(folder)
-    experiences = plan.get("experiences")
-    suite = Suite(
-        folder=folder,
-        name=plan["suite"],
-        description=plan.get("description") or "",
-        control=plan.get("control"),
-        data=plan.get("data") or "",
-        command=plan.get("command") or "",
-        version=plan.get("version") or "",
-        class_names=tuple(plan.get("class_names") or ()),
-        experiences=tuple(tuple(classes) for classes in experiences) if experiences else None,
-        runs=tuple(read_run(folder, planned) for planned in plan["runs"]),
-    )
-    return replace(suite, runs=tuple(_with_intransigence(suite, run) for run in suite.runs))
+    plan = read_plan(folder)
+    return Suite(folder, plan, tuple(read_run(folder, entry) for entry in plan.runs))
 
 
 def refuse_without_runs(suite_folder: Path) -> None:
@@ -151,56 +138,15 @@ def refuse_without_runs(suite_folder: Path) -> None:
     report made here would replace them by an empty one.
 
     Raises:
-        ReportError: says what can be done.
+        ResultsError: says what can be done.
     """
     table = suite_folder / "runs.csv"
     if not table.is_file() or any(suite_folder.glob("runs/*/*")):
         return
     count = len(table.read_text(encoding="utf-8").splitlines()) - 1
     if count > 0:
-        raise ReportError(
+        raise ResultsError(
             f"{suite_folder} has the results of {count} runs and none of their folders, so tables, "
             "figures and page cannot be made again from it. Nothing was changed. Choose another "
             "folder with --results DIR; `simo-cl run --replace` puts new results in their place"
         )
-
-
-def variant_settings(variant: str) -> dict[str, str]:
-    """The settings that a variant fixes: `memory.size=200` -> {"memory.size": "200"}."""
-    pairs = (part.partition("=") for part in variant.split(",") if part.strip())
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _read_plan(folder: Path) -> dict[str, Any]:
-    path = folder / "plan.json"
-    if not path.is_file():
-        raise ReportError(
-            f"{folder} has no plan.json, so it is not the result folder of a suite. "
-            "Give the folder that `simo-cl run` wrote, such as results/quickstart."
-        )
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in ("suite", "runs") if key not in plan]
-    except (OSError, ValueError) as error:
-        raise ReportError(
-            f"{path} cannot be read ({error}). Running the suite again writes it anew; "
-            "finished runs are kept."
-        ) from error
-    if missing:
-        raise ReportError(f"{path} lacks {' and '.join(missing)}; run the suite again.")
-    return plan
-
-
-def _with_intransigence(suite: Suite, run: Run) -> Run:
-    """Add the one metric that needs another run: the `joint` run of the same seed."""
-    joint_label = suite.counterpart(run.label, "joint")
-    if joint_label is None or not run.history or run.is_joint:
-        return run
-    joint = next((other for other in suite.finished(joint_label) if other.seed == run.seed), None)
-    upper = joint.array("accuracy/own") if joint is not None and joint.is_joint else None
-    accuracy = run.array("accuracy/own")
-    if upper is None or accuracy is None or accuracy.shape != (upper.shape[1], upper.shape[1]):
-        return run
-    last = run.history[-1]
-    metrics = {**last.metrics, "intransigence": intransigence(accuracy, upper)}
-    return replace(run, history=(*run.history[:-1], replace(last, metrics=metrics)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from simo_cl.results.arrays import read_arrays
+from simo_cl.results.run import ARRAYS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from simo_cl.tracking.run_folders import RunFolder
+    from simo_cl.results.run import Run
 
 Array = NDArray[np.float64]
 OWN = "accuracy/own"
@@ -27,23 +29,22 @@ MEAN_ACCURACY_FIGURE = "figures/accuracy_mean.png"
 _PANEL, _SCALE = 4.0, 0.6
 
 
-def fingerprint(runs: Sequence[RunFolder]) -> str:
+def fingerprint(runs: Sequence[Run]) -> str:
     """Changes whenever a file that artifacts are made from does."""
     names = ("config.yaml", "log.txt", "status.json", "arrays.npz")
-    files = [run.path / name for run in runs for name in names]
+    files = [run.folder / name for run in runs for name in names]
     stats = [(file.parent.name, file.name, file.stat()) for file in files if file.is_file()]
     return ";".join(f"{run}/{name}:{s.st_size}:{s.st_mtime_ns}" for run, name, s in stats)
 
 
-def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
+def write_run_artifacts(run: Run, to: Path, problems: list[str]) -> None:
     """Writes a run's configuration, log, metrics, matrices and their figures to `to`."""
     for name in ("config.yaml", "log.txt"):
-        if (run.path / name).is_file():
-            shutil.copy(run.path / name, to / name)
-    error = run.status.error
-    if error:
-        (to / "error.txt").write_text(error.traceback, encoding="utf-8")
-    by_experience = {f"experience {line.experience + 1}": line.metrics for line in run.lines}
+        if (run.folder / name).is_file():
+            shutil.copy(run.folder / name, to / name)
+    if run.error:
+        (to / "error.txt").write_text(run.error.traceback, encoding="utf-8")
+    by_experience = {f"experience {line.experience + 1}": line.metrics for line in run.history}
     _write_metrics(by_experience, to / "tables" / "metrics.csv")
     arrays = _read_arrays(run, problems)
     matrices = {
@@ -68,11 +69,9 @@ def write_run_artifacts(run: RunFolder, to: Path, problems: list[str]) -> None:
             _save(figure, to / "figures" / f"{group}.png")
 
 
-def write_mean_artifacts(
-    label: str, runs: Sequence[RunFolder], to: Path, problems: list[str]
-) -> None:
+def write_mean_artifacts(label: str, runs: Sequence[Run], to: Path, problems: list[str]) -> None:
     """Writes the last metrics of the seeds in `runs`, and their mean accuracy matrix, to `to`."""
-    by_seed = {f"seed {run.seed}": run.lines[-1].metrics for run in runs if run.lines}
+    by_seed = {f"seed {run.seed}": run.history[-1].metrics for run in runs if run.history}
     _write_metrics(by_seed, to / "tables" / "metrics.csv")
     matrices = [arrays[OWN] for run in runs if OWN in (arrays := _read_arrays(run, problems))]
     if not matrices or len({matrix.shape for matrix in matrices}) > 1:
@@ -83,15 +82,14 @@ def write_mean_artifacts(
     _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / MEAN_ACCURACY_FIGURE)
 
 
-def _read_arrays(run: RunFolder, problems: list[str]) -> dict[str, Array]:
-    file = run.path / "arrays.npz"
-    if not file.is_file():
+def _read_arrays(run: Run, problems: list[str]) -> dict[str, Array]:
+    if not (run.folder / ARRAYS).is_file():
         return {}
     try:
-        with np.load(file) as stored:
-            return {name: np.asarray(stored[name], dtype=np.float64) for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        problems.append(f"{run.name}: no tables or figures, arrays.npz cannot be read ({error})")
+        arrays = read_arrays(run.folder / ARRAYS)
+        return {name: array.astype(np.float64) for name, array in arrays.items()}
+    except ValueError as error:
+        problems.append(f"{run.name}: no tables or figures, {error}")
         return {}
 
 

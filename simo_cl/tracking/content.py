@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import itertools
+import shlex
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simo_cl.results.history import shared_metrics
+from simo_cl.results.run import Run
+from simo_cl.results.suite import Suite
 from simo_cl.tracking import artifacts, description, store
 from simo_cl.tracking.logged_model import ExportedModel, exported_model
-from simo_cl.tracking.run_folders import RunFolder, Suite, shared_metrics
 from simo_cl.tracking.view import ACCURACY_IMAGE
 
 if TYPE_CHECKING:
@@ -49,28 +51,27 @@ class Content:
     model: ExportedModel | None = None
 
 
-def seed_content(suite: Suite, run: RunFolder, problems: list[str]) -> Content:
+def seed_content(suite: Suite, run: Run, problems: list[str]) -> Content:
     """One run: its settings, what it measured when, and its files."""
     tags = {"level": "seed", **_origin_tags(suite, run.label)} | {
-        f"environment.{name}": str(value) for name, value in run.status.environment.items()
+        f"environment.{name}": str(value) for name, value in run.environment.items()
     }
-    error = run.status.error
-    if error:
-        tags["error"] = f"{error.type}: {error.message}"[: store.VALUE_LENGTH]
+    if run.error:
+        tags["error"] = f"{run.error.type}: {run.error.message}"[: store.VALUE_LENGTH]
     model = exported_model(run, problems)
+    problems += _left_out(run)
     return Content(
         identity=run.name,
         name=_run_name(suite, run.label, f" seed {run.seed}"),
-        parameters=store.flat_parameters(run.settings),
+        parameters=store.flat_parameters(run.config),
         tags=tags,
         note=description.of_a_seed(run, has_model=model is not None),
         blocks=[
-            _block(line.experience, line.time, line.metrics, run.name, problems)
-            for line in run.lines
+            _block(measured.experience, measured.time, measured.metrics) for measured in run.history
         ],
         state=run.state,
-        started=run.started,
-        ended=run.status.ended,
+        started=run.started or 0.0,
+        ended=run.ended,
         # Drawing takes longer than all else, so it waits for the run's end.
         artifacts="" if run.state == "running" else artifacts.fingerprint([run]),
         write_artifacts=lambda to: artifacts.write_run_artifacts(run, to, problems),
@@ -78,19 +79,17 @@ def seed_content(suite: Suite, run: RunFolder, problems: list[str]) -> Content:
     )
 
 
-def strategy_content(
-    suite: Suite, label: str, runs: Sequence[RunFolder], problems: list[str]
-) -> Content:
+def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: list[str]) -> Content:
     """A strategy over its seeds: what their settings share, and the means of the finished ones."""
     finished = [run for run in runs if run.state == "finished"]
-    planned = suite.planned[label]
+    planned = sum(run.label == label for run in suite.runs)
     state = _state(runs, planned)
     tags = {
         "level": "strategy",
         **_origin_tags(suite, label),
         "seeds finished": f"{len(finished)} of {planned}",
     }
-    if suite.plan.get("control") == label:
+    if suite.control == label:
         tags["control"] = "true"
     return Content(
         identity=label,
@@ -98,10 +97,10 @@ def strategy_content(
         parameters=_shared_parameters(runs),
         tags=tags,
         note=description.of_a_strategy(label, finished, planned),
-        blocks=_mean_blocks(finished, label, problems),
+        blocks=_mean_blocks(finished),
         state=state,
-        started=min(run.started for run in runs),
-        ended=None if state == "running" else max(run.status.ended or 0.0 for run in runs),
+        started=min(run.started or 0.0 for run in runs),
+        ended=None if state == "running" else max(run.ended or 0.0 for run in runs),
         artifacts=artifacts.fingerprint(finished),
         write_artifacts=lambda to: artifacts.write_mean_artifacts(label, finished, to, problems),
         images={ACCURACY_IMAGE: artifacts.MEAN_ACCURACY_FIGURE},
@@ -110,65 +109,80 @@ def strategy_content(
 
 def _run_name(suite: Suite, label: str, seed: str = "") -> str:
     """Tells the strategy first: MLflow cuts names at the end."""
-    changes = suite.changes(label)
+    changes = _changes(suite, label)
     return f"{label}{seed} · {suite.name}" + (f" ({changes})" if changes else "")
 
 
+def _changes(suite: Suite, label: str) -> str:
+    """What the command set besides the suite's file for a strategy, as ``--set`` takes it.
+
+    Without the suite's own name, which stands beside it.
+    """
+    try:
+        words = shlex.split(suite.plan.command)
+    except ValueError:  # no command of ours, whose quotes are closed
+        return ""
+    given = [b for a, b in itertools.pairwise(words) if a == "--set"]
+    given += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+    strategy = label.partition("[")[0]
+    return ", ".join(
+        setting
+        for setting in given
+        if not setting.startswith("name=")
+        and ("@" not in setting or setting.startswith(f"{strategy}@"))
+    )
+
+
 def _origin_tags(suite: Suite, label: str) -> dict[str, str]:
-    changes = suite.changes(label)
+    changes = _changes(suite, label)
     return {"strategy": label, "suite": suite.name} | ({"set": changes} if changes else {})
 
 
-def _state(runs: Sequence[RunFolder], planned: int) -> str:
+def _state(runs: Sequence[Run], planned: int) -> str:
     states = [run.state for run in runs]
     if "running" in states or len(states) < planned:
         return "running"
     return "failed" if "failed" in states else "finished"
 
 
-def _shared_parameters(runs: Sequence[RunFolder]) -> dict[str, str]:
+def _shared_parameters(runs: Sequence[Run]) -> dict[str, str]:
     """What all seeds have in common; the seed itself is not, even when there is one only."""
-    each = [store.flat_parameters(run.settings) for run in runs]
+    each = [store.flat_parameters(run.config) for run in runs]
     first = {name: text for name, text in each[0].items() if name != "seed"}
     return {name: text for name, text in first.items() if all(p.get(name) == text for p in each)}
 
 
-def _mean_blocks(runs: Sequence[RunFolder], label: str, problems: list[str]) -> list[list[Metric]]:
+def _mean_blocks(runs: Sequence[Run]) -> list[list[Metric]]:
     """The mean over the runs of each metric after each experience that all of them have.
 
     Stamped with the latest time that went in, so that the same runs always give the same rows.
     """
-    lines = defaultdict(list)
-    for run in runs:
-        for line in run.lines:
-            lines[line.experience].append(line)
     blocks = []
-    for experience, measured in sorted(lines.items()):
-        if len(measured) < len(runs):
-            continue
-        shared = shared_metrics([line.metrics for line in measured])
+    for measured in zip(*(run.history for run in runs), strict=False):
+        shared = shared_metrics([each.metrics for each in measured])
         means = {name: statistics.fmean(values) for name, values in shared.items()}
-        latest = max(line.time for line in measured)
-        blocks.append(_block(experience, latest, means, label, problems))
+        blocks.append(_block(measured[0].experience, max(each.time for each in measured), means))
     return blocks
 
 
-def _block(
-    experience: int, time: float, metrics: dict[str, float], where: str, problems: list[str]
-) -> list[Metric]:
-    """MLflow's rows for one experience, without what would empty its charts.
+def _block(experience: int, time: float, metrics: Mapping[str, float]) -> list[Metric]:
+    """MLflow's rows for one experience.
 
     Their step is the number of experiences trained, as on the report's axes.
     """
     from mlflow.entities import Metric
 
-    rows = []
-    for name, value in sorted(metrics.items()):
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            timestamp = store.milliseconds(time)
-            rows.append(Metric(store.accepted_name(name), float(value), timestamp, experience + 1))
-        else:
-            problems.append(
-                f"{where}: {name} is {value} after experience {experience + 1}; left out"
-            )
-    return rows
+    stamp = store.milliseconds(time)
+    return [
+        Metric(store.accepted_name(name), value, stamp, experience + 1)
+        for name, value in sorted(metrics.items())
+    ]
+
+
+def _left_out(run: Run) -> Iterator[str]:
+    """What would empty MLflow's charts, and what cannot be read."""
+    for measured in run.history:
+        for name, value in measured.undefined.items():
+            after = measured.experience + 1
+            yield f"{run.name}: {name} is {value} after experience {after}; left out"
+    yield from (f"{run.name}: {fault}" for fault in run.faults)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from simo_cl.tracking.run_folders import RunFolder, Suite, shared_metrics
+from simo_cl.results.history import shared_metrics
+from simo_cl.results.run import Run
+from simo_cl.results.suite import Suite
 
 # The least that any supported MLflow takes as an experiment's description.
 _LONGEST = 5000
@@ -83,13 +85,13 @@ _COST = {
 def of_a_suite(suite: Suite) -> str:
     """What the experiment shows and what each of its metrics means, in Markdown."""
     plan = suite.plan
-    control = f" Control: {plan['control']}." if plan.get("control") else ""
-    names = {name for run in suite.runs for line in run.lines for name in line.metrics}
+    control = f" Control: {plan.control}." if plan.control else ""
+    names = {name for run in suite.runs for line in run.history for name in line.metrics}
     tables = "\n\n".join(_tables(names))
-    return f"""{plan.get("description", "")}
+    return f"""{plan.description}
 
-Data: {plan.get("data", "unknown")}. Made by `{plan.get("command", "")}`, \
-simo-cl {plan.get("version", "")}.{control}
+Data: {plan.data or "unknown"}. Made by `{plan.command}`, \
+simo-cl {plan.version}.{control}
 
 Each top-level run is a strategy, the **mean over the seeds finished so far**; under it are its \
 seeds, under *Models* their encoders. The step is the number of experiences trained. ↑ more is \
@@ -99,9 +101,9 @@ better, ↓ less is better; accuracies are shares.
 """[:_LONGEST]
 
 
-def of_a_strategy(label: str, finished: Sequence[RunFolder], planned: int) -> str:
+def of_a_strategy(label: str, finished: Sequence[Run], planned: int) -> str:
     """The headline metrics over the seeds, in Markdown."""
-    last = {run.seed: run.lines[-1].metrics for run in finished if run.lines}
+    last = {run.seed: run.history[-1].metrics for run in finished if run.history}
     if not last:
         return f"`{label}`: none of {planned} seeds has finished."
     shared, means, rows = shared_metrics(list(last.values())), {}, []
@@ -123,14 +125,13 @@ def of_a_strategy(label: str, finished: Sequence[RunFolder], planned: int) -> st
     )
 
 
-def of_a_seed(run: RunFolder, *, has_model: bool) -> str:
+def of_a_seed(run: Run, *, has_model: bool) -> str:
     """How a run ended, in Markdown."""
-    error = run.status.error
-    if error:
-        return f"Failed: {error.type}: {error.message} (error.txt, log.txt)"
-    if run.state != "finished" or not run.lines:
+    if run.error:
+        return f"Failed: {run.error.type}: {run.error.message} (error.txt, log.txt)"
+    if run.state != "finished" or not run.history:
         return ""
-    metrics = run.lines[-1].metrics
+    metrics = run.history[-1].metrics
     results = ", ".join(
         f"`{name}` {metrics[name]:.3f}" for name in HEADLINES[:2] if name in metrics
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simo_cl.results.arrays import read_arrays
+from simo_cl.results.run import Run
 from simo_cl.tracking import store
-from simo_cl.tracking.run_folders import RunFolder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,17 +46,16 @@ class ExportedModel:
         return f"{stat.st_size}.{stat.st_mtime_ns}"
 
 
-def exported_model(run: RunFolder, problems: list[str]) -> ExportedModel | None:
+def exported_model(run: Run, problems: list[str]) -> ExportedModel | None:
     """The model in a run's folder; None where there is none, or none that can be read."""
-    program = run.path / "model.pt2"
+    program = run.folder / "model.pt2"
     if run.state != "finished" or not program.is_file():
         return None
     try:
-        with np.load(run.path / "model_example.npz") as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        images, torch = arrays.pop("images"), str(run.status.environment["torch"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        problems.append(f"{run.name}: no model, model_example.npz cannot be read ({error})")
+        arrays = read_arrays(run.folder / "model_example.npz")
+        images, torch = arrays.pop("images"), str(run.environment["torch"])
+    except (ValueError, KeyError) as error:
+        problems.append(f"{run.name}: no model, {error}")
         return None
     return ExportedModel(f"{run.label} seed {run.seed}", program, images, arrays, torch)
 

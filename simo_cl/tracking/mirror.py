@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from simo_cl.results.plan import read_plan
+from simo_cl.results.run import Run as RunOnDisk
+from simo_cl.results.suite import Suite, read_suite
 from simo_cl.tracking import description, store
+from simo_cl.tracking.begun_runs import begun_runs
 from simo_cl.tracking.content import Content, seed_content, strategy_content
 from simo_cl.tracking.damage import damage, set_aside
 from simo_cl.tracking.redact import without_secrets
-from simo_cl.tracking.run_folders import RunFolder, Suite, plan_file, read_suite
 from simo_cl.tracking.store import NOTE_TAG, TrackingError
 from simo_cl.tracking.view import VIEW_TAG, comparison_view
 from simo_cl.tracking.write_run import (
@@ -98,15 +101,16 @@ def mirror(
         TrackingError: the store does not answer, within about ten seconds, or refuses; the place
             of its files does, then all but files has been written; or another process is still
             writing.
-        FileNotFoundError: the folder holds no plan.json.
+        ResultsError: the folder holds no plan.json, or none that can be read.
     """
     store.without_telemetry()
-    suite_folder = plan_file(Path(suite_folder).resolve()).parent
+    suite_folder = Path(suite_folder).resolve()
+    read_plan(suite_folder)
     problems: list[str] = []
     uri = store.suite_store(suite_folder, tracking_uri)
     with _one_at_a_time(suite_folder, seconds_to_wait):
         # Not before: whoever held the lock may have read more.
-        suite = read_suite(suite_folder, problems)
+        suite = read_suite(suite_folder)
         if store.is_own_store(suite_folder, uri):
             _set_damaged_aside(store.own_file(suite_folder), problems)
         try:
@@ -135,7 +139,8 @@ class _Mirror:
         self.origin = _origin(suite, uri)
         self.colours = _colours(suite)
         self.tell_left = tell_left
-        self.left = len(suite.runs) + len({run.label for run in suite.runs})
+        self.begun = begun_runs(suite, problems)
+        self.left = len(self.begun) + len({run.label for run in self.begun})
         self.written: set[str] = set()
         self.without_files: list[tuple[Run, Callable[[], Content]]] = []
         self.removed = 0
@@ -143,8 +148,8 @@ class _Mirror:
     def bring_up_to_date(self) -> MirrorReport:
         self.experiment_id = store.experiment_id(self.client, self.suite.name)
         known = self._known_runs()
-        members: dict[str, list[RunFolder]] = defaultdict(list)
-        for run in self.suite.runs:
+        members: dict[str, list[RunOnDisk]] = defaultdict(list)
+        for run in self.begun:
             members[run.label].append(run)
         parents, children = {}, set()
         for label, runs in members.items():
@@ -157,17 +162,17 @@ class _Mirror:
         for old in (run for runs in known.values() for run in runs):
             if old.info.run_id not in children | set(parents.values()):
                 self._remove(old)
-        self._describe_experiment(parents.get(str(self.suite.plan.get("control")), ""))
+        self._describe_experiment(parents.get(self.suite.control or "", ""))
         self._write_files()
         return MirrorReport(
-            self.uri, self.experiment_id, len(members), len(self.suite.runs),
+            self.uri, self.experiment_id, len(members), len(self.begun),
             len(self.written), self.removed, tuple(dict.fromkeys(self.problems)),
         )  # fmt: skip
 
     def _describe_experiment(self, control_id: str) -> None:
         """Writes the experiment's description and the view of it that the UI opens."""
         known = self.client.get_experiment(self.experiment_id).tags
-        metrics = {name for run in self.suite.runs for line in run.lines for name in line.metrics}
+        metrics = {name for run in self.begun for each in run.history for name in each.values}
         tags = {
             NOTE_TAG: description.of_a_suite(self.suite),
             VIEW_TAG: comparison_view(map(store.accepted_name, metrics), control_id),
@@ -203,7 +208,7 @@ class _Mirror:
         tags = {
             COLOUR_TAG: self.colours[content.tags["strategy"]],
             "mlflow.user": _user(),
-            "mlflow.source.name": f"simo-cl {self.suite.plan.get('version', '')}".strip(),
+            "mlflow.source.name": f"simo-cl {self.suite.plan.version}".strip(),
             "mlflow.source.type": "LOCAL",
             ORIGIN_TAG: self.origin,
             **tags,
@@ -281,14 +286,9 @@ def _set_damaged_aside(file: Path, problems: list[str]) -> None:
 
 def _colours(suite: Suite) -> dict[str, str]:
     """Each label's colour: the report's, so that a strategy looks the same in both."""
-    from simo_cl.report import load, palette
+    from simo_cl.report.palette import looks
 
-    runs = [
-        load.Run(entry["strategy"], entry.get("variant", ""), entry["seed"], suite.path, "missing")
-        for entry in suite.plan["runs"]
-    ]
-    planned = load.Suite(suite.path, suite.name, "", None, "", "", "", (), None, tuple(runs))
-    return {label: look.colour for label, look in palette.looks(planned).items()}
+    return {label: look.colour for label, look in looks(suite).items()}
 
 
 def _origin(suite: Suite, uri: str) -> str:
@@ -296,9 +296,9 @@ def _origin(suite: Suite, uri: str) -> str:
 
     A suite's own store has one origin only, so the folder may move with it.
     """
-    if store.is_own_store(suite.path, uri):
+    if store.is_own_store(suite.folder, uri):
         return "this folder"
-    return store.digest(f"{_user()}:{suite.path}")
+    return store.digest(f"{_user()}:{suite.folder}")
 
 
 def _user() -> str:

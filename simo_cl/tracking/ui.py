@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simo_cl.results.plan import read_plan
 from simo_cl.tracking import store
 from simo_cl.tracking.damage import damage
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.redact import public_address, without_secrets
-from simo_cl.tracking.run_folders import read_suite
 from simo_cl.tracking.store import TrackingError
 from simo_cl.tracking.view import VIEW_TAG, chart_view_url
 
@@ -49,7 +49,7 @@ def serve_ui(
 
     Raises:
         TrackingError: the port is taken, the server does not start, or the store does not answer.
-        FileNotFoundError: the folder holds no plan.json.
+        ResultsError: the folder holds no plan.json, or none that can be read.
     """
     store.without_telemetry()
     suite_folder = Path(suite_folder).resolve()
@@ -80,7 +80,7 @@ def _experiments(suite_folder: Path, uri: str) -> list[str]:
     A suite that is already there is left to the one who writes it: two processes must not write
     one SQLite file's first tables at the same time, and the harness may be running.
     """
-    name = read_suite(suite_folder, []).name
+    name = read_plan(suite_folder).suite
     own = store.own_file(suite_folder)
     is_lost = store.is_own_store(suite_folder, uri) and (not own.is_file() or damage(own))
     found = [] if is_lost else _suites(uri)

@@ -15,6 +15,7 @@ from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import DataError, DataSet, Images, load_data
 
 
@@ -51,7 +52,7 @@ def test_nor_are_runs_that_would_go_on(tmp_path: Path) -> None:
     (run,) = runs = saved_often(tmp_path, "finetune")
     data = part_of_digits()
     folder = RunFolder(tmp_path / run.folder)
-    folder.start(run, data, {})
+    folder.start(run.config, DataRecord.of(data), {})
     # Without a checkpoint it begins anew, and on what data is its own affair.
     plan(tmp_path, runs, changed(data))
 

@@ -14,11 +14,12 @@ from tiny import planned, write_suite
 
 from simo_cl.harness.suite_file import SuiteError, read_suite
 from simo_cl.harness.suite_lock import suite_lock
+from simo_cl.results.load import load_suite
 from simo_cl.results.run_folder import RunFolder
 from simo_cl.results.safe_paths import OutsideError, refuse_links, run_path
-from simo_cl.results.suite import load_suite
+from simo_cl.results.status import DataRecord
+from simo_cl.results.suite import read_suite as read_results
 from simo_cl.tracking.mirror import mirror
-from simo_cl.tracking.run_folders import read_suite as read_for_mlflow
 
 WAYS_OUT = ["../other", "runs/../../other", "/etc", ".", "runs/..", ""]
 
@@ -29,7 +30,7 @@ def suite(tmp_path: Path) -> Path:
     folder = tmp_path / "results" / "tiny"
     (run,) = saved_often(tmp_path, "finetune")
     there = RunFolder(folder / run.folder)
-    there.start(run, DATA, {})
+    there.start(run.config, DATA, {})
     there.add_metrics(0, {"average_accuracy": 0.5})
     there.write_arrays("arrays", {"accuracy/own": np.array([[0.5]])})
     there.finish()
@@ -38,10 +39,7 @@ def suite(tmp_path: Path) -> Path:
     return folder
 
 
-class DATA:
-    """Data that were never loaded."""
-
-    digest, note = "0", "nothing"
+DATA = DataRecord(digest="0", note="nothing")
 
 
 def write_planned(folder: Path, entry: str) -> None:
@@ -96,7 +94,7 @@ class TestSuiteFiles:
 
 class TestPlans:
     @pytest.mark.parametrize("entry", WAYS_OUT)
-    @pytest.mark.parametrize("read", [load_suite, lambda f: read_for_mlflow(f, []), mirror])
+    @pytest.mark.parametrize("read", [load_suite, read_results, mirror])
     def test_a_run_is_inside_its_suite(
         self, entry: str, read: Callable[[Path], Any], suite: Path
     ) -> None:
@@ -118,7 +116,7 @@ class TestLinks:
         link.symlink_to(suite.parents[1] / "mine.txt")
         return suite
 
-    @pytest.mark.parametrize("read", [load_suite, lambda f: read_for_mlflow(f, []), mirror])
+    @pytest.mark.parametrize("read", [load_suite, read_results, mirror])
     def test_nothing_is_read_through_one(self, read: Callable[[Path], Any], linked: Path) -> None:
         with pytest.raises(OutsideError, match=r"is a link to .*mine\.txt, which is outside"):
             read(linked)

@@ -14,10 +14,12 @@ from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
+from simo_cl.results.load import load_suite
 from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.suite import ReportError, load_suite
+from simo_cl.results.schema import ResultsError
+from simo_cl.results.suite import read_suite as read_results
+from simo_cl.tracking.begun_runs import begun_runs
 from simo_cl.tracking.mirror import mirror
-from simo_cl.tracking.run_folders import read_suite as read_for_mlflow
 
 WRITTEN = (
     "config.yaml",
@@ -61,7 +63,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_every_file_of_a_run_is_vouched_for(finished: tuple[list[Run], Path]) -> None:
+def test_every_file_of_a_run_has_a_checksum(finished: tuple[list[Run], Path]) -> None:
     runs, folder = finished
     status = json.loads((folder / runs[0].folder / "status.json").read_text())
 
@@ -79,12 +81,12 @@ def test_damage_to_it_is_seen_by_all(
 
     problem = f"what the run wrote is not what is in {name} now"
     there = RunFolder(folder / run.folder)
-    assert (there.state, there.damage) == ("damaged", problem)
+    assert (there.state, there.damage) == ("broken", problem)
     reported, other = load_suite(folder).runs
     assert (reported.state, other.state) == ("broken", "finished")
     assert problem in reported.problem
     problems: list[str] = []
-    assert [r.seed for r in read_for_mlflow(folder, problems).runs] == [0]
+    assert [r.seed for r in begun_runs(read_results(folder), problems)] == [0]
     assert problem in problems[0]
 
 
@@ -108,12 +110,12 @@ def test_a_status_that_is_none_is_seen_by_all(
     (folder / run.folder / "status.json").write_bytes(content)
 
     there = RunFolder(folder / run.folder)
-    assert there.state == "damaged"
+    assert there.state == "broken"
     assert there.damage.startswith(f"status.json cannot be read: {why}")
     reported, other = load_suite(folder).runs
     assert (reported.state, reported.problem, other.state) == ("broken", there.damage, "finished")
     problems: list[str] = []
-    assert [r.label for r in read_for_mlflow(folder, problems).runs] == ["simo"]
+    assert [r.label for r in begun_runs(read_results(folder), problems)] == ["simo"]
     assert there.damage in problems[0]
 
 
@@ -148,9 +150,9 @@ def test_a_cut_plan_is_named_and_written_anew(copied: tuple[list[Run], Path]) ->
     runs, folder = copied
     whole = (folder / "plan.json").read_bytes()
     cut(folder / "plan.json")
-    with pytest.raises(ReportError, match=r"plan\.json cannot be read.*Running the suite again"):
+    with pytest.raises(ResultsError, match=r"plan\.json cannot be read.*Running the suite again"):
         write_report(folder)
-    with pytest.raises(OSError, match=r"plan\.json cannot be read.*running the suite again"):
+    with pytest.raises(OSError, match=r"plan\.json cannot be read.*Running the suite again"):
         mirror(folder)
 
     suite = read_suite(folder / "suite" / "tiny.yaml").suite

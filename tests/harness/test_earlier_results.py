@@ -12,6 +12,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import load_data
 
 BOTH = "strategies: {er: , finetune: }\n"
@@ -26,7 +27,7 @@ class Results:
 
     def begin(self, runs: Sequence[Run]) -> None:
         for run in runs:
-            RunFolder(self.folder / run.folder).start(run, self.data, {})
+            RunFolder(self.folder / run.folder).start(run.config, DataRecord.of(self.data), {})
 
     def command(self, all_runs: Sequence[Run], asked_for: Sequence[Run]) -> set[str]:
         """What a command does that finishes its runs; gives what is shown then."""

@@ -15,6 +15,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import load_data
 
 STRATEGY = '''"""Each of its builds does what the test says."""
@@ -83,7 +84,7 @@ def test_failures_are_listed_in_the_order_of_the_plan(
 def test_a_run_that_was_cut_short_begins_anew(execute: Any, tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, ["pass"])
     folder = RunFolder(tmp_path / run.folder)
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
     folder.add_metrics(0, {"average_accuracy": 0.5})
     folder.add_metrics(1, {"average_accuracy": 0.5})
     assert folder.state == "running"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from simo_cl.harness.export import export_model
 from simo_cl.models import Classifier, EmbeddingModel, build_encoder, projection_head
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import DataSet, load_data
 from simo_cl.streams.augmentation import evaluation_transform
 from simo_cl.streams.data_set import Images
@@ -148,5 +149,5 @@ def test_a_model_that_cannot_be_exported_is_said_and_nothing_else(
 def test_a_run_done_again_leaves_no_model_of_before(folder: RunFolder, tmp_path: Path) -> None:
     (run,) = planned(tmp_path, "strategies: {er: }\n")
     folder.write_model(b"of before")
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
     assert not (folder.path / "model.pt2").exists()

@@ -12,6 +12,7 @@ from tiny import ONLINE, SETTINGS, STRATEGIES, planned, write_suite
 from simo_cl.harness.preview import preview_table
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import load_data
 
 
@@ -29,7 +30,9 @@ def shown(runs: list[Any], folder: Path, jobs: int = 1) -> str:
 
 
 def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any]) -> None:
-    RunFolder(tmp_path / runs[0].folder).start(runs[0], load_data("digits"), {})
+    RunFolder(tmp_path / runs[0].folder).start(
+        runs[0].config, DataRecord.of(load_data("digits")), {}
+    )
     RunFolder(tmp_path / runs[0].folder).finish()
 
     text = shown(runs, tmp_path)
@@ -44,7 +47,7 @@ def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any])
 
 def test_what_is_finished_is_not_left_to_do(tmp_path: Path, runs: list[Any]) -> None:
     for run in runs:
-        RunFolder(tmp_path / run.folder).start(run, load_data("digits"), {})
+        RunFolder(tmp_path / run.folder).start(run.config, DataRecord.of(load_data("digits")), {})
         RunFolder(tmp_path / run.folder).finish()
 
     assert "left to do: 0 runs, about 0 min 00 s and 0 MB" in shown(runs, tmp_path)
@@ -134,7 +137,7 @@ def test_progress_is_live_on_a_terminal(runs: list[Any]) -> None:
 def test_points_of_a_grid_are_told_apart(tmp_path: Path) -> None:
     runs = planned(tmp_path, "strategies: {er: }\ngrid: {memory.size: [20, 40]}\n")
     for run in runs:
-        RunFolder(tmp_path / run.folder).start(run, load_data("digits"), {})
+        RunFolder(tmp_path / run.folder).start(run.config, DataRecord.of(load_data("digits")), {})
         RunFolder(tmp_path / run.folder).finish()
 
     text = shown(runs, tmp_path)

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from simo_cl.report import ReportError, ReportPaths, write_chosen_figures, write_report
+from simo_cl.report import ReportPaths, ResultsError, write_chosen_figures, write_report
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.page import render_page
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.results.suite import load_suite
+from simo_cl.results.load import load_suite
 
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 
@@ -190,7 +190,7 @@ def test_any_rows_can_be_drawn_side_by_side(make_suite):
     assert "simo · train" in drawings["tsne.svg"]
     assert "joint · train" in drawings["tsne.svg"]
     assert "er · train" not in drawings["tsne.svg"]
-    with pytest.raises(ReportError, match=r"no finished run of sim in .*; there are joint, er and"):
+    with pytest.raises(ResultsError, match=r"no finished run of sim in .*; there are joint, er"):
         write_chosen_figures(folder, ["sim"])
 
 

@@ -10,6 +10,7 @@ import yaml
 from tiny import planned
 
 from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.status import DataRecord
 from simo_cl.streams import load_data
 
 
@@ -37,7 +38,7 @@ def failure() -> Exception:
 
 def test_a_run_starts_and_finishes(folder: RunFolder, run: Any) -> None:
     assert folder.state == "missing"
-    folder.start(run, load_data("digits"), {"cores": 2})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {"cores": 2})
     assert folder.state == "running"
     folder.add_metrics(0, {"average_accuracy": 0.25})
     folder.add_metrics(1, {"average_accuracy": 0.5})
@@ -53,7 +54,7 @@ def test_a_run_starts_and_finishes(folder: RunFolder, run: Any) -> None:
 
 
 def test_the_settings_are_written_as_they_were_resolved(folder: RunFolder, run: Any) -> None:
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
 
     config = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert config == {**run.settings.model_dump(mode="json"), "variant": "memory.size=40"}
@@ -62,7 +63,7 @@ def test_the_settings_are_written_as_they_were_resolved(folder: RunFolder, run: 
 
 
 def test_a_failure_keeps_what_was_measured(folder: RunFolder, run: Any) -> None:
-    folder.start(run, load_data("digits"), {"cores": 2})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {"cores": 2})
     folder.add_metrics(0, {"average_accuracy": 0.25})
     folder.fail(failure())
 
@@ -82,11 +83,11 @@ def test_a_run_can_fail_before_it_starts(folder: RunFolder) -> None:
 
 
 def test_another_attempt_begins_anew_but_keeps_the_log(folder: RunFolder, run: Any) -> None:
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
     folder.add_metrics(0, {"average_accuracy": 0.25})
     folder.write_arrays("arrays", {"confusion": np.eye(2)})
     folder.fail(failure())
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
 
     assert folder.state == "running"
     assert status(folder)["error"] is None
@@ -96,15 +97,15 @@ def test_another_attempt_begins_anew_but_keeps_the_log(folder: RunFolder, run: A
 
 
 def test_half_a_status_is_damage(folder: RunFolder, run: Any) -> None:
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
     (folder.path / "status.json").write_text('{"state": "fini')
 
-    assert folder.state == "damaged"
+    assert folder.state == "broken"
     assert folder.damage.startswith("status.json cannot be read: ")
 
 
 def test_nothing_is_left_half_written(folder: RunFolder, run: Any) -> None:
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
     folder.write_arrays("embeddings", {"test_labels": np.arange(3)})
     folder.finish()
 
@@ -112,7 +113,7 @@ def test_nothing_is_left_half_written(folder: RunFolder, run: Any) -> None:
 
 
 def test_values_that_json_does_not_have_are_left_out_and_named(folder: RunFolder, run: Any) -> None:
-    folder.start(run, load_data("digits"), {})
+    folder.start(run.config, DataRecord.of(load_data("digits")), {})
     values = {"good": 1.0, "drift": float("nan"), "train/loss": float("inf")}
     message = "not in metrics.jsonl after experience 3: drift is nan, train/loss is inf"
     with pytest.warns(UserWarning, match=message):

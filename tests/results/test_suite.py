@@ -8,7 +8,8 @@ import pytest
 
 from simo_cl.report.page import write_report
 from simo_cl.report.tables import write_tables
-from simo_cl.results.suite import ReportError, load_suite
+from simo_cl.results.load import load_suite
+from simo_cl.results.schema import ResultsError
 
 
 def test_every_planned_run_is_accounted_for(make_suite):
@@ -33,7 +34,7 @@ def test_every_planned_run_is_accounted_for(make_suite):
         "TrainingDivergedError: the loss became NaN in experience 2, iteration 118 "
         "(no experiences measured)"
     )
-    assert failed.traceback.startswith("Traceback")
+    assert failed.error.traceback.startswith("Traceback")
     assert [run.seed for run in suite.finished("simo")] == [0, 1]
 
 
@@ -131,15 +132,15 @@ def test_a_grid_row_is_set_beside_the_row_of_its_own_settings(make_suite):
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (None, "has no plan.json"),
+        (None, r"no plan\.json in"),
         ("{", "cannot be read"),
-        ('{"suite": "x"}', "lacks runs"),
+        ('{"suite": "x"}', "runs: Field required"),
     ],
 )
 def test_a_folder_without_a_readable_plan_is_an_error(tmp_path, plan, message):
     if plan is not None:
         (tmp_path / "plan.json").write_text(plan)
-    with pytest.raises(ReportError, match=message):
+    with pytest.raises(ResultsError, match=message):
         load_suite(tmp_path)
 
 
@@ -150,7 +151,7 @@ def test_tables_without_the_runs_they_are_of_are_not_replaced(make_suite):
     shutil.rmtree(folder / "runs")
 
     with pytest.raises(
-        ReportError, match=r"results of 2 runs and none of their folders.*--results"
+        ResultsError, match=r"results of 2 runs and none of their folders.*--results"
     ):
         write_report(folder)
 

@@ -8,8 +8,8 @@ import torch
 
 from simo_cl.metrics.continual import continual_metrics
 from simo_cl.metrics.geometry import geometry_metrics
+from simo_cl.results.suite import read_suite
 from simo_cl.tracking import description
-from simo_cl.tracking.run_folders import read_suite
 
 if TYPE_CHECKING:
     from conftest import SuiteMaker
@@ -38,7 +38,7 @@ def all_metrics() -> list[str]:
 def described(suite: SuiteMaker, metrics: list[str], **plan: str) -> str:
     suite.plan([("er", 0)], **plan)
     suite.run("er", 0, metrics=dict.fromkeys(metrics, 0.5))
-    return description.of_a_suite(read_suite(suite.folder, []))
+    return description.of_a_suite(read_suite(suite.folder))
 
 
 def is_explained(metric: str, note: str) -> bool:
@@ -80,7 +80,7 @@ def test_a_strategy_without_a_finished_seed_says_so() -> None:
 def test_a_finished_seed_says_whether_there_is_a_model(suite_without_store: SuiteMaker) -> None:
     suite_without_store.plan([("er", 0)])
     suite_without_store.run("er", 0)
-    (run,) = read_suite(suite_without_store.folder, []).runs
+    (run,) = read_suite(suite_without_store.folder).runs
     assert "Logged models" in description.of_a_seed(run, has_model=True)
     assert "No model: log.txt" in description.of_a_seed(run, has_model=False)
 
@@ -88,7 +88,7 @@ def test_a_finished_seed_says_whether_there_is_a_model(suite_without_store: Suit
 def test_a_failed_seed_says_why(suite_without_store: SuiteMaker) -> None:
     suite_without_store.plan([("er", 0)])
     suite_without_store.run("er", 0, state="failed", message="no memory")
-    (run,) = read_suite(suite_without_store.folder, []).runs
+    (run,) = read_suite(suite_without_store.folder).runs
     assert description.of_a_seed(run, has_model=False) == (
         "Failed: FloatingPointError: no memory (error.txt, log.txt)"
     )

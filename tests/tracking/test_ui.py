@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow import MlflowClient
 
+from simo_cl.results.schema import ResultsError
 from simo_cl.tracking import mlflow_server, ui
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.redact import without_secrets
@@ -196,5 +197,5 @@ def test_a_server_that_does_not_start_is_said(
 
 
 def test_a_folder_without_a_plan(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"plan\.json"):
+    with pytest.raises(ResultsError, match=r"plan\.json"):
         serve_ui(tmp_path, open_browser=False)

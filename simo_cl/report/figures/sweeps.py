@@ -25,7 +25,8 @@ from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.palette import HUES, MUTED, Look
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import Spread, seed_spread
-from simo_cl.results.suite import Suite, variant_settings
+from simo_cl.results.labels import variant_settings
+from simo_cl.results.suite import Suite
 
 SETTING_NAMES = {
     "memory.size": "images in the memory",
