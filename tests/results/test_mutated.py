@@ -1,0 +1,159 @@
+"""Whatever happens to a file of a suite's folder, it is told in words: never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic_suite import write_suite
+
+from simo_cl.harness.earlier_results import listed_in_plan
+from simo_cl.report.statistics import compare_with_control
+from simo_cl.report.tables import comparison_table, write_tables
+from simo_cl.results.load import load_suite
+from simo_cl.results.plan import read_plan
+from simo_cl.results.run_folder import RunFolder
+from simo_cl.results.schema import NewerSchemaError, ResultsError
+from simo_cl.results.status import RunStatus, read_status
+from simo_cl.results.suite import read_suite
+from simo_cl.tracking import description
+from simo_cl.tracking.begun_runs import begun_runs
+
+FILES = (
+    "plan.json",
+    "status.json",
+    "metrics.jsonl",
+    "config.yaml",
+    "arrays.npz",
+    "embeddings.npz",
+    "snapshots.npz",
+)
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two strategies with two seeds each; half of the runs have checksums, as strangers' may not."""
+    folder = write_suite(
+        tmp_path_factory.mktemp("whole") / "split_synthetic",
+        strategies=("er", "simo"),
+        seeds=(0, 1),
+        experiences=2,
+        classes=4,
+        sample=2,
+    )
+    for run in folder.glob("runs/*/seed0-*"):
+        RunFolder(run).finish()
+    return folder
+
+
+def mutate(path: Path, draw: st.DataObject) -> None:
+    content = bytearray(path.read_bytes())
+    at = draw.draw(st.integers(0, len(content) - 1), "at")
+    kind = draw.draw(st.sampled_from(("cut", "flip", "drop", "insert", "swap")), "kind")
+    if kind == "cut":
+        del content[at:]
+    elif kind == "flip":
+        content[at] ^= 1 << draw.draw(st.integers(0, 7), "bit")
+    elif kind == "drop":
+        del content[at : at + draw.draw(st.integers(1, 20), "bytes")]
+    elif kind == "insert":
+        content[at:at] = draw.draw(st.binary(min_size=1, max_size=8), "bytes")
+    else:
+        content[at : at + 1] = draw.draw(st.sampled_from([b"0", b"-", b"[", b"{", b'"', b"\n"]))
+    path.write_bytes(content)
+
+
+def read_all(folder: Path) -> None:
+    """What the commands read before they draw or send anything."""
+    for path in folder.glob("runs/*/*"):
+        assert RunFolder(path).state in ("finished", "running", "failed", "missing", "broken")
+    listed_in_plan(folder)
+    problems: list[str] = []
+    shown = read_suite(folder)
+    begun_runs(shown, problems)
+    description.of_a_suite(shown)
+    loaded = load_suite(folder)
+    comparison_table(folder)
+    write_tables(loaded, compare_with_control(loaded))
+    for run in loaded.runs:
+        assert run.state == "finished" or run.problem
+        assert isinstance(run.unusable, str)
+        run.embedding_sample("test_features")
+        run.snapshot_sample("features")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draw=st.data(), name=st.sampled_from(FILES), seed=st.sampled_from((0, 1)))
+def test_a_mutated_file_is_told_in_words(
+    draw: st.DataObject, name: str, seed: int, suite: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "suite"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(suite, folder)
+    (run,) = folder.glob(f"runs/simo/seed{seed}-*")
+    mutate(folder / name if name == "plan.json" else run / name, draw)
+    try:
+        read_all(folder)
+    except ResultsError as error:
+        assert name in ("plan.json", "status.json")
+        assert name in str(error)
+
+
+PLANS = {
+    "null": "Input should be an object",
+    "7": "Input should be an object",
+    "[]": "Input should be an object",
+    '{"suite": "x"}': "runs: Field required",
+    '{"suite": "x", "runs": 7}': "runs: Input should be a valid",
+    '{"suite": "x", "runs": [null]}': "runs.0: Input should be an object",
+    '{"suite": "x", "runs": [{}]}': "runs.0.strategy: Field required",
+    '{"runs": [{}]}': "suite: Field required",
+    '{"suite": "x", "runs": [{"strategy": "er", "folder": "runs/er/a"}]}': (
+        "runs.0.seed: Field required"
+    ),
+    '{"suite": "x", "runs": [{"strategy": "er", "seed": "one", "folder": "runs/er/a"}]}': (
+        "runs.0.seed: Input should be a valid integer"
+    ),
+}
+
+
+@pytest.mark.parametrize(("plan", "message"), PLANS.items())
+def test_a_malformed_plan_is_named_with_the_place(plan: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(plan)
+    for read in (read_plan, read_suite, load_suite):
+        with pytest.raises(ResultsError, match=r"plan\.json cannot be read") as error:
+            read(tmp_path)
+        assert message in str(error.value)
+        assert str(tmp_path) in str(error.value)
+
+
+def test_a_newer_schema_is_refused_by_name(suite: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "suite"
+    shutil.copytree(suite, folder)
+    (run,) = folder.glob("runs/simo/seed0-*")
+    for path in (run / "status.json", folder / "plan.json"):
+        whole = path.read_text()
+        path.write_text(json.dumps({**json.loads(whole), "schema": 2, "state": "new"}))
+        message = rf"{path.name} has schema 2, of a newer simo-cl.*Upgrade"
+        with pytest.raises(NewerSchemaError, match=message):
+            load_suite(folder)
+        path.write_text(whole)
+    assert len(load_suite(folder).finished_runs) == 4
+
+
+def test_a_newer_run_is_not_executed_again(suite: Path, tmp_path: Path) -> None:
+    shutil.copytree(suite, tmp_path / "suite")
+    (run,) = (tmp_path / "suite").glob("runs/simo/seed0-*")
+    (run / "status.json").write_text('{"schema": 2}')
+    with pytest.raises(NewerSchemaError):
+        print(RunFolder(run).state)
+
+
+def test_the_schema_is_written(tmp_path: Path) -> None:
+    RunStatus(state="running").write(tmp_path / "status.json")
+    assert json.loads((tmp_path / "status.json").read_text())["schema"] == 1
+    assert read_status(tmp_path) == RunStatus(state="running")
