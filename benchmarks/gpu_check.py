@@ -278,7 +278,7 @@ def _run(folder: Path, text: str, strategy: str, device: str) -> tuple[str, dict
     from simo_cl.harness.plan import plan_runs
     from simo_cl.harness.precision import precision_of
     from simo_cl.harness.suite_file import SuiteError, read_suite
-    from simo_cl.results.run_folder import RunFolder
+    from simo_cl.results import RunFolder
     from simo_cl.streams import load_data
 
     folder.mkdir(parents=True)

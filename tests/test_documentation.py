@@ -24,7 +24,7 @@ from tiny import ROOT, part_of_digits, planned
 
 from simo_cl.cli import app
 from simo_cl.harness.execute_run import execute_run
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 
 PAGES = {
     page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from simo_cl.harness.precision import precision_of
 from simo_cl.harness.setup import Setup
 from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet
 from simo_cl.tracking.mirror import mirror
 

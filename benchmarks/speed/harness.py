@@ -38,8 +38,7 @@ from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.precision import precision_of
 from simo_cl.harness.resume import Resumption
 from simo_cl.harness.suite_file import read_suite
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import read_status
+from simo_cl.results import RunFolder, read_status
 
 SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
 

@@ -205,7 +205,7 @@ def _warn_of_too_many_threads(chosen: list[Run], jobs: int) -> None:
 
 def _refuse_to_replace(planned: list[Run], kept: list[Run], folder: Path) -> None:
     from simo_cl.harness.earlier_results import listed_in_plan, refuse_to_replace
-    from simo_cl.results.suite import refuse_without_runs
+    from simo_cl.results import refuse_without_runs
 
     refuse_without_runs(folder)
     listed = listed_in_plan(folder)

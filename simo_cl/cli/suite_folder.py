@@ -8,7 +8,7 @@ from pathlib import Path
 def suite_folder(suite: Path, results: Path) -> Path:
     """The folder of a suite's results, for a suite file, the suite's name, or that folder."""
     from simo_cl.harness.suite_file import SuiteError, read_suite
-    from simo_cl.results.plan import PLAN
+    from simo_cl.results import PLAN
 
     if (suite / PLAN).is_file():
         return suite

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from simo_cl.harness.execute_run import Progress, execute_run
 from simo_cl.harness.plan import Run
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataError, DataSet
 
 _SECONDS_BETWEEN_STEPS = 0.2

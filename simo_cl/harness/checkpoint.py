@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from simo_cl.results.atomic_write import write_partial
+from simo_cl.results import write_partial
 
 FORMAT = 1
 _HEADER = b"simo-cl checkpoint\n"

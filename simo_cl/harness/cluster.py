@@ -22,9 +22,7 @@ from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.user_files import read_sources
-from simo_cl.results.atomic_write import write_atomically
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import STATUS
+from simo_cl.results import STATUS, RunFolder, write_atomically
 from simo_cl.streams import DataSet
 
 if TYPE_CHECKING:

@@ -9,11 +9,14 @@ from typing import Any
 
 from simo_cl.harness.plan import Run, with_seeds
 from simo_cl.harness.suite_file import SuiteError
-from simo_cl.results.config import read_config
-from simo_cl.results.labels import run_label
-from simo_cl.results.plan import read_plan
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.schema import NewerSchemaError, ResultsError
+from simo_cl.results import (
+    NewerSchemaError,
+    ResultsError,
+    RunFolder,
+    read_config,
+    read_plan,
+    run_label,
+)
 
 _SHOWN = 4
 

@@ -17,8 +17,7 @@ from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import Run
 from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettings
 from simo_cl.harness.setup import Setup
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataSet
 from simo_cl.streams.class_incremental import class_incremental
 from simo_cl.training.avalanche_state import NotResumableError

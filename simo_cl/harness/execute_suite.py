@@ -20,8 +20,7 @@ from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
 from simo_cl.harness.workers import default_jobs, execute_in_workers
 from simo_cl.models import Encoder, build_encoder, encoder_names
-from simo_cl.results.plan import PLAN, Plan, PlanEntry
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import PLAN, Plan, PlanEntry, RunFolder
 from simo_cl.streams import (
     DataError,
     DataSet,

@@ -25,7 +25,7 @@ from simo_cl.harness.suite_file import (
     set_key,
 )
 from simo_cl.models import Precision
-from simo_cl.results.labels import run_folder_name, run_label
+from simo_cl.results import run_folder_name, run_label
 
 TUNING_SEED = 1_000_000
 """Of the trials of ``tune``; a seed that no table reports."""

@@ -26,7 +26,7 @@ from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
 from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images
 
 _TRIAL_STEPS = 4

@@ -12,7 +12,7 @@ from avalanche.training.plugins import SupervisedPlugin
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.evaluation import Evaluation
 from simo_cl.harness.plan import Run
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataError, DataSet
 from simo_cl.training.avalanche_state import NotResumableError, State
 from simo_cl.training.balanced_replay import BalancedReplayPlugin

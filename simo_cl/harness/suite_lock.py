@@ -12,8 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from simo_cl.results.atomic_write import write_atomically
-from simo_cl.results.safe_paths import refuse_links
+from simo_cl.results import refuse_links, write_atomically
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 

@@ -25,8 +25,7 @@ from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.harness.suite_file import SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.models import Precision
-from simo_cl.results.atomic_write import write_atomically
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder, write_atomically
 
 VALIDATION_SHARE = 0.1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from simo_cl.report.page import ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.tables import comparison_table
-from simo_cl.results.schema import ResultsError
+from simo_cl.results import ResultsError
 
 __all__ = [
     "ReportPaths",

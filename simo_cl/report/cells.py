@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from simo_cl.report.statistics import Comparison, Spread, seed_spread
 from simo_cl.report.tables import show_number, show_seconds, show_signed
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 @dataclass(frozen=True)

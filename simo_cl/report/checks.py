@@ -10,9 +10,7 @@ from typing import Literal
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
 from simo_cl.report.wording import count, listed, sentence
-from simo_cl.results.labels import variant_settings
-from simo_cl.results.status import RunState
-from simo_cl.results.suite import Suite
+from simo_cl.results import RunState, Suite, variant_settings
 
 SEEDS_FOR_A_TABLE = 5
 # A point or a line, whatever the aim.
@@ -85,10 +83,10 @@ def _runs(suite: Suite) -> Check:
 
 
 def _data(suite: Suite) -> Iterator[Check]:
-    if "jpeg" in suite.data.lower():
+    if "jpeg" in suite.plan.data.lower():
         yield Check(
             "caution",
-            suite.data,
+            suite.plan.data,
             "Images went through lossy compression: compare within this page, not with numbers "
             "published on the original.",
         )
@@ -222,9 +220,9 @@ def _rank(rank: float, aim: int | None) -> str:
 def _rank_to_reach(suite: Suite, label: str) -> int | None:
     """min(C, d), where the runs say the largest rank that their samples and dimensions allow."""
     share = _means(suite, f"{RANK}_share").get(label)
-    if not share or not suite.class_names:
+    if not share or not suite.plan.class_names:
         return None
-    return min(len(suite.class_names), round(_means(suite, RANK)[label] / share))
+    return min(len(suite.plan.class_names), round(_means(suite, RANK)[label] / share))
 
 
 def _means(suite: Suite, metric: str) -> dict[str, float]:

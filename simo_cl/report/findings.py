@@ -20,7 +20,7 @@ from simo_cl.report.statistics import (
 )
 from simo_cl.report.tables import show_signed
 from simo_cl.report.wording import count, listed, sentence
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 PROBE = "linear_probe/average_accuracy"
 EXPLAINED_AT_MOST = 3

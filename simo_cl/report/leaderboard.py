@@ -16,7 +16,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 # `templates/strips.js` has the same rule for the rows that are shown.
 FLATTENS = 2.5
@@ -131,7 +131,10 @@ def _groups(suite: Suite, standings: Sequence[Standing]) -> Iterable[Group]:
         return
     titles: dict[Verdict, tuple[str, str]] = {
         "above": (f"Above {suite.control}", ""),
-        "not told apart": (f"Not told apart from {suite.control}", "which does not mean equal"),
+        "not told apart": (
+            f"Not told apart from {suite.control}",
+            "which does not mean equal",
+        ),
         "below": (f"Below {suite.control}", ""),
         "untested": ("Not tested", ""),
     }

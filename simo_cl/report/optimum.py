@@ -6,7 +6,7 @@ import numpy as np
 
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import Spread, spread
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def best_cosine(epsilon: float, leaning: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from simo_cl.report.statistics import Comparison, compare_with_control
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,7 @@ from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
 from simo_cl.report.wording import listed
-from simo_cl.results.load import load_suite
-from simo_cl.results.run import Run
-from simo_cl.results.schema import ResultsError
-from simo_cl.results.suite import Suite, refuse_without_runs
+from simo_cl.results import ResultsError, Run, Suite, load_suite, refuse_without_runs
 
 
 @dataclass(frozen=True)
@@ -153,9 +150,9 @@ def _lacking(suite: Suite) -> list[tuple[Run, str]]:
 
 def _facts(suite: Suite) -> list[str]:
     """The line under the title: what was run on what."""
-    facts = [suite.data] if suite.data else []
+    facts = [suite.plan.data] if suite.plan.data else []
     if suite.num_experiences:
-        classes = len(suite.class_names)
+        classes = len(suite.plan.class_names)
         of = f", {classes} classes" if classes else ""
         facts.append(f"{suite.num_experiences} experiences{of}")
     shared = compare_settings(suite).common

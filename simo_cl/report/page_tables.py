@@ -22,7 +22,7 @@ from simo_cl.report.origin import origins
 from simo_cl.report.settings import Difference, lookup
 from simo_cl.report.statistics import Comparison
 from simo_cl.report.tables import metric_names, show_seconds
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def continual_table(suite: Suite) -> PageTable | None:

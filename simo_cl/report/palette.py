@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 Dashes = tuple[int, tuple[float, ...]]
 

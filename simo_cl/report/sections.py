@@ -17,7 +17,7 @@ from simo_cl.report.page_tables import (
     readouts_table,
 )
 from simo_cl.report.statistics import Comparison
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 # What names a run, not what it was set to.
 _IDENTITY = ("strategy", "seed", "variant")

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 PRIMARY_METRIC = "average_accuracy"
 CONFIDENCE = 0.95

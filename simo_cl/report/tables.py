@@ -20,10 +20,7 @@ from simo_cl.report.statistics import (
     seed_spread,
 )
 from simo_cl.report.wording import fixed
-from simo_cl.results.labels import variant_settings
-from simo_cl.results.load import load_suite
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite, load_suite, variant_settings
 
 FIRST_METRICS = (
     "average_accuracy",
@@ -50,7 +47,7 @@ def comparison_table(suite_folder: Path) -> Table:
     """
     suite = load_suite(suite_folder)
     comparisons = {c.label: c for c in compare_with_control(suite)}
-    title = f"{suite.name} · {suite.data}" if suite.data else suite.name
+    title = f"{suite.plan.suite} · {suite.plan.data}" if suite.plan.data else suite.plan.suite
     table = Table(title=escape(title))
     table.add_column("strategy", no_wrap=True)
     for heading in ("seeds", "average accuracy", "forgetting"):

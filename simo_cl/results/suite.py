@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from simo_cl.results.labels import variant_settings
 from simo_cl.results.plan import Plan, read_plan
-from simo_cl.results.run import Run, read_run
+from simo_cl.results.run import Run, read_run, with_arrays_checked
 from simo_cl.results.schema import ResultsError
 
 
@@ -21,20 +21,9 @@ class Suite:
     runs: tuple[Run, ...]
 
     @property
-    def name(self) -> str:
-        return self.plan.suite
-
-    @property
     def control(self) -> str | None:
+        """The strategy, or the row in full, that the others are compared with."""
         return self.plan.control
-
-    @property
-    def data(self) -> str:
-        return self.plan.data
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.plan.class_names
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -129,8 +118,22 @@ def read_suite(folder: Path) -> Suite:
         ResultsError: there is no plan, or it cannot be read, or a newer simo-cl wrote a file.
         OutsideError: something in the folder leads out of it.
     """
-    plan = read_plan(folder)
+    plan = read_plan(folder := Path(folder))
     return Suite(folder, plan, tuple(read_run(folder, entry) for entry in plan.runs))
+
+
+def load_suite(folder: Path) -> Suite:
+    """Reads a suite's result folder with the arrays of its runs.
+
+    A run that calls itself finished but whose files are absent, torn or at odds is "broken".
+
+    Raises:
+        ResultsError: there is no plan, or it cannot be read, or a newer simo-cl wrote a file.
+        OutsideError: something in the folder leads out of it.
+    """
+    suite = read_suite(folder)
+    suite = replace(suite, runs=tuple(map(with_arrays_checked, suite.runs)))
+    return replace(suite, runs=tuple(_with_intransigence(suite, run) for run in suite.runs))
 
 
 def refuse_without_runs(suite_folder: Path) -> None:
@@ -150,3 +153,19 @@ def refuse_without_runs(suite_folder: Path) -> None:
             "figures and page cannot be made again from it. Nothing was changed. Choose another "
             "folder with --results DIR; `simo-cl run --replace` puts new results in their place"
         )
+
+
+def _with_intransigence(suite: Suite, run: Run) -> Run:
+    """Adds the one metric that needs another run: the `joint` run of the same seed."""
+    joint_label = suite.counterpart(run.label, "joint")
+    if joint_label is None or not run.final or run.is_joint:
+        return run
+    joint = next((other for other in suite.finished(joint_label) if other.seed == run.seed), None)
+    upper = joint.array("accuracy/own") if joint is not None and joint.is_joint else None
+    accuracy = run.array("accuracy/own")
+    if upper is None or accuracy is None or accuracy.shape != (upper.shape[1], upper.shape[1]):
+        return run
+    from simo_cl.metrics.continual import intransigence  # takes a second: it needs scikit-learn
+
+    last = run.history[-1].with_metrics({"intransigence": intransigence(accuracy, upper)})
+    return replace(run, history=(*run.history[:-1], last))

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from simo_cl.results.arrays import read_arrays
-from simo_cl.results.run import ARRAYS
+from simo_cl.results import ARRAYS, read_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from simo_cl.results.run import Run
+    from simo_cl.results import Run
 
 Array = NDArray[np.float64]
 OWN = "accuracy/own"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite
 
 
 def begun_runs(suite: Suite, problems: list[str]) -> list[Run]:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simo_cl.results.history import shared_metrics
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite, shared_metrics
 from simo_cl.tracking import artifacts, description, store
 from simo_cl.tracking.logged_model import ExportedModel, exported_model
 from simo_cl.tracking.view import ACCURACY_IMAGE
@@ -110,7 +108,7 @@ def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: li
 def _run_name(suite: Suite, label: str, seed: str = "") -> str:
     """Tells the strategy first: MLflow cuts names at the end."""
     changes = _changes(suite, label)
-    return f"{label}{seed} · {suite.name}" + (f" ({changes})" if changes else "")
+    return f"{label}{seed} · {suite.plan.suite}" + (f" ({changes})" if changes else "")
 
 
 def _changes(suite: Suite, label: str) -> str:
@@ -135,7 +133,7 @@ def _changes(suite: Suite, label: str) -> str:
 
 def _origin_tags(suite: Suite, label: str) -> dict[str, str]:
     changes = _changes(suite, label)
-    return {"strategy": label, "suite": suite.name} | ({"set": changes} if changes else {})
+    return {"strategy": label, "suite": suite.plan.suite} | ({"set": changes} if changes else {})
 
 
 def _state(runs: Sequence[Run], planned: int) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from simo_cl.results.history import shared_metrics
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite, shared_metrics
 
 # The least that any supported MLflow takes as an experiment's description.
 _LONGEST = 5000

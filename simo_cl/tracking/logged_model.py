@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simo_cl.results.arrays import read_arrays
-from simo_cl.results.run import Run
+from simo_cl.results import Run, read_arrays
 from simo_cl.tracking import store
 
 if TYPE_CHECKING:

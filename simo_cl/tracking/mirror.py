@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from simo_cl.results.plan import read_plan
-from simo_cl.results.run import Run as RunOnDisk
-from simo_cl.results.suite import Suite, read_suite
+from simo_cl.results import Run as RunOnDisk
+from simo_cl.results import Suite, read_plan, read_suite
 from simo_cl.tracking import description, store
 from simo_cl.tracking.begun_runs import begun_runs
 from simo_cl.tracking.content import Content, seed_content, strategy_content
@@ -146,7 +145,7 @@ class _Mirror:
         self.removed = 0
 
     def bring_up_to_date(self) -> MirrorReport:
-        self.experiment_id = store.experiment_id(self.client, self.suite.name)
+        self.experiment_id = store.experiment_id(self.client, self.suite.plan.suite)
         known = self._known_runs()
         members: dict[str, list[RunOnDisk]] = defaultdict(list)
         for run in self.begun:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simo_cl.results.plan import read_plan
+from simo_cl.results import read_plan
 from simo_cl.tracking import store
 from simo_cl.tracking.damage import damage
 from simo_cl.tracking.mirror import mirror

@@ -14,8 +14,7 @@ from tiny import part_of_digits
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.suite_file import read_suite
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataError, DataSet, Images, load_data
 
 

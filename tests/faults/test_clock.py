@@ -10,7 +10,7 @@ import pytest
 from forked import execute_here, saved_often
 from tiny import outcome
 
-from simo_cl.results.suite import read_suite
+from simo_cl.results import read_suite
 
 
 def test_a_clock_that_jumps_changes_no_result(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from simo_cl.cli import app
 from simo_cl.harness.attempt import attempt
 from simo_cl.harness.plan import Run
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from forked import Event, Execute, Kill, execute_here, saved_often
 from processes import start_command
 from tiny import STRATEGIES, outcome
 
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import load_data
 
 IN_TRAINING, IN_A_CHECKPOINT = "rename checkpoint.pt", "open checkpoint.pt.partial"

@@ -14,11 +14,9 @@ from tiny import planned, write_suite
 
 from simo_cl.harness.suite_file import SuiteError, read_suite
 from simo_cl.harness.suite_lock import suite_lock
-from simo_cl.results.load import load_suite
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import DataRecord, RunFolder, load_suite
+from simo_cl.results import read_suite as read_results
 from simo_cl.results.safe_paths import OutsideError, refuse_links, run_path
-from simo_cl.results.status import DataRecord
-from simo_cl.results.suite import read_suite as read_results
 from simo_cl.tracking.mirror import mirror
 
 WAYS_OUT = ["../other", "runs/../../other", "/etc", ".", "runs/..", ""]

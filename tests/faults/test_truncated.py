@@ -14,10 +14,8 @@ from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
-from simo_cl.results.load import load_suite
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.schema import ResultsError
-from simo_cl.results.suite import read_suite as read_results
+from simo_cl.results import ResultsError, RunFolder, load_suite
+from simo_cl.results import read_suite as read_results
 from simo_cl.tracking.begun_runs import begun_runs
 from simo_cl.tracking.mirror import mirror
 

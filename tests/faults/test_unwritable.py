@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from simo_cl.cli import app
 from simo_cl.harness.attempt import attempt
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 
 
 def remount(disk: Path, how: str) -> None:

@@ -11,8 +11,7 @@ from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import load_data
 
 BOTH = "strategies: {er: , finetune: }\n"

@@ -11,7 +11,7 @@ import pytest
 from tiny import FOR_BATCHES, planned
 
 from simo_cl.harness.plan import Run
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 
 ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_BATCHES) + "}\n"
 JOINT = [name for name in FOR_BATCHES if name.startswith("joint")]

@@ -14,8 +14,7 @@ from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
 from simo_cl.harness.plan import Run
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import read_suite
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import load_data
 
 STRATEGY = '''"""Each of its builds does what the test says."""

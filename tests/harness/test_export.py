@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from simo_cl.harness.export import export_model
 from simo_cl.models import Classifier, EmbeddingModel, build_encoder, projection_head
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataSet, load_data
 from simo_cl.streams.augmentation import evaluation_transform
 from simo_cl.streams.data_set import Images

@@ -14,7 +14,7 @@ from simo_cl.harness.execute_run import execute_run, first_rows, make_benchmark
 from simo_cl.harness.plan import Run
 from simo_cl.harness.setup import Setup
 from simo_cl.models import Encoder, PatchWhitening
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images
 from simo_cl.streams.augmentation import evaluation_transform
 

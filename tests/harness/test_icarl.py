@@ -13,7 +13,7 @@ from tiny import STRATEGIES, part_of_digits, planned
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.models import UNSEEN_CLASS_SCORE
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 
 NearestExemplarMean: Any = load_strategy("icarl", STRATEGIES).module.NearestExemplarMean
 

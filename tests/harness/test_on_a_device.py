@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from simo_cl.harness import evaluation, execute_run
 from simo_cl.harness.plan import Run
 from simo_cl.harness.strategy_files import load_strategy
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images, load_data
 from simo_cl.streams.image_store import image_store
 from simo_cl.streams.resident import ResidentDataset

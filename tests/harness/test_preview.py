@@ -11,8 +11,7 @@ from tiny import ONLINE, SETTINGS, STRATEGIES, planned, write_suite
 
 from simo_cl.harness.preview import preview_table
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import load_data
 
 

@@ -15,8 +15,7 @@ from torch import nn
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.plan import Run
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import read_status
+from simo_cl.results import RunFolder, read_status
 from simo_cl.streams import DataError, DataSet, Images
 
 pytestmark = pytest.mark.slow

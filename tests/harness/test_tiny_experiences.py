@@ -13,7 +13,7 @@ from tiny import FOR_BATCHES, FOR_ONLINE, ONLINE, SETTINGS, planned
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.execute_suite import checked_data
 from simo_cl.harness.suite_file import SuiteError
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images, load_data
 
 # Its last maps are 1 x 1 for digits, so that batch normalization cannot train on one image.

@@ -19,7 +19,7 @@ from simo_cl.harness.plan import Run
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.workers import default_jobs, devices_for, execute_in_workers
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import pytest
 from synthetic_suite import MakeSuite, write_suite
 
 from simo_cl.report.figures import Figure, write_figures
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 @pytest.fixture(scope="session")

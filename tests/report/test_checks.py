@@ -5,7 +5,7 @@ import json
 import pytest
 
 from simo_cl.report.checks import checks
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def checks_of(folder):

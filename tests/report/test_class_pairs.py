@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simo_cl.report.figures.class_pairs import class_means_by_experience, similarity_of_samples
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from simo_cl.report.figures.embeddings import shown_rows, shown_steps, spaced, t
 from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
 from simo_cl.report.palette import RULE
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 DRAWN_FROM_SAMPLES = ("tsne", "movement", "distance_and_orthogonality", "simo_similarity_samples")
 

@@ -16,7 +16,7 @@ from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.palette import Look, looks
 from simo_cl.report.statistics import Spread, compare_with_control
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 @pytest.fixture

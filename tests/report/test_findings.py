@@ -7,7 +7,7 @@ import pytest
 
 from simo_cl.report.findings import _part, headline, summary
 from simo_cl.report.statistics import Comparison, compare_with_control
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def headline_of(folder):

@@ -4,7 +4,7 @@ import pytest
 
 from simo_cl.report.origin import origins
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def origins_of(folder):

@@ -11,7 +11,7 @@ from simo_cl.report import ReportPaths, ResultsError, write_chosen_figures, writ
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.page import render_page
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 

@@ -19,7 +19,7 @@ from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures.curves import accuracy
 from simo_cl.report.palette import looks
 from simo_cl.report.svg import drawing_of, save_files
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"

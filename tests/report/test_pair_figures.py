@@ -10,7 +10,7 @@ from simo_cl.report.figures import suite_figures
 from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.pairs import pairs_of
 from simo_cl.report.statistics import compare_all_pairs, compare_with_control
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def figures_of(folder):

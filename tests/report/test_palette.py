@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simo_cl.report.palette import GREY, HUES, SURFACE, css_variable_of, looks
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 # Simulated dichromacy in linear RGB, severity 1 (Machado, Oliveira and Fernandes 2009).
 VISION = {

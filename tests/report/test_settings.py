@@ -5,7 +5,7 @@ import json
 import yaml
 
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def edit_config(folder, run, key, value) -> None:

@@ -16,7 +16,7 @@ from simo_cl.report.statistics import (
     spread,
     wilcoxon,
 )
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def test_spread_uses_n_minus_one_and_has_no_deviation_for_one_seed():

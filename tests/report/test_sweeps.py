@@ -9,7 +9,7 @@ from simo_cl.report.figures import suite_figures
 from simo_cl.report.figures.sweeps import swept
 from simo_cl.report.optimum import best_cosine, class_cosine
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 MEMORY = ("memory.size=1000", "memory.size=200", "memory.size=500")
 

@@ -18,7 +18,7 @@ from simo_cl.report.tables import (
     show_signed,
     write_tables,
 )
-from simo_cl.results.load import load_suite
+from simo_cl.results import load_suite
 
 
 def write(folder) -> None:

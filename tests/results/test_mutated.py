@@ -14,12 +14,16 @@ from synthetic_suite import write_suite
 from simo_cl.harness.earlier_results import listed_in_plan
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.report.tables import comparison_table, write_tables
-from simo_cl.results.load import load_suite
-from simo_cl.results.plan import read_plan
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.schema import NewerSchemaError, ResultsError
-from simo_cl.results.status import RunStatus, read_status
-from simo_cl.results.suite import read_suite
+from simo_cl.results import (
+    NewerSchemaError,
+    ResultsError,
+    RunFolder,
+    RunStatus,
+    load_suite,
+    read_plan,
+    read_status,
+    read_suite,
+)
 from simo_cl.tracking import description
 from simo_cl.tracking.begun_runs import begun_runs
 
@@ -36,7 +40,7 @@ FILES = (
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two strategies with two seeds each; half of the runs have checksums, as strangers' may not."""
+    """Two strategies with two seeds each; the first seed has checksums, a stranger's may not."""
     folder = write_suite(
         tmp_path_factory.mktemp("whole") / "split_synthetic",
         strategies=("er", "simo"),
@@ -99,8 +103,9 @@ def test_a_mutated_file_is_told_in_words(
     try:
         read_all(folder)
     except ResultsError as error:
+        said = str(error)
         assert name in ("plan.json", "status.json")
-        assert name in str(error)
+        assert name in said
 
 
 PLANS = {

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from tiny import planned
 
-from simo_cl.results.run_folder import RunFolder
-from simo_cl.results.status import DataRecord
+from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import load_data
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from simo_cl.report.page import write_report
 from simo_cl.report.tables import write_tables
-from simo_cl.results.load import load_suite
-from simo_cl.results.schema import ResultsError
+from simo_cl.results import ResultsError, load_suite
 
 
 def test_every_planned_run_is_accounted_for(make_suite):

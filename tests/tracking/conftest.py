@@ -27,7 +27,7 @@ from torch import Tensor
 
 from simo_cl.harness.export import export_model
 from simo_cl.models import EmbeddingModel, build_encoder, projection_head
-from simo_cl.results.run_folder import RunFolder
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, load_data
 from simo_cl.streams.augmentation import evaluation_transform
 

@@ -8,7 +8,7 @@ import torch
 
 from simo_cl.metrics.continual import continual_metrics
 from simo_cl.metrics.geometry import geometry_metrics
-from simo_cl.results.suite import read_suite
+from simo_cl.results import read_suite
 from simo_cl.tracking import description
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from mlflow.entities import Run, ViewType
 from test_view import state_of
 
 from simo_cl.report.statistics import seed_curve
-from simo_cl.results.load import load_suite
-from simo_cl.results.schema import ResultsError
+from simo_cl.results import ResultsError, load_suite
 from simo_cl.tracking import store
 from simo_cl.tracking.mirror import MirrorReport, TrackingError, mirror
 from simo_cl.tracking.view import VIEW_TAG
@@ -293,7 +292,7 @@ def test_differences_are_taken_from_the_control(two_strategies: SuiteMaker) -> N
 
 def test_a_strategy_has_the_reports_colour(two_strategies: SuiteMaker) -> None:
     from simo_cl.report.palette import looks
-    from simo_cl.results.load import load_suite
+    from simo_cl.results import load_suite
 
     shown = runs_of(mirror(two_strategies.folder))
     for label, look in looks(load_suite(two_strategies.folder)).items():

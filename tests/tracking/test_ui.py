@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow import MlflowClient
 
-from simo_cl.results.schema import ResultsError
+from simo_cl.results import ResultsError
 from simo_cl.tracking import mlflow_server, ui
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.redact import without_secrets

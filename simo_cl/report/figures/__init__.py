@@ -25,7 +25,7 @@ from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
 from simo_cl.report.palette import looks
 from simo_cl.report.statistics import Comparison
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 __all__ = [
     "SPACES",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simo_cl.report.drawing import SEEDS_FOR_A_BAND
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def band_note(suite: Suite) -> str:

@@ -15,7 +15,7 @@ from simo_cl.report.figures.matrices import class_panel, matrix_panel
 from simo_cl.report.similarity import simo_similarity
 from simo_cl.report.tables import mean_array
 from simo_cl.report.wording import fixed
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 MOST_ROWS = 10
 SIMILARITY_SAMPLES = 150

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simo_cl.report.figures.figure import Margins
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def learning_order(suite: Suite, label: str, classes: int) -> tuple[np.ndarray, list[int]]:
@@ -26,12 +26,12 @@ def learning_order(suite: Suite, label: str, classes: int) -> tuple[np.ndarray, 
 
 def class_name(suite: Suite, number: int) -> str:
     """The data set's name of a class, or its number."""
-    names = suite.class_names
+    names = suite.plan.class_names
     return names[number] if number < len(names) else str(number)
 
 
 def class_sizes(suite: Suite) -> dict[str, Any]:
     """Size and margins of a panel with a row and a column for every class."""
-    longest = max((len(name[:10]) for name in suite.class_names), default=2)
-    room = 0.15 + 0.062 * longest if len(suite.class_names) <= 12 else 0.12
+    longest = max((len(name[:10]) for name in suite.plan.class_names), default=2)
+    room = 0.15 + 0.062 * longest if len(suite.plan.class_names) <= 12 else 0.12
     return {"size": (1.75, 1.75), "margins": Margins(room, 0.08, room, 0.28)}

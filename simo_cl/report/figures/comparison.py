@@ -11,7 +11,7 @@ from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.palette import MUTED, Look
 from simo_cl.report.statistics import Comparison, half_width, seed_spread
 from simo_cl.report.tables import show_signed
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def strategies_compared(

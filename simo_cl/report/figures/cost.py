@@ -13,7 +13,7 @@ from simo_cl.report.figures.figure import Figure, Panel
 from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_spread
 from simo_cl.report.wording import fixed
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:

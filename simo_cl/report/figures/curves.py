@@ -12,7 +12,7 @@ from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_curve
 from simo_cl.report.wording import fixed
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 WIDE = (3.6, 2.9)
 

@@ -12,7 +12,7 @@ from simo_cl.report.palette import INK, MUTED
 from simo_cl.report.statistics import ALPHA, Comparison, compare_all_pairs
 from simo_cl.report.tables import show_signed
 from simo_cl.report.wording import count
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 MOST_ROWS = 14
 CELL = 0.56

@@ -15,8 +15,7 @@ from threadpoolctl import threadpool_limits
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name
 from simo_cl.report.palette import GREY, HUES, RULE, SURFACE
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite
 
 MOST_COLOURS = 10
 MOST_STEPS = 6

@@ -24,7 +24,7 @@ from simo_cl.report.drawing import NEGATIVE, POSITIVE, STYLE
 from simo_cl.report.figures.drawn_before import DrawnBefore, Written, key_of
 from simo_cl.report.palette import SURFACE, Look, looks
 from simo_cl.report.svg import Cell, cut_panel, drawing_of, save_files
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 Section = Literal[
     "result", "stream", "matrices", "geometry", "embeddings", "loss", "sweeps", "cost"

@@ -12,7 +12,7 @@ from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.curves import finals, seed_curves
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.palette import Look
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 # Each with its name, and the least and the greatest value that there can be.
 GEOMETRY = {

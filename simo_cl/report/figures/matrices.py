@@ -13,7 +13,7 @@ from simo_cl.report.figures.classes import class_name, class_sizes, learning_ord
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.tables import file_label, mean_array
 from simo_cl.report.wording import fixed
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite
 
 
 def accuracy_matrices(suite: Suite) -> Figure:

@@ -27,8 +27,7 @@ from simo_cl.report.figures.embeddings import (
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.palette import RULE
 from simo_cl.report.wording import fixed
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite
 
 MOST_ROWS = 10
 POINTS_OF_A_ROW = 800

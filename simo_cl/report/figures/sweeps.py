@@ -25,8 +25,7 @@ from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.palette import HUES, MUTED, Look
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import Spread, seed_spread
-from simo_cl.results.labels import variant_settings
-from simo_cl.results.suite import Suite
+from simo_cl.results import Suite, variant_settings
 
 SETTING_NAMES = {
     "memory.size": "images in the memory",
@@ -132,7 +131,7 @@ def _measures(suite: Suite, key: str) -> list[Measure]:
         return lambda label: seed_spread(suite, label, metric)
 
     def bound(best: Callable[[int, int], float]) -> Callable[[float, str], float | None]:
-        classes = len(suite.class_names)
+        classes = len(suite.plan.class_names)
         return lambda value, _: best(classes, int(value)) if classes > 1 else None
 
     measures = [

@@ -26,8 +26,7 @@ from simo_cl.report.figures.embeddings import (
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.palette import RULE
-from simo_cl.results.run import Run
-from simo_cl.results.suite import Suite
+from simo_cl.results import Run, Suite
 
 PARTS = {"train": "training samples", "test": "test samples"}
 SAMPLES_OF_A_PART = 300
@@ -119,7 +118,7 @@ def pairs_of_classes(suite: Suite, labels: Sequence[str] = ()) -> Figure:
         caption="A cell is a t-SNE of two classes alone, its row's and its column's, "
         f"{_WHERE}; final model of the first finished seed, up to {PAIR_SAMPLES_PER_CLASS} test "
         "samples a class. Classes stand in the order in which they were learnt."
-        + (chosen_note if len(suite.class_names) > PAIR_CLASSES else "")
+        + (chosen_note if len(suite.plan.class_names) > PAIR_CLASSES else "")
         + shown_note(shown, suite.finished_labels),
         panels=tuple(panels),
         size=(3.3, 3.3),
