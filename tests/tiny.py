@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.streams import DataSet, Images, load_data
 
@@ -57,7 +57,7 @@ def planned(
     overrides: tuple[str, ...] = (),
     strategies: Path = STRATEGIES,
     settings: str = SETTINGS,
-) -> list[Run]:
+) -> list[PlannedRun]:
     """The runs of the tiny suite with more text at its end."""
     file = read_suite(write_suite(folder, settings + more), overrides)
     return plan_runs(file.suite, strategies, file.places, "float32")

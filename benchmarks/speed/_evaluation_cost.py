@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from simo_cl.harness.execute_run import first_rows, make_benchmark
 from simo_cl.harness.execute_suite import write_plan
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.precision import precision_of
 from simo_cl.harness.setup import Setup
 from simo_cl.harness.strategy_files import strategies_folder
@@ -83,7 +83,7 @@ def evaluation_cost(
     }
 
 
-def _seconds_of_accuracy(run: Run, data: DataSet, device: torch.device) -> float:
+def _seconds_of_accuracy(run: PlannedRun, data: DataSet, device: torch.device) -> float:
     """Of Avalanche's evaluation on the test stream with its accuracy alone, as many threads as the
     run has."""
     settings = run.settings

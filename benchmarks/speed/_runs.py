@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from simo_cl.harness.execute_suite import execute_runs
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ SIMO_CL = [sys.executable, "-c", "from simo_cl.cli import app; app()"]
 CPU = torch.device("cpu")
 
 
-def finish(runs: list[Run], folder: Path, **options: Any) -> None:
+def finish(runs: list[PlannedRun], folder: Path, **options: Any) -> None:
     """Executes runs and shows nothing of it.
 
     Args:

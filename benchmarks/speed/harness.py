@@ -33,7 +33,7 @@ from _runs import CPU, QUICKSTART, ROOT, SIMO_CL, SPLIT_CIFAR10, finish
 
 from simo_cl.harness import attempt
 from simo_cl.harness.execute_suite import checked_data
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.precision import precision_of
 from simo_cl.harness.resume import Resumption
@@ -188,14 +188,14 @@ def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[Run]:
+def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[PlannedRun]:
     file = read_suite(suite, (setting, *more))
     runs = plan_runs(file.suite, ROOT / "strategies", file.places, precision_of(CPU))
     return [run for run in runs if run.settings.strategy in strategies]
 
 
 def execute(
-    runs: list[Run],
+    runs: list[PlannedRun],
     folder: Path,
     number: int = 1,
     plugins: Path | None = None,

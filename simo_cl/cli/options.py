@@ -14,7 +14,7 @@ from simo_cl.cli.terminal import warn
 if TYPE_CHECKING:
     import torch
 
-    from simo_cl.harness.plan import Run
+    from simo_cl.harness.plan import PlannedRun
 
 SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
 SuiteOfResultsArgument = Annotated[
@@ -70,7 +70,7 @@ def device_of(name: str) -> torch.device:
         fail(f"--device: {error}")
 
 
-def warn_of_slow_precision(runs: Iterable[Run], device: torch.device) -> None:
+def warn_of_slow_precision(runs: Iterable[PlannedRun], device: torch.device) -> None:
     """Says if runs are to compute in a precision that the device has to emulate."""
     from simo_cl.harness.precision import slowness_of
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from simo_cl.harness.cluster import Cluster
-    from simo_cl.harness.plan import Run
+    from simo_cl.harness.plan import PlannedRun
     from simo_cl.harness.settings import Suite
 
 
@@ -147,7 +147,7 @@ def _plan(
     seeds: str | None,
     strategies_dir: Path | None,
     device: torch.device | None,
-) -> tuple[Suite, list[Run], list[Run]]:
+) -> tuple[Suite, list[PlannedRun], list[PlannedRun]]:
     """The suite, all its runs, and those that were asked for.
 
     On a cluster, whose nodes are not asked, ``device`` is ``None``: the runs are planned for the
@@ -183,7 +183,7 @@ def _plan(
     return content, planned, chosen
 
 
-def _warn_of_too_many_threads(chosen: list[Run], jobs: int) -> None:
+def _warn_of_too_many_threads(chosen: list[PlannedRun], jobs: int) -> None:
     from simo_cl.harness.diagnosis import usable_cores
 
     cores, at_once = usable_cores(), min(jobs, len(chosen))
@@ -203,7 +203,7 @@ def _warn_of_too_many_threads(chosen: list[Run], jobs: int) -> None:
     )
 
 
-def _refuse_to_replace(planned: list[Run], kept: list[Run], folder: Path) -> None:
+def _refuse_to_replace(planned: list[PlannedRun], kept: list[PlannedRun], folder: Path) -> None:
     from simo_cl.harness.earlier_results import listed_in_plan, refuse_to_replace
     from simo_cl.results import refuse_without_runs
 

@@ -13,7 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from simo_cl.harness.execute_run import Progress, execute_run
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataError, DataSet
 
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_STEPS = 0.2
 
 
 def attempt(
-    run: Run,
+    run: PlannedRun,
     folder: Path,
     data: DataSet,
     device: torch.device,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import simo_cl
 from simo_cl.harness.cluster_node import Common, Parcel, Result, execute_on_node
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
@@ -51,14 +51,14 @@ class Cluster:
 
 
 def execute_on_cluster(
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     cluster: Cluster,
     folder: Path,
     *,
     data: DataSet,
     plugins: Path | None,
     progress: SuiteProgress,
-    ends: Callable[[Run, str | None], None],
+    ends: Callable[[PlannedRun, str | None], None],
 ) -> None:
     """Executes runs on a Ray cluster, as many at once as its resources allow.
 
@@ -126,11 +126,11 @@ class _Queue:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox)
         self._mailbox = mailbox.remote()
-        self.pending: dict[ray.ObjectRef, tuple[Run, Parcel]] = {}
+        self.pending: dict[ray.ObjectRef, tuple[PlannedRun, Parcel]] = {}
         self.attempts: dict[str, int] = {}
-        self._running: dict[tuple[str, int], Run] = {}
+        self._running: dict[tuple[str, int], PlannedRun] = {}
 
-    def add(self, run: Run, parcel: Parcel) -> None:
+    def add(self, run: PlannedRun, parcel: Parcel) -> None:
         attempt = self.attempts[run.name] = self.attempts.get(run.name, 0) + 1
         self._running[run.name, attempt] = run
         task = self._task.options(num_cpus=cpus_of(run, self._resources))
@@ -138,7 +138,7 @@ class _Queue:
         result = task.remote(parcel, self._common, self._arrays, self._mailbox, key)
         self.pending[result] = run, parcel
 
-    def wait(self, progress: SuiteProgress) -> Iterator[tuple[Run, Parcel, Result | str]]:
+    def wait(self, progress: SuiteProgress) -> Iterator[tuple[PlannedRun, Parcel, Result | str]]:
         """Passes on what runs have said; gives those that have ended, each with its result, or with
         what has happened to its process."""
         tasks = list(self.pending)
@@ -188,12 +188,12 @@ def _task(parcel: Parcel, common: Common, arrays: Any, mailbox: Any, key: Any) -
     return execute_on_node(parcel, common, arrays, partial(mailbox.put.remote, key))
 
 
-def cpus_of(run: Run, resources: ResourceSettings) -> float:
+def cpus_of(run: PlannedRun, resources: ResourceSettings) -> float:
     """The processor cores that are reserved for a run."""
     return run.settings.training.threads if resources.cpus is None else resources.cpus
 
 
-def _keep(run: Run, folder: Path, result: Result, shared: bool) -> str | None:
+def _keep(run: PlannedRun, folder: Path, result: Result, shared: bool) -> str | None:
     """Brings a run's files to where they belong; gives why the run failed, if it did."""
     run_folder = RunFolder(folder / run.folder)
     try:
@@ -224,7 +224,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _warn_of_what_fits_nowhere(
-    runs: Sequence[Run], resources: ResourceSettings, progress: SuiteProgress
+    runs: Sequence[PlannedRun], resources: ResourceSettings, progress: SuiteProgress
 ) -> None:
     import ray
 

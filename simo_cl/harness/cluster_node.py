@@ -17,7 +17,7 @@ import torch
 
 import simo_cl
 from simo_cl.harness.attempt import attempt, seldom
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.precision import slowness_of
 from simo_cl.harness.strategy_files import StrategyFile, load_the_same
@@ -48,19 +48,19 @@ class Parcel:
     sources: Sources
 
     @classmethod
-    def of(cls, run: Run) -> Parcel:
+    def of(cls, run: PlannedRun) -> Parcel:
         stream = io.BytesIO()
         _WithoutStrategy(stream).dump(run)
         return cls(stream.getvalue(), run.strategy_file.sources)
 
-    def unpack(self, folder: Path) -> Run:
+    def unpack(self, folder: Path) -> PlannedRun:
         """The run, with its strategy's file in that folder.
 
         Raises:
             SuiteError: the file cannot be imported there.
         """
         _write(self.sources, folder)
-        run: Run = _WithStrategyFrom(folder, self.run).load()
+        run: PlannedRun = _WithStrategyFrom(folder, self.run).load()
         return run
 
 
@@ -120,7 +120,7 @@ def execute_on_node(parcel: Parcel, common: Common, arrays: Any, say: Say) -> Re
         return _execute(run, Path(temporary) / "results", common, _data_set(common, arrays), say)
 
 
-def _execute(run: Run, temporary: Path, common: Common, data: DataSet, say: Say) -> Result:
+def _execute(run: PlannedRun, temporary: Path, common: Common, data: DataSet, say: Say) -> Result:
     results = temporary if common.shared is None else common.results
 
     def as_there(text: str) -> str:

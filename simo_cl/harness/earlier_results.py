@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simo_cl.harness.plan import Run, with_seeds
+from simo_cl.harness.plan import PlannedRun, with_seeds
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results import (
     NewerSchemaError,
@@ -21,7 +21,9 @@ from simo_cl.results import (
 _SHOWN = 4
 
 
-def belonging(planned: Sequence[Run], asked_for: Sequence[Run], folder: Path) -> list[Run]:
+def belonging(
+    planned: Sequence[PlannedRun], asked_for: Sequence[PlannedRun], folder: Path
+) -> list[PlannedRun]:
     """The runs of a suite that a command asks for, or that have begun before with the same
     settings, whatever their seed.
 
@@ -50,7 +52,11 @@ def listed_in_plan(folder: Path) -> set[str]:
 
 
 def refuse_to_replace(
-    planned: Sequence[Run], kept: Sequence[Run], folder: Path, listed: Collection[str], shown: str
+    planned: Sequence[PlannedRun],
+    kept: Sequence[PlannedRun],
+    folder: Path,
+    listed: Collection[str],
+    shown: str,
 ) -> None:
     """Looks whether finished runs would no longer be shown.
 
@@ -98,7 +104,7 @@ def _run_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("runs/*/seed*-*") if path.is_dir())
 
 
-def _label_and_difference(path: Path, planned: Sequence[Run]) -> tuple[str, str]:
+def _label_and_difference(path: Path, planned: Sequence[PlannedRun]) -> tuple[str, str]:
     """What a finished run is called, and why the plan has it no more."""
     try:
         config = read_config(path)

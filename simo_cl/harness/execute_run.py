@@ -14,7 +14,7 @@ from avalanche.benchmarks.scenarios import split_online_stream
 from simo_cl.harness.embed import in_half_precision
 from simo_cl.harness.environment import compute_deterministically, describe_environment
 from simo_cl.harness.export import export_model
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettings
 from simo_cl.harness.setup import Setup
 from simo_cl.results import DataRecord, RunFolder
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 def execute_run(
-    run: Run, data: DataSet, folder: RunFolder, device: torch.device, progress: Progress
+    run: PlannedRun, data: DataSet, folder: RunFolder, device: torch.device, progress: Progress
 ) -> None:
     """Trains on each experience in turn and writes what is measured after each.
 

@@ -14,7 +14,7 @@ from simo_cl.harness.attempt import attempt
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.cluster import Cluster, execute_on_cluster
 from simo_cl.harness.execute_run import make_benchmark
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import Places, SuiteError, nearest
@@ -40,13 +40,13 @@ class Outcome:
         failed: a run's name to why, in the order of the plan.
     """
 
-    finished: list[Run] = field(default_factory=list)
-    skipped: list[Run] = field(default_factory=list)
+    finished: list[PlannedRun] = field(default_factory=list)
+    skipped: list[PlannedRun] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
 def execute_runs(
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     folder: Path,
     *,
     data: DataSet,
@@ -72,7 +72,7 @@ def execute_runs(
     """
     outcome = Outcome()
     reasons: dict[str, str] = {}
-    unfinished: list[Run] = []
+    unfinished: list[PlannedRun] = []
     for run in runs:
         finished = RunFolder(folder / run.folder).state == "finished"
         (outcome.skipped if finished else unfinished).append(run)
@@ -84,7 +84,7 @@ def execute_runs(
         if damage := RunFolder(folder / run.folder).damage:
             progress.warn(f"{run.name}: {damage}; it is executed again")
 
-    def ends(run: Run, reason: str | None) -> None:
+    def ends(run: PlannedRun, reason: str | None) -> None:
         if reason is None:
             outcome.finished.append(run)
             progress.run_ends(run, RunFolder(folder / run.folder).last_metrics())
@@ -125,7 +125,7 @@ def execute_runs(
     return outcome
 
 
-def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:
+def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
     """The data set of a suite's runs, once everything is found to fit that could be wrong in a
     suite and would otherwise show in the middle.
 
@@ -161,7 +161,7 @@ def checked_data(runs: Sequence[Run], root: Path | None) -> DataSet:
 
 
 def write_plan(
-    folder: Path, suite: Suite, planned: Iterable[Run], *, command: str, data: DataSet
+    folder: Path, suite: Suite, planned: Iterable[PlannedRun], *, command: str, data: DataSet
 ) -> None:
     """Writes ``plan.json``: what the suite is, and which runs belong to it now.
 
@@ -191,7 +191,7 @@ def write_plan(
     ).write(folder / PLAN)
 
 
-def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:
+def refuse_other_data(runs: Iterable[PlannedRun], folder: Path, data: DataSet) -> None:
     """Looks whether work that would be kept was done on the data that are found now.
 
     Args:
@@ -215,7 +215,7 @@ def refuse_other_data(runs: Iterable[Run], folder: Path, data: DataSet) -> None:
             )
 
 
-def _check_fit(run: Run, data: DataSet) -> None:
+def _check_fit(run: PlannedRun, data: DataSet) -> None:
     """Refuses settings that do not fit each other or the data."""
     stream, settings, places = run.settings.stream, run.settings, run.places
     try:
@@ -244,7 +244,7 @@ def _check_fit(run: Run, data: DataSet) -> None:
     _check_encoder(run, data)
 
 
-def _check_sizes(run: Run, data: DataSet, sizes: list[int]) -> None:
+def _check_sizes(run: PlannedRun, data: DataSet, sizes: list[int]) -> None:
     """Refuses batches of a single image for encoders that normalize over a batch of 1 x 1 maps."""
     stream, model, places = run.settings.stream, run.settings.model, run.places
     if stream.protocol == "online" and stream.batch_size == 1:
@@ -274,7 +274,7 @@ def refuse_unknown_encoder(name: str, places: Places) -> None:
         )
 
 
-def _check_encoder(run: Run, data: DataSet) -> None:
+def _check_encoder(run: PlannedRun, data: DataSet) -> None:
     """Embeds two images: a user's own encoder may not be what it should be."""
     model = run.settings.model
     refuse_unknown_encoder(model.encoder, run.places)
@@ -298,7 +298,7 @@ def _check_encoder(run: Run, data: DataSet) -> None:
         )
 
 
-def _encoder(run: Run, data: DataSet) -> Encoder:
+def _encoder(run: PlannedRun, data: DataSet) -> Encoder:
     model = run.settings.model
     return build_encoder(
         model.encoder,

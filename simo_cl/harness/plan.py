@@ -32,7 +32,7 @@ TUNING_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One strategy with one seed.
 
     Attributes:
@@ -78,7 +78,7 @@ class Run:
         return {**self.settings.model_dump(mode="json"), "variant": self.variant}
 
 
-def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> list[Run]:
+def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> list[PlannedRun]:
     """All runs of a suite: every strategy, at every point of the grid, with every seed.
 
     Args:
@@ -111,7 +111,7 @@ def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> li
     ]
 
 
-def with_seeds(runs: Sequence[Run], seeds: Sequence[int]) -> list[Run]:
+def with_seeds(runs: Sequence[PlannedRun], seeds: Sequence[int]) -> list[PlannedRun]:
     """The same strategies at the same points of the grid, with these seeds, seed by seed."""
     of_one_seed = [run for run in runs if run.settings.seed == runs[0].settings.seed]
     return [
@@ -164,7 +164,7 @@ def _run(
     seed: int,
     places: Places,
     auto: Precision,
-) -> Run:
+) -> PlannedRun:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
     content["strategies"] = {file.name: dict(suite.strategies[file.name])}
     for key, value in point.items():
@@ -192,7 +192,7 @@ def _run(
         where = places.of("strategies", file.name)
         raise SuiteError(f"{where}: {file.name}: {error}") from None
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
-    return Run(resolved, variant, file, places, suite.checkpoint_minutes)
+    return PlannedRun(resolved, variant, file, places, suite.checkpoint_minutes)
 
 
 def with_precision(model: dict[str, Any], auto: Precision) -> dict[str, Any]:

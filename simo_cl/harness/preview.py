@@ -20,7 +20,7 @@ from rich.table import Table
 
 from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.execute_run import execute_run, make_benchmark, steps_of_experiences
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import duration
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
@@ -39,7 +39,7 @@ _REPORT_SECONDS_A_RUN = 1.0
 
 
 def preview_table(
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     folder: Path,
     data: DataSet,
     device: torch.device,
@@ -100,7 +100,7 @@ def preview_table(
     return table
 
 
-def _at_once(runs: Sequence[Run], jobs: int | None, device: torch.device) -> int:
+def _at_once(runs: Sequence[PlannedRun], jobs: int | None, device: torch.device) -> int:
     """How many runs share the time; on a CPU, more than its cores carry do not make it shorter."""
     at_once = min(default_jobs(runs, device) if jobs is None else jobs, len(runs))
     if device.type == "cpu" and runs:
@@ -135,7 +135,7 @@ class _Trial:
 
 
 def _costs(
-    runs: Sequence[Run], data: DataSet, device: torch.device
+    runs: Sequence[PlannedRun], data: DataSet, device: torch.device
 ) -> tuple[dict[str, _Cost], dict[str, str]]:
     """Of a run with each label, and why it is not known of the others."""
     one_of_each = {run.label: run for run in runs}
@@ -172,7 +172,7 @@ def _costs(
     return costs, problems
 
 
-def _evaluated_alike(run: Run) -> Any:
+def _evaluated_alike(run: PlannedRun) -> Any:
     """The same for runs whose evaluations take the same time for the same images."""
     settings = run.settings
     return settings.model, settings.evaluation, settings.training.threads
@@ -186,7 +186,7 @@ def _embedded(settings: RunSettings, data: DataSet) -> float:
     return stream + sample + min(settings.memory.size, len(data.train))
 
 
-def _try(run: Run, data: DataSet, device: torch.device, evaluates: bool) -> _Trial:
+def _try(run: PlannedRun, data: DataSet, device: torch.device, evaluates: bool) -> _Trial:
     """Executes a run with two experiences and a few steps.
 
     Args:

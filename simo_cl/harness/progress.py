@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 
 _SECONDS_BETWEEN_LINES = 60.0
 _RUNS_IN_A_LINE = 4
@@ -53,14 +53,14 @@ class SuiteProgress:
     ) -> None:
         self._live.stop()
 
-    def begin(self, unfinished: Sequence[Run], skipped: Sequence[Run]) -> None:
+    def begin(self, unfinished: Sequence[PlannedRun], skipped: Sequence[PlannedRun]) -> None:
         if skipped:
             total = len(skipped) + len(unfinished)
             self.tell(f"{len(skipped)} of {total} runs are finished already.")
         self._runs = {run.name: _Watched(run) for run in unfinished}
         self._started = self._said = time.monotonic()
 
-    def run_begins(self, run: Run, node: str = "") -> None:
+    def run_begins(self, run: PlannedRun, node: str = "") -> None:
         """A run begins, on that node of a cluster."""
         watched = self._runs[run.name]
         if not watched.number:
@@ -71,23 +71,23 @@ class SuiteProgress:
             place = f" on {node}" if node else ""
             self.tell(f"[{watched.number}/{len(self._runs)}] {run.name}{place} ...")
 
-    def step(self, run: Run, taken: int, total: int) -> None:
+    def step(self, run: PlannedRun, taken: int, total: int) -> None:
         self._runs[run.name].step(taken, total)
         now = time.monotonic()
         if now - self._said > _SECONDS_BETWEEN_LINES and not self._console.is_terminal:
             self._said = now
             self.tell(self._line())
 
-    def run_restarts(self, run: Run, reason: str) -> None:
+    def run_restarts(self, run: PlannedRun, reason: str) -> None:
         """A run has ended without a result, and will begin again."""
         self._runs[run.name].state = "waiting"
         self.warn(f"{run.name}: {reason}")
 
-    def run_ends(self, run: Run, metrics: dict[str, float]) -> None:
+    def run_ends(self, run: PlannedRun, metrics: dict[str, float]) -> None:
         accuracy = metrics["average_accuracy"]
         self._end(run, "finished", f"average accuracy {accuracy:.4f}")
 
-    def run_failed(self, run: Run, reason: str) -> None:
+    def run_failed(self, run: PlannedRun, reason: str) -> None:
         self._end(run, "failed", f"FAILED: {reason}")
 
     def tell(self, message: str) -> None:
@@ -97,7 +97,7 @@ class SuiteProgress:
     def warn(self, message: str) -> None:
         self.tell(f"Warning: {message}")
 
-    def _end(self, run: Run, state: str, outcome: str) -> None:
+    def _end(self, run: PlannedRun, state: str, outcome: str) -> None:
         watched = self._runs[run.name]
         if not watched.number:
             # It could not even begin.
@@ -174,7 +174,7 @@ class _Watched:
         seconds: that it took, once it has ended.
     """
 
-    run: Run
+    run: PlannedRun
     state: str = "waiting"
     number: int = 0
     seconds: float = 0.0

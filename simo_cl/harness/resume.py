@@ -11,7 +11,7 @@ from avalanche.training.plugins import SupervisedPlugin
 
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.evaluation import Evaluation
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataError, DataSet
 from simo_cl.training.avalanche_state import NotResumableError, State
@@ -29,7 +29,7 @@ class Position(NamedTuple):
     part: int
 
 
-def load_state(run: Run, data: DataSet, folder: RunFolder) -> State | None:
+def load_state(run: PlannedRun, data: DataSet, folder: RunFolder) -> State | None:
     """The state of a run to go on from, if there is one.
 
     Raises:
@@ -78,7 +78,7 @@ class Resumption(SupervisedPlugin):
 
     def __init__(
         self,
-        run: Run,
+        run: PlannedRun,
         data: DataSet,
         folder: RunFolder,
         strategy: Any,

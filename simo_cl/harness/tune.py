@@ -17,7 +17,7 @@ from rich.table import Table
 
 from simo_cl.harness.earlier_results import refuse_to_replace
 from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
-from simo_cl.harness.plan import TUNING_SEED, Run, with_precision
+from simo_cl.harness.plan import TUNING_SEED, PlannedRun, with_precision
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import RunModelSettings, RunSettings
@@ -204,7 +204,7 @@ def _ranked(trials: list[Trial]) -> list[Trial]:
     return sorted(trials, key=score, reverse=True)
 
 
-def _score(run: Run, folder: Path) -> float:
+def _score(run: PlannedRun, folder: Path) -> float:
     run_folder = RunFolder(folder / run.folder)
     if run_folder.state != "finished":
         return math.nan
@@ -215,7 +215,9 @@ def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
-def _run(suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any], auto: Precision) -> Run:
+def _run(
+    suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any], auto: Precision
+) -> PlannedRun:
     suite, places, own = suite_file.suite, suite_file.places, ("strategies", file.name)
     given = {**suite.strategies.get(file.name, {}), **point}
     for key in point:
@@ -238,4 +240,4 @@ def _run(suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any], auto:
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in point.items()
     )
-    return Run(settings, variant, file, places)
+    return PlannedRun(settings, variant, file, places)

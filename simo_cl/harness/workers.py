@@ -21,7 +21,7 @@ from torch.multiprocessing import get_context
 from simo_cl.child_process import end_with_parent, start_without_interrupts
 from simo_cl.harness.attempt import attempt, seldom
 from simo_cl.harness.diagnosis import usable_cores
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import SuiteError
@@ -34,7 +34,7 @@ _MEMORY_OF_A_PROCESS = 2 * 1024**3
 
 
 def execute_in_workers(
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     jobs: int,
     folder: Path,
     *,
@@ -42,7 +42,7 @@ def execute_in_workers(
     device: torch.device,
     plugins: Path | None,
     progress: SuiteProgress,
-    ends: Callable[[Run, str | None], None],
+    ends: Callable[[PlannedRun, str | None], None],
 ) -> None:
     """Executes runs in so many processes, each one run after the other.
 
@@ -77,7 +77,7 @@ def execute_in_workers(
                 worker.leave()
 
 
-def default_jobs(runs: Sequence[Run], device: torch.device) -> int:
+def default_jobs(runs: Sequence[PlannedRun], device: torch.device) -> int:
     """How many of the runs to execute at once where nobody says: as many as have a core for each of
     their threads. One on a GPU, whose memory is the user's to share out."""
     if device.type != "cpu" or not runs:
@@ -100,7 +100,7 @@ class _Worker:
     """A process and the run that it is at, if any."""
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
-        self.run: Run | None = None
+        self.run: PlannedRun | None = None
         self._arguments = arguments
         self._start()
 
@@ -116,7 +116,7 @@ class _Worker:
         # Only the process holds it now, so that its death shows as the end of the connection.
         far_end.close()
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: PlannedRun) -> None:
         self.run = run
         job = pickle.dumps(run)
         try:
@@ -127,7 +127,7 @@ class _Worker:
             self.connection.send(job)
 
     def listen(
-        self, folder: Path, progress: SuiteProgress, ends: Callable[[Run, str | None], None]
+        self, folder: Path, progress: SuiteProgress, ends: Callable[[PlannedRun, str | None], None]
     ) -> None:
         """Passes on one message."""
         assert self.run is not None

@@ -14,7 +14,7 @@ import torch
 from forked import Event, Execute, Kill
 from processes import forks
 
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def execute_forked() -> Execute:
     """Executes runs in a process of its own, to its end or until it is killed; gives its events."""
 
-    def execute(runs: list[Run], folder: Path, kill: Kill | None = None) -> list[Event]:
+    def execute(runs: list[PlannedRun], folder: Path, kill: Kill | None = None) -> list[Event]:
         context = forks()
         here, there = context.Pipe(duplex=False)
         last = None if kill is None else (kill.after, kill.nth)

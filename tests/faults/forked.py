@@ -18,7 +18,7 @@ from tiny import SETTINGS, part_of_digits, planned
 from simo_cl.harness import execute_run
 from simo_cl.harness.evaluation import Evaluation
 from simo_cl.harness.execute_suite import Outcome, execute_runs
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.streams import DataSet
 
@@ -44,7 +44,7 @@ Execute = Callable[..., list[Event]]
 """The fixture that executes runs, below a folder, perhaps until a :class:`Kill`."""
 
 
-def saved_often(folder: Path, *strategies: str) -> list[Run]:
+def saved_often(folder: Path, *strategies: str) -> list[PlannedRun]:
     """Runs of some strategies, with a checkpoint wherever there can be one."""
     more = f"strategies: {{{', '.join(f'{name}: ' for name in strategies)}}}\n"
     settings = SETTINGS.replace("experiences: 2", "experiences: 3").replace(
@@ -54,7 +54,7 @@ def saved_often(folder: Path, *strategies: str) -> list[Run]:
 
 
 def execute_here(
-    runs: list[Run], folder: Path, *, data: DataSet | None = None, quiet: bool = True
+    runs: list[PlannedRun], folder: Path, *, data: DataSet | None = None, quiet: bool = True
 ) -> Outcome:
     """Executes runs in this process, on a part of the digits or other data."""
     with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
@@ -67,7 +67,9 @@ def execute_here(
         )
 
 
-def execute(runs: list[Run], folder: Path, say: Connection, last: tuple[str, int] | None) -> None:
+def execute(
+    runs: list[PlannedRun], folder: Path, say: Connection, last: tuple[str, int] | None
+) -> None:
     """Executes runs.
 
     Args:

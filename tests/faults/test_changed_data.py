@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import part_of_digits
 
 from simo_cl.harness.execute_suite import write_plan
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataError, DataSet, Images, load_data
@@ -25,7 +25,7 @@ def changed(data: DataSet) -> DataSet:
     return dataclasses.replace(data, train=Images(images, data.train.labels), note="other digits")
 
 
-def plan(folder: Path, runs: list[Run], data: DataSet) -> None:
+def plan(folder: Path, runs: list[PlannedRun], data: DataSet) -> None:
     suite = read_suite(folder / "suite" / "tiny.yaml").suite
     write_plan(folder, suite, runs, command="", data=data)
 

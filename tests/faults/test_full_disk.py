@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from simo_cl.cli import app
 from simo_cl.harness.attempt import attempt
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Run], Path]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[PlannedRun], Path]:
     folder = tmp_path_factory.mktemp("undisturbed")
     runs = saved_often(folder, "finetune", "simo")
     assert execute_here(runs, folder).failed == {}
@@ -42,7 +42,7 @@ def fill(disk: Path, room: int) -> Path:
 # Nothing can begin; checkpoints cannot be written; the results of a trained run cannot.
 @pytest.mark.parametrize("room", [0, 40_000, 250_000])
 def test_runs_fail_and_go_on_once_there_is_room(
-    room: int, small_disk: Path, undisturbed: tuple[list[Run], Path]
+    room: int, small_disk: Path, undisturbed: tuple[list[PlannedRun], Path]
 ) -> None:
     runs, whole = undisturbed
     ballast = fill(small_disk, room)
@@ -61,7 +61,7 @@ def test_runs_fail_and_go_on_once_there_is_room(
 
 
 def test_a_full_disk_keeps_the_checkpoints_there_are(
-    small_disk: Path, undisturbed: tuple[list[Run], Path]
+    small_disk: Path, undisturbed: tuple[list[PlannedRun], Path]
 ) -> None:
     (_, run), whole = undisturbed
     ballast = None
@@ -88,7 +88,7 @@ def test_a_full_disk_keeps_the_checkpoints_there_are(
 
 
 def test_runs_go_on_once_files_may_grow_again(
-    tmp_path: Path, undisturbed: tuple[list[Run], Path]
+    tmp_path: Path, undisturbed: tuple[list[PlannedRun], Path]
 ) -> None:
     """A quota, as a limit on the size of a file: it needs no file system of its own."""
     runs, whole = undisturbed

@@ -11,7 +11,7 @@ from forked import execute_here, saved_often
 from tiny import outcome, part_of_digits
 
 from simo_cl.harness.execute_suite import write_plan
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
 from simo_cl.results import ResultsError, RunFolder, load_suite
@@ -31,7 +31,7 @@ WRITTEN = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Run], Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[PlannedRun], Path]:
     """A suite of two finished runs, with its plan."""
     folder = tmp_path_factory.mktemp("finished")
     runs = saved_often(folder, "finetune", "simo")
@@ -42,7 +42,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Run], Path]
 
 
 @pytest.fixture
-def copied(finished: tuple[list[Run], Path], tmp_path: Path) -> tuple[list[Run], Path]:
+def copied(
+    finished: tuple[list[PlannedRun], Path], tmp_path: Path
+) -> tuple[list[PlannedRun], Path]:
     """Such a suite of the test's own."""
     runs, folder = finished
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -61,7 +63,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_every_file_of_a_run_has_a_checksum(finished: tuple[list[Run], Path]) -> None:
+def test_every_file_of_a_run_has_a_checksum(finished: tuple[list[PlannedRun], Path]) -> None:
     runs, folder = finished
     status = json.loads((folder / runs[0].folder / "status.json").read_text())
 
@@ -72,7 +74,7 @@ def test_every_file_of_a_run_has_a_checksum(finished: tuple[list[Run], Path]) ->
 @pytest.mark.parametrize("damage", [cut, flip])
 @pytest.mark.parametrize("name", WRITTEN)
 def test_damage_to_it_is_seen_by_all(
-    name: str, damage: object, copied: tuple[list[Run], Path]
+    name: str, damage: object, copied: tuple[list[PlannedRun], Path]
 ) -> None:
     (run, _), folder = copied
     damage(folder / run.folder / name)  # type: ignore[operator]
@@ -102,7 +104,7 @@ def test_damage_to_it_is_seen_by_all(
     ],
 )
 def test_a_status_that_is_none_is_seen_by_all(
-    content: bytes, why: str, copied: tuple[list[Run], Path]
+    content: bytes, why: str, copied: tuple[list[PlannedRun], Path]
 ) -> None:
     (run, _), folder = copied
     (folder / run.folder / "status.json").write_bytes(content)
@@ -120,8 +122,8 @@ def test_a_status_that_is_none_is_seen_by_all(
 @pytest.mark.parametrize("name", [*WRITTEN[:3], "status.json"])
 def test_a_damaged_run_is_executed_again(
     name: str,
-    copied: tuple[list[Run], Path],
-    finished: tuple[list[Run], Path],
+    copied: tuple[list[PlannedRun], Path],
+    finished: tuple[list[PlannedRun], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (run, other), folder = copied
@@ -135,7 +137,7 @@ def test_a_damaged_run_is_executed_again(
     assert outcome(folder / run.folder) == outcome(finished[1] / run.folder)
 
 
-def test_what_no_table_needs_may_be_deleted(copied: tuple[list[Run], Path]) -> None:
+def test_what_no_table_needs_may_be_deleted(copied: tuple[list[PlannedRun], Path]) -> None:
     (run, _), folder = copied
     for name in WRITTEN[3:]:
         (folder / run.folder / name).unlink()
@@ -144,7 +146,7 @@ def test_what_no_table_needs_may_be_deleted(copied: tuple[list[Run], Path]) -> N
     assert load_suite(folder).runs[0].state == "finished"
 
 
-def test_a_cut_plan_is_named_and_written_anew(copied: tuple[list[Run], Path]) -> None:
+def test_a_cut_plan_is_named_and_written_anew(copied: tuple[list[PlannedRun], Path]) -> None:
     runs, folder = copied
     whole = (folder / "plan.json").read_bytes()
     cut(folder / "plan.json")

@@ -11,7 +11,7 @@ from processes import forks
 from rich.console import Console
 
 from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 
 Execute = Callable[..., Outcome]
@@ -37,7 +37,7 @@ def _workers_are_forked() -> Iterator[None]:
 def execute() -> Execute:
     """Executes runs below a folder, without MLflow and report; prints nothing unless told to."""
 
-    def execute(runs: Sequence[Run], folder: Path, *, quiet: bool = True) -> Outcome:
+    def execute(runs: Sequence[PlannedRun], folder: Path, *, quiet: bool = True) -> Outcome:
         with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
             return execute_runs(
                 runs,

@@ -23,7 +23,7 @@ from simo_cl.harness import cluster_node, precision
 from simo_cl.harness.cluster import Cluster, cpus_of
 from simo_cl.harness.cluster_node import Common, Parcel, execute_on_node
 from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import ResourceSettings
@@ -102,7 +102,7 @@ class ActsWhenBothNodesAreBusy(SuiteProgress):
         self._act = act
         self._places = 0
 
-    def run_begins(self, run: Run, node: str = "") -> None:
+    def run_begins(self, run: PlannedRun, node: str = "") -> None:
         super().run_begins(run, node)
         self._places += 1
         if self._places == 2:
@@ -110,7 +110,7 @@ class ActsWhenBothNodesAreBusy(SuiteProgress):
 
 
 def execute_on(
-    address: str, runs: list[Run], folder: Path, progress: SuiteProgress, **options: Any
+    address: str, runs: list[PlannedRun], folder: Path, progress: SuiteProgress, **options: Any
 ) -> Outcome:
     folder.mkdir(exist_ok=True)
     resources = options.pop("resources", ResourceSettings(cpus=1))
@@ -122,7 +122,7 @@ def execute_on(
         )
 
 
-def results(folder: Path, run: Run) -> list[dict[str, float]]:
+def results(folder: Path, run: PlannedRun) -> list[dict[str, float]]:
     """The metrics of a run, but for times."""
     lines = (folder / run.folder / "metrics.jsonl").read_text().splitlines()
     return [

@@ -8,7 +8,7 @@ from tiny import STRATEGIES, planned, write_suite
 
 from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
 from simo_cl.harness.execute_suite import write_plan
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results import DataRecord, RunFolder
@@ -24,11 +24,11 @@ class Results:
         self.folder = folder
         self.data = load_data("digits")
 
-    def begin(self, runs: Sequence[Run]) -> None:
+    def begin(self, runs: Sequence[PlannedRun]) -> None:
         for run in runs:
             RunFolder(self.folder / run.folder).start(run.config, DataRecord.of(self.data), {})
 
-    def command(self, all_runs: Sequence[Run], asked_for: Sequence[Run]) -> set[str]:
+    def command(self, all_runs: Sequence[PlannedRun], asked_for: Sequence[PlannedRun]) -> set[str]:
         """What a command does that finishes its runs; gives what is shown then."""
         kept = belonging(all_runs, asked_for, self.folder)
         self.check(all_runs, asked_for)
@@ -39,12 +39,14 @@ class Results:
             RunFolder(self.folder / run.folder).finish()
         return listed_in_plan(self.folder)
 
-    def check(self, all_runs: Sequence[Run], asked_for: Sequence[Run]) -> None:
+    def check(self, all_runs: Sequence[PlannedRun], asked_for: Sequence[PlannedRun]) -> None:
         kept = belonging(all_runs, asked_for, self.folder)
         listed = listed_in_plan(self.folder)
         refuse_to_replace(all_runs, kept, self.folder, listed, "the tables")
 
-    def refusal(self, all_runs: Sequence[Run], asked_for: Sequence[Run] | None = None) -> str:
+    def refusal(
+        self, all_runs: Sequence[PlannedRun], asked_for: Sequence[PlannedRun] | None = None
+    ) -> str:
         with pytest.raises(SuiteError) as caught:
             self.check(all_runs, all_runs if asked_for is None else asked_for)
         return str(caught.value)
@@ -55,11 +57,11 @@ def results(tmp_path: Path) -> Results:
     return Results(tmp_path / "results")
 
 
-def folders(*runs: Run) -> set[str]:
+def folders(*runs: PlannedRun) -> set[str]:
     return {run.folder.as_posix() for run in runs}
 
 
-def with_seed(folder: Path, seed: int) -> list[Run]:
+def with_seed(folder: Path, seed: int) -> list[PlannedRun]:
     return planned(folder, BOTH + f"seeds: [{seed}]\n")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import FOR_BATCHES, planned
 
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder
 
 ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_BATCHES) + "}\n"
@@ -25,7 +25,7 @@ class Results:
     """What runs left in their folders, by strategy."""
 
     folder: Path
-    runs: dict[str, Run]
+    runs: dict[str, PlannedRun]
 
     def path(self, strategy: str) -> Path:
         return self.folder / self.runs[strategy].folder
@@ -38,7 +38,7 @@ class Results:
         return dict(np.load(self.path(strategy) / f"{name}.npz"))
 
 
-def run_all(execute: Any, folder: Path, runs: list[Run]) -> Results:
+def run_all(execute: Any, folder: Path, runs: list[PlannedRun]) -> Results:
     outcome = execute(runs, folder)
     assert outcome.failed == {}
     return Results(folder, {run.settings.strategy: run for run in runs})

@@ -11,7 +11,7 @@ from rich.console import Console
 from tiny import planned, write_suite
 
 from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.results import DataRecord, RunFolder
@@ -61,7 +61,9 @@ def test_what_is_finished_is_not_run_again_and_what_failed_is(execute: Any, tmp_
 def test_failures_are_listed_in_the_order_of_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end_backwards(runs: list[Run], *_: Any, ends: Callable[..., None], **__: Any) -> None:
+    def end_backwards(
+        runs: list[PlannedRun], *_: Any, ends: Callable[..., None], **__: Any
+    ) -> None:
         for run in reversed(runs):
             ends(run, f"{run.name} had no luck")
 

@@ -11,7 +11,7 @@ import torch
 from tiny import ONLINE, SETTINGS, part_of_digits, planned
 
 from simo_cl.harness.execute_run import execute_run, first_rows, make_benchmark
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.setup import Setup
 from simo_cl.models import Encoder, PatchWhitening
 from simo_cl.results import RunFolder
@@ -37,13 +37,13 @@ def data() -> DataSet:
 
 def run_of(
     folder: Path, strategy: str, *overrides: str, seed: int = 0, settings: str = SETTINGS
-) -> Run:
+) -> PlannedRun:
     more = f"strategies: {{{strategy}: }}\nseeds: [{seed}]\ncheckpoint_minutes: 0\n"
     (run,) = planned(folder / "suite", more, (*AIRNET, *overrides), settings=settings)
     return run
 
 
-def setup_of(run: Run, data: DataSet) -> Setup:
+def setup_of(run: PlannedRun, data: DataSet) -> Setup:
     settings = run.settings
     benchmark = make_benchmark(
         data, settings.stream, settings.training, settings.seed, run.strategy_file.joint, CPU

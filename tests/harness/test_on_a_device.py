@@ -19,7 +19,7 @@ from tiny import ONLINE, SETTINGS, SHIPPED, STRATEGIES, planned
 from torch.utils.data import DataLoader
 
 from simo_cl.harness import evaluation, execute_run
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images, load_data
@@ -118,13 +118,13 @@ def some_digits() -> DataSet:
     return DataSet("digits", *parts, digits.class_names, "some digits")
 
 
-def _planned(case: str, folder: Path) -> Run:
+def _planned(case: str, folder: Path) -> PlannedRun:
     protocol, strategy = case.split()
     (run,) = planned(folder, f"strategies: {{{strategy}: }}\n", settings=PROTOCOLS[protocol])
     return run
 
 
-def _metrics(run: Run, data: DataSet, folder: Path, device: torch.device) -> Any:
+def _metrics(run: PlannedRun, data: DataSet, folder: Path, device: torch.device) -> Any:
     try:
         execute_run.execute_run(run, data, RunFolder(folder), device, lambda taken, total: None)
     except Exception as error:

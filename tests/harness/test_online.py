@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny import FOR_ONLINE, ONLINE, STRATEGIES, write_suite
 
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.suite_file import SuiteError, read_suite
 
 ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_ONLINE) + "}\n"
@@ -18,7 +18,7 @@ ER = "strategies: {er: }\n"
 TRAINING_IMAGES = 1347
 
 
-def planned(folder: Path, text: str, *overrides: str) -> list[Run]:
+def planned(folder: Path, text: str, *overrides: str) -> list[PlannedRun]:
     file = read_suite(write_suite(folder, text), overrides)
     return plan_runs(file.suite, STRATEGIES, file.places, "float32")
 

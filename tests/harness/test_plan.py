@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from tiny import ROOT, SETTINGS, STRATEGIES, planned, write_suite
 
-from simo_cl.harness.plan import TUNING_SEED, Run, plan_runs
+from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.suite_file import SuiteError, read_suite
 from simo_cl.models import Precision
@@ -28,7 +28,7 @@ def line_of(text: str, start: str) -> int:
     return next(n for n, line in enumerate(lines, start=1) if line.lstrip().startswith(start))
 
 
-def digests(runs: list[Run]) -> list[str]:
+def digests(runs: list[PlannedRun]) -> list[str]:
     return [run.digest for run in runs]
 
 
@@ -325,7 +325,7 @@ class TestPrecision:
 
     AUTO = SETTINGS.replace("precision: float32", "precision: auto")
 
-    def runs(self, folder: Path, auto: Precision, more: str = "") -> list[Run]:
+    def runs(self, folder: Path, auto: Precision, more: str = "") -> list[PlannedRun]:
         file = read_suite(write_suite(folder, self.AUTO + BOTH + more))
         return plan_runs(file.suite, STRATEGIES, file.places, auto)
 

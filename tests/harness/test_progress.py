@@ -10,7 +10,7 @@ from rich.console import Console
 from tiny import planned
 
 from simo_cl.harness import progress as module
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 
 Wait = Callable[[float], None]
@@ -29,11 +29,11 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
     return wait
 
 
-def runs_of(folder: Path, seeds: int) -> list[Run]:
+def runs_of(folder: Path, seeds: int) -> list[PlannedRun]:
     return planned(folder, f"strategies: {{er: , simo: }}\nseeds: {list(range(seeds))}\n")
 
 
-def halfway(progress: SuiteProgress, runs: list[Run], wait: Wait) -> None:
+def halfway(progress: SuiteProgress, runs: list[PlannedRun], wait: Wait) -> None:
     """One run has finished in 100 s, one failed, two are half done after 50 s."""
     progress.begin(runs, [])
     progress.run_begins(runs[0])
@@ -56,7 +56,7 @@ def last_table(text: str) -> list[str]:
     return lines[max(i for i, line in enumerate(lines) if line.startswith("run ")) :]
 
 
-def table(runs: list[Run], height: int, wait: Wait) -> list[str]:
+def table(runs: list[PlannedRun], height: int, wait: Wait) -> list[str]:
     console = Console(width=110, height=height, force_terminal=True, color_system=None)
     with console.capture() as captured, SuiteProgress(console) as progress:
         halfway(progress, runs, wait)

@@ -14,7 +14,7 @@ from torch import nn
 
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder, read_status
 from simo_cl.streams import DataError, DataSet, Images
 
@@ -47,7 +47,7 @@ class Whole(NamedTuple):
     outcome: dict[str, Any]
 
 
-Wholes = Callable[[Run], Whole]
+Wholes = Callable[[PlannedRun], Whole]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory, data: DataSet) -> Wholes:
     folder = tmp_path_factory.mktemp("whole")
     executed: dict[Path, Whole] = {}
 
-    def whole(run: Run) -> Whole:
+    def whole(run: PlannedRun) -> Whole:
         if run.folder not in executed:
             steps = execute(run, folder, data)
             executed[run.folder] = Whole(steps, outcome(folder / run.folder))
@@ -71,7 +71,7 @@ def run_of(
     settings: str = SETTINGS,
     more: tuple[str, ...] = (),
     **options: Any,
-) -> Run:
+) -> PlannedRun:
     """The run of a strategy that is saved as often as can be."""
     text = f"strategies: {{{strategy}: }}\ncheckpoint_minutes: 0\n"
     epochs = ("training.epochs=3",) if settings == SETTINGS else ()
@@ -80,7 +80,7 @@ def run_of(
     return run
 
 
-def execute(run: Run, folder: Path, data: DataSet, stop_after: int | None = None) -> int:
+def execute(run: PlannedRun, folder: Path, data: DataSet, stop_after: int | None = None) -> int:
     """Executes, or is interrupted in the middle of a step; gives the number of steps seen."""
     seen = 0
 
@@ -94,12 +94,12 @@ def execute(run: Run, folder: Path, data: DataSet, stop_after: int | None = None
     return seen
 
 
-def interrupt(run: Run, folder: Path, data: DataSet, after: int) -> None:
+def interrupt(run: PlannedRun, folder: Path, data: DataSet, after: int) -> None:
     with pytest.raises(Interrupted):
         execute(run, folder, data, after)
 
 
-def in_three_pieces(run: Run, folder: Path, data: DataSet, whole: Whole) -> None:
+def in_three_pieces(run: PlannedRun, folder: Path, data: DataSet, whole: Whole) -> None:
     """Compares a run that is interrupted twice with one that is not."""
     interrupt(run, folder, data, whole.steps // 2)
     interrupt(run, folder, data, whole.steps // 4)

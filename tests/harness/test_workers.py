@@ -15,7 +15,7 @@ from rich.console import Console
 from tiny import planned
 
 from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
-from simo_cl.harness.plan import Run
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.workers import default_jobs, devices_for, execute_in_workers
@@ -55,7 +55,9 @@ def strategies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_two_processes(runs: Sequence[Run], folder: Path, plugins: Path | None = None) -> Outcome:
+def in_two_processes(
+    runs: Sequence[PlannedRun], folder: Path, plugins: Path | None = None
+) -> Outcome:
     with SuiteProgress(Console(quiet=True)) as progress:
         return execute_runs(
             runs,
@@ -68,7 +70,7 @@ def in_two_processes(runs: Sequence[Run], folder: Path, plugins: Path | None = N
         )
 
 
-def results(folder: Path, run: Run) -> list[dict[str, float]]:
+def results(folder: Path, run: PlannedRun) -> list[dict[str, float]]:
     """The metrics of a run, but for times."""
     lines = (folder / run.folder / "metrics.jsonl").read_text().splitlines()
     return [
@@ -116,7 +118,7 @@ def test_a_process_that_dies_with_nothing_to_do_is_replaced(tmp_path: Path) -> N
     first, second = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
     ended: list[tuple[str, str | None]] = []
 
-    def ends(run: Run, reason: str | None) -> None:
+    def ends(run: PlannedRun, reason: str | None) -> None:
         ended.append((run.name, reason))
         for child in multiprocessing.active_children():
             child.kill()
