@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -15,13 +14,9 @@ from simo_cl.harness.earlier_results import listed_in_plan
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.report.tables import comparison_table, write_tables
 from simo_cl.results import (
-    NewerSchemaError,
     ResultsError,
     RunFolder,
-    RunStatus,
     load_suite,
-    read_plan,
-    read_status,
     read_suite,
 )
 from simo_cl.tracking import description
@@ -106,59 +101,3 @@ def test_a_mutated_file_is_told_in_words(
         said = str(error)
         assert name in ("plan.json", "status.json")
         assert name in said
-
-
-PLANS = {
-    "null": "Input should be an object",
-    "7": "Input should be an object",
-    "[]": "Input should be an object",
-    '{"suite": "x"}': "runs: Field required",
-    '{"suite": "x", "runs": 7}': "runs: Input should be a valid",
-    '{"suite": "x", "runs": [null]}': "runs.0: Input should be an object",
-    '{"suite": "x", "runs": [{}]}': "runs.0.strategy: Field required",
-    '{"runs": [{}]}': "suite: Field required",
-    '{"suite": "x", "runs": [{"strategy": "er", "folder": "runs/er/a"}]}': (
-        "runs.0.seed: Field required"
-    ),
-    '{"suite": "x", "runs": [{"strategy": "er", "seed": "one", "folder": "runs/er/a"}]}': (
-        "runs.0.seed: Input should be a valid integer"
-    ),
-}
-
-
-@pytest.mark.parametrize(("plan", "message"), PLANS.items())
-def test_a_malformed_plan_is_named_with_the_place(plan: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(plan)
-    for read in (read_plan, read_suite, load_suite):
-        with pytest.raises(ResultsError, match=r"plan\.json cannot be read") as error:
-            read(tmp_path)
-        assert message in str(error.value)
-        assert str(tmp_path) in str(error.value)
-
-
-def test_a_newer_schema_is_refused_by_name(suite: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "suite"
-    shutil.copytree(suite, folder)
-    (run,) = folder.glob("runs/simo/seed0-*")
-    for path in (run / "status.json", folder / "plan.json"):
-        whole = path.read_text()
-        path.write_text(json.dumps({**json.loads(whole), "schema": 2, "state": "new"}))
-        message = rf"{path.name} has schema 2, of a newer simo-cl.*Upgrade"
-        with pytest.raises(NewerSchemaError, match=message):
-            load_suite(folder)
-        path.write_text(whole)
-    assert len(load_suite(folder).finished_runs) == 4
-
-
-def test_a_newer_run_is_not_executed_again(suite: Path, tmp_path: Path) -> None:
-    shutil.copytree(suite, tmp_path / "suite")
-    (run,) = (tmp_path / "suite").glob("runs/simo/seed0-*")
-    (run / "status.json").write_text('{"schema": 2}')
-    with pytest.raises(NewerSchemaError):
-        print(RunFolder(run).state)
-
-
-def test_the_schema_is_written(tmp_path: Path) -> None:
-    RunStatus(state="running").write(tmp_path / "status.json")
-    assert json.loads((tmp_path / "status.json").read_text())["schema"] == 1
-    assert read_status(tmp_path) == RunStatus(state="running")
