@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from simo_cl.harness.contrastive import ContrastiveSettings, contrastive_replay
-from simo_cl.harness.settings import Number
+from simo_cl.harness.settings import Number, RunSettings
 from simo_cl.harness.setup import Setup
 from simo_cl.losses import SimOLoss
 from simo_cl.training import ContrastiveReplay
@@ -20,21 +20,31 @@ Weight = Annotated[Number, Field(ge=0)]
 class Settings(ContrastiveSettings):
     epsilon: Annotated[Number, Field(gt=0)] = 0.1
     leaning: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    bias: Annotated[Number, Field(ge=0, description="of the kernel form")] = 0.0
     normalize: bool = Field(True, description="scale embeddings to unit norm")
     normalize_means: bool = Field(False, description="scale class means to unit norm, too")
-    form: Literal["pairwise", "batch"] = "pairwise"
+    form: Literal["pairwise", "kernel", "batch"] = "pairwise"
+    reduction: Literal["mean", "sum"] = Field("mean", description="over the pairs of a term")
     weights: Annotated[list[Weight], Field(min_length=3, max_length=3)] = Field(
         [1.0, 1.0, 1.0], description="of the terms similar, means and dissimilar"
     )
 
+    def check(self, run: RunSettings) -> None:
+        super().check(run)
+        self.loss()  # which refuses what does not go together
+
+    def loss(self) -> SimOLoss:
+        return SimOLoss(
+            form=self.form,
+            epsilon=self.epsilon,
+            leaning=self.leaning,
+            bias=self.bias,
+            normalize=self.normalize,
+            normalize_means=self.normalize_means,
+            reduction=self.reduction,
+            weights=self.weights,
+        )
+
 
 def build(setup: Setup, settings: Settings) -> ContrastiveReplay:
-    loss = SimOLoss(
-        form=settings.form,
-        epsilon=settings.epsilon,
-        leaning=settings.leaning,
-        normalize=settings.normalize,
-        normalize_means=settings.normalize_means,
-        weights=settings.weights,
-    )
-    return contrastive_replay(setup, settings, loss)
+    return contrastive_replay(setup, settings, settings.loss())

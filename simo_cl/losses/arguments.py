@@ -13,7 +13,7 @@ from simo_cl.losses.backends import check_backend, check_embeddings
 from simo_cl.losses.distributed import gather_rows
 from simo_cl.losses.layout import can_be_read
 
-FORMS = ("pairwise", "batch")
+FORMS = ("pairwise", "kernel", "batch")
 REDUCTIONS = ("mean", "sum")
 
 
@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     form: str
     epsilon: float
     leaning: float
+    bias: float
     normalize: bool
     normalize_means: bool
     reduction: str
@@ -40,6 +41,18 @@ def check_settings(settings: Settings) -> None:
         raise ValueError(f"epsilon must be a positive number, got {settings.epsilon!r}")
     if not 0 <= settings.leaning <= 1:
         raise ValueError(f"leaning must be a number from 0 to 1, got {settings.leaning!r}")
+    if not (math.isfinite(settings.bias) and settings.bias >= 0):
+        raise ValueError(f"bias must be a number that is not negative, got {settings.bias!r}")
+    if settings.form == "kernel" and settings.leaning >= 0.5:
+        raise ValueError(
+            'leaning must be below 0.5 in form="kernel", where the dissimilar loss has the power '
+            f"1 - 2 leaning and would attract from there on, got {settings.leaning!r}"
+        )
+    if settings.form != "kernel" and settings.bias:
+        raise ValueError(
+            f'bias is of form="kernel" alone, got bias={settings.bias!r} in '
+            f"form={settings.form!r}; leave it out"
+        )
     samples = settings.samples_per_class
     if samples is not None and samples < 1:
         raise ValueError(f"samples_per_class must be at least 1, or None, got {samples!r}")

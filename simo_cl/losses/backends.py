@@ -1,4 +1,4 @@
-"""Which code sweeps the pairs of the pairwise form, and what that code can be given."""
+"""Which code sweeps the pairs, and what that code can be given."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def check_backend(backend: str, form: str) -> None:
         raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
     if backend == "torch":
         return
-    if form != "pairwise":
+    if form == "batch":
         raise ValueError(
-            f'backend="triton" computes form="pairwise" only, got form={form!r}; '
-            'use backend="torch" for it'
+            'backend="triton" sweeps pairs, which form="batch" has none of; use backend="torch" '
+            "for it"
         )
     if not torch.compiler.is_compiling() and find_spec("triton") is None:
         raise ImportError(

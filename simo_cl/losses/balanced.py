@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simo_cl.losses.arguments import Settings
 from simo_cl.losses.first_order import first_order_only
 from simo_cl.losses.layout import Balanced
+from simo_cl.losses.pair_losses import PairLoss
 from simo_cl.losses.pairwise import add_pair_sum, in_blocks
 from simo_cl.losses.threads import as_few_threads_as_fit, share_out, sum_over
 from simo_cl.losses.unit_norm import before_scaling_, in_batch_order, in_type, to_unit
@@ -23,23 +25,12 @@ from simo_cl.losses.unit_norm import before_scaling_, in_batch_order, in_type, t
 def balanced_loss(
     embeddings: Tensor,
     layout: Balanced,
-    leaning: float,
-    epsilon: float,
-    reduction: str,
-    backend: str,
+    settings: Settings,
     weights: Sequence[float],
 ) -> Tensor:
-    """The weighted sum of the terms in the pairwise form, of unit rows."""
+    """The weighted sum of the terms, for forms that are sums over pairs and rows of unit norm."""
     return _BalancedLoss.apply(
-        embeddings,
-        layout.order,
-        layout.classes,
-        layout.samples,
-        leaning,
-        epsilon,
-        reduction,
-        backend,
-        weights,
+        embeddings, layout.order, layout.classes, layout.samples, settings, weights
     )
 
 
@@ -51,18 +42,17 @@ class _BalancedLoss(torch.autograd.Function):
         order: Tensor,
         classes: int,
         samples: int,
-        leaning: float,
-        epsilon: float,
-        reduction: str,
-        backend: str,
+        settings: Settings,
         weights: Sequence[float],
     ) -> Tensor:
+        alike = PairLoss(settings.form, 1.0, settings.epsilon, settings.bias)
+        unlike = alike._replace(y=settings.leaning)
         similar, between, dissimilar = weights
-        if reduction == "mean":
+        if settings.reduction == "mean":
             similar /= max(classes * samples * (samples - 1) // 2, 1)
             between /= max(classes * (classes - 1) // 2, 1)
             dissimilar /= max(samples * classes * (classes - 1) // 2, 1)
-        add = partial(add_pair_sum, keys=None, epsilon=epsilon, backend=backend)
+        add = partial(add_pair_sum, keys=None, backend=settings.backend)
         d = x.shape[1]
         numbers = len(x) * (max(classes, samples) + d)
         with as_few_threads_as_fit(numbers, x):
@@ -73,20 +63,20 @@ class _BalancedLoss(torch.autograd.Function):
             gradient = by_means = None
             if ctx.needs_input_grad[0]:
                 gradient, by_means = torch.empty_like(by_class), torch.zeros_like(means)
-            add(means, y=leaning, norms="bounded", scale=between, total=loss, gradient=by_means)
+            add(means, loss=unlike, norms="bounded", scale=between, total=loss, gradient=by_means)
             own_share = None if by_means is None else by_means.div_(samples).view(classes, 1, d)
 
             def of_classes(block: tuple[Any, ...], total: Tensor) -> None:
                 e, own, share = block
                 if own is not None:
                     own.copy_(share)
-                add(e, y=1.0, norms="unit", scale=similar, total=total, gradient=own)
+                add(e, loss=alike, norms="unit", scale=similar, total=total, gradient=own)
 
             def of_ranks(block: tuple[Any, ...], total: Tensor) -> None:
                 e, inverse, target = block
                 e = e.contiguous()
                 own = None if target is None else target.contiguous()
-                add(e, y=leaning, norms="unit", scale=dissimilar, total=total, gradient=own)
+                add(e, loss=unlike, norms="unit", scale=dissimilar, total=total, gradient=own)
                 # The last term of a row finishes its gradient while it is in the cache.
                 if own is not None:
                     before_scaling_(own, e, inverse)
@@ -107,7 +97,7 @@ class _BalancedLoss(torch.autograd.Function):
         gradient, order = ctx.saved_tensors
         with as_few_threads_as_fit(ctx.numbers, gradient):
             own = in_type(in_batch_order(gradient.flatten(0, 1), order, grad), ctx.dtype)
-        return own, None, None, None, None, None, None, None, None
+        return own, None, None, None, None, None
 
 
 def _class_means(by_class: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from simo_cl.losses.arguments import Settings
 from simo_cl.losses.batch import fraction_sum
 from simo_cl.losses.layout import Balanced, Groups, Ragged, Unread
+from simo_cl.losses.pair_losses import PairLoss
 from simo_cl.losses.pairwise import Norms, pair_sum
 from simo_cl.losses.unit_norm import unit_rows
 
@@ -23,7 +24,7 @@ def grouped_terms(
     means = _with_unit_rows(groups.means) if s.normalize_means else groups.means
     norms: Norms = "unit" if s.normalize else "any"
     means_norms: Norms = "bounded" if s.normalize or s.normalize_means else "any"
-    term = partial(_pairwise_term if s.form == "pairwise" else _batch_term, settings=s)
+    term = partial(_batch_term if s.form == "batch" else _pair_term, settings=s)
     return (
         term(groups.similar, 1.0, norms),
         term(means, s.leaning, means_norms),
@@ -46,14 +47,10 @@ def _with_unit_rows(groups: Groups) -> Groups:
     return groups._replace(blocks=blocks)
 
 
-def _pairwise_term(groups: Groups, y: float, norms: Norms, settings: Settings) -> Tensor:
+def _pair_term(groups: Groups, y: float, norms: Norms, settings: Settings) -> Tensor:
     """Sum over all pairs of all groups, or that divided by their number."""
-    total = _sum(
-        [
-            pair_sum(*block[:2], y, settings.epsilon, norms, settings.backend)
-            for block in groups.blocks
-        ]
-    )
+    loss = PairLoss(settings.form, y, settings.epsilon, settings.bias)
+    total = _sum([pair_sum(*block[:2], loss, norms, settings.backend) for block in groups.blocks])
     return total if settings.reduction == "sum" else total / _at_least_one(groups.pairs)
 
 

@@ -1,4 +1,4 @@
-"""The pairwise form in one pass: value and gradient from one sweep over blocks of pairs."""
+"""Losses of pairs in one pass: value and gradient from one sweep over blocks of pairs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from torch import Tensor
 
 from simo_cl.losses.blocks import at_once
 from simo_cl.losses.first_order import first_order_only
+from simo_cl.losses.pair_losses import PairLoss, Part
 from simo_cl.losses.threads import sum_over
 
 Norms = Literal["unit", "bounded", "any"]
-
-SMALL_EPSILON = 1e-3  # above it no rounding of a cosine matters beside epsilon
 
 
 def pair_sum(
     points: Tensor,
     keys: Tensor | None,
-    y: float,
-    epsilon: float,
+    loss: PairLoss,
     norms: Norms,
     backend: str = "torch",
 ) -> Tensor:
-    """Sum over the pairs i < j of each group of ``y * d/(eps + o) + (1 - y) * o/(eps + d)``.
+    """Sum over the pairs i < j of each group of the loss of a pair.
 
     Memory beside `points` and its gradient: one block of pairs. A second derivative is refused.
 
@@ -33,8 +31,7 @@ def pair_sum(
         points: (groups, n, d), float32 or float64.
         keys: (groups, n) or None; i and j of a group count as a pair only where their keys are
             equal. None: every pair counts.
-        y: the label of every group, from 0 (dissimilar) to 1 (similar).
-        epsilon: positive.
+        loss: of a pair, the same for every group.
         norms: "unit": every row has norm 1, or is a zero row, whose cosine with any other counts
             as 0. The pair loss is then a function of the cosine alone, and its gradient leaves
             out the part along the row itself, which scaling to unit norm discards anyway.
@@ -42,7 +39,7 @@ def pair_sum(
             distances come from differences, several times as slow.
         backend: "torch" or "triton", see `add_pair_sum`.
     """
-    return _PairSum.apply(points, keys, y, epsilon, norms, backend)
+    return _PairSum.apply(points, keys, loss, norms, backend)
 
 
 class _PairSum(torch.autograd.Function):
@@ -51,14 +48,13 @@ class _PairSum(torch.autograd.Function):
         ctx: Any,
         points: Tensor,
         keys: Tensor | None,
-        y: float,
-        epsilon: float,
+        loss: PairLoss,
         norms: Norms,
         backend: str = "torch",
     ) -> Tensor:
         total = points.new_zeros(())
         gradient = points.new_zeros(points.shape) if ctx.needs_input_grad[0] else None
-        add_pair_sum(points, keys, y, epsilon, norms, total, gradient, backend=backend)
+        add_pair_sum(points, keys, loss, norms, total, gradient, backend=backend)
         ctx.save_for_backward(gradient)
         return total
 
@@ -66,14 +62,13 @@ class _PairSum(torch.autograd.Function):
     @first_order_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None, None, None
+        return grad * gradient, None, None, None, None
 
 
 def add_pair_sum(
     points: Tensor,
     keys: Tensor | None,
-    y: float,
-    epsilon: float,
+    loss: PairLoss,
     norms: Norms,
     total: Tensor,
     gradient: Tensor | None,
@@ -91,7 +86,7 @@ def add_pair_sum(
 
         wanted = gradient is not None
         addends = pairwise_triton.sweep(
-            points, keys, y, epsilon, norms, scale=scale, with_gradient=wanted
+            points, keys, loss, norms, scale=scale, with_gradient=wanted
         )
         total += addends[0]
         if gradient is not None:
@@ -101,7 +96,9 @@ def add_pair_sum(
     def sweep(groups: tuple[Any, ...], total: Tensor) -> None:
         e, own_keys, own_gradient = groups
         for block in _blocks(e.contiguous(), own_keys):
-            part = _part(block, y, epsilon, norms)
+            c = torch.bmm(block.e_i, block.e_j.transpose(1, 2))
+            d = None if norms == "unit" else _squared_distances(block, c, norms)
+            part = loss.of(block, c, d)
             total.add_(part.loss, alpha=scale * part.loss_factor * block.share)
             if own_gradient is not None:
                 block.add_gradient(part, scale, own_gradient)
@@ -163,7 +160,7 @@ class _Block(NamedTuple):
             sums[:, : x.shape[1]] += x.sum(2)
         return sums
 
-    def add_gradient(self, part: _Part, scale: float, gradient: Tensor) -> None:
+    def add_gradient(self, part: Part, scale: float, gradient: Tensor) -> None:
         """Add the gradient of `scale * part` by the groups' rows to `gradient`."""
         factor = scale * part.factor
         of_i = of_j = gradient
@@ -174,75 +171,6 @@ class _Block(NamedTuple):
         of_i.baddbmm_(part.slope, self.e_j, alpha=factor)
         if part.own is not None:
             of_j.addcmul_(self.e_j, part.own[..., None], value=-factor)
-
-
-class _Part(NamedTuple):
-    """Sum of a loss over a block, and what its gradient needs.
-
-    The sum is ``loss_factor * loss``, its gradient
-    ``factor * (sum_j slope_ij e_j - own_i e_i)``, without `own` where rows have unit norm.
-    """
-
-    loss: Tensor
-    loss_factor: float
-    slope: Tensor
-    factor: float
-    own: Tensor | None = None
-
-
-def _part(block: _Block, y: float, epsilon: float, norms: Norms) -> _Part:
-    """The weighted sum of the similar and the dissimilar part of a block."""
-    c = torch.bmm(block.e_i, block.e_j.transpose(1, 2))
-    d = None if norms == "unit" else _squared_distances(block, c, norms)
-    if y == 0:
-        return _dissimilar(block, c, d, epsilon)
-    if y == 1:
-        return _similar(block, c, d, epsilon)
-    similar, dissimilar = _similar(block, c, d, epsilon), _dissimilar(block, c, d, epsilon)
-    by_similar, by_dissimilar = y * similar.factor, (1 - y) * dissimilar.factor
-    return _Part(
-        loss=similar.loss * (y * similar.loss_factor)
-        + dissimilar.loss * ((1 - y) * dissimilar.loss_factor),
-        loss_factor=1.0,
-        slope=similar.slope.mul_(by_similar).add_(dissimilar.slope, alpha=by_dissimilar),
-        factor=1.0,
-        own=None
-        if similar.own is None or dissimilar.own is None
-        else similar.own * by_similar + dissimilar.own * by_dissimilar,
-    )
-
-
-def _similar(block: _Block, c: Tensor, d: Tensor | None, epsilon: float) -> _Part:
-    """``d p`` with p = 1/(eps + c^2); its slope is -2 times p + p^2 c d.
-
-    On unit rows d = 2 - 2c. The passes over a block are few and in place: they are the cost beside
-    the matrix products.
-    """
-    p = block.only(torch.addcmul(c.new_full((), epsilon), c, c).reciprocal_())
-    if d is None:
-        half = torch.addcmul(p, p, c, value=-1)  # of the loss
-        loss = half.sum()
-        return _Part(loss, 2.0, p.addcmul_(p, half.mul_(c), value=2), -2.0)
-    each = p * d
-    loss, own = each.sum(), block.sums(p)
-    return _Part(loss, 1.0, p.addcmul_(p, each.mul_(c)), -2.0, own)
-
-
-def _dissimilar(block: _Block, c: Tensor, d: Tensor | None, epsilon: float) -> _Part:
-    """``c h`` with h = c/(eps + d); its slope is 2 times h + h^2.
-
-    On unit rows d = 2 - 2c; h is taken twice as large there.
-    """
-    if d is None:
-        gap = torch.rsub(c, 1 + epsilon / 2)
-        if epsilon < SMALL_EPSILON:
-            gap.clamp_min_(epsilon / 4)  # rounding may put a cosine above 1
-        h = block.only(torch.div(c, gap, out=gap))
-        loss = torch.dot(c.flatten(), h.flatten())
-        return _Part(loss, 0.5, h.addcmul_(h, h, value=0.5), 1.0)
-    h = block.only(torch.div(c, d.add_(epsilon), out=d))
-    loss, square = torch.dot(c.flatten(), h.flatten()), h * h
-    return _Part(loss, 1.0, h.add_(square), 2.0, block.sums(square))
 
 
 def _squared_distances(block: _Block, c: Tensor, norms: Norms) -> Tensor:

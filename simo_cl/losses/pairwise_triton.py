@@ -1,4 +1,4 @@
-"""The sweep of the pairwise form as one Triton kernel; imported only when it is asked for.
+"""The sweep over pairs as one Triton kernel; imported only when it is asked for.
 
 A program owns a block of rows of one group and loops over the group's columns block by block. It
 forms the products of the two blocks, from them the loss and its slopes, and adds the slopes times
@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from simo_cl.losses.pair_losses import PairLoss
+
 # The largest blocks that ptxas keeps in the registers of 8 warps of an H100 (distances need more of
 # them than cosines do), in rows, in numbers of a row's gradient and in terms of a dot product.
 LARGEST_BLOCK_N = 64
@@ -24,8 +26,7 @@ SMALLEST_BLOCK = 16  # what Triton's dot products need
 def sweep(
     points: Tensor,
     keys: Tensor | None,
-    y: float,
-    epsilon: float,
+    loss: PairLoss,
     norms: str,
     *,
     scale: float = 1.0,
@@ -36,21 +37,23 @@ def sweep(
     Dot products are true float32 and so are all sums. Memory beside the gradient: one number for
     every block of rows.
     """
-    return _sweep(points, keys, y, epsilon, norms, scale, with_gradient)
+    return _sweep(points, keys, *loss, norms, scale, with_gradient)
 
 
 # An operator of its own is what torch.compile and fake tensors need not look into.
 @torch.library.custom_op(
     "simo_cl::sweep_pairs",
     mutates_args=(),
-    schema="(Tensor points, Tensor? keys, float y, float epsilon, str norms, float scale, "
-    "bool with_gradient) -> (Tensor, Tensor)",
+    schema="(Tensor points, Tensor? keys, str form, float y, float epsilon, float bias, str norms, "
+    "float scale, bool with_gradient) -> (Tensor, Tensor)",
 )
 def _sweep(
     points: Tensor,
     keys: Tensor | None,
+    form: str,
     y: float,
     epsilon: float,
+    bias: float,
     norms: str,
     scale: float,
     with_gradient: bool,
@@ -74,8 +77,10 @@ def _sweep(
             *points.stride(),
             y,
             epsilon,
+            bias,
             scale,
             HAS_KEYS=keys is not None,
+            FORM=form,
             NORMS=norms,
             SIMILAR=y > 0,
             DISSIMILAR=y < 1,
@@ -92,8 +97,10 @@ def _sweep(
 def _(
     points: Tensor,
     keys: Tensor | None,
+    form: str,
     y: float,
     epsilon: float,
+    bias: float,
     norms: str,
     scale: float,
     with_gradient: bool,
@@ -118,8 +125,10 @@ def _sweep_rows(
     column_stride: tl.tensor,
     y: tl.tensor,
     epsilon: tl.tensor,
+    bias: tl.tensor,
     scale: tl.tensor,
     HAS_KEYS: tl.constexpr,
+    FORM: tl.constexpr,
     NORMS: tl.constexpr,
     SIMILAR: tl.constexpr,
     DISSIMILAR: tl.constexpr,
@@ -152,17 +161,24 @@ def _sweep_rows(
             pair = pair & (row_keys[:, None] == column_keys[None, :])
         c = _products(own, there, others, column_there, d, column_stride, BLOCK_N, BLOCK_K)
         if NORMS == "unit":
-            loss, slope = _by_cosine(c, y, epsilon, SIMILAR, DISSIMILAR)
+            distance = 2 - 2 * c
+        elif NORMS == "any":
+            distance = _differences(own, there, others, column_there, d, column_stride, BLOCK_N)
         else:
-            if NORMS == "any":
-                distance = _differences(own, there, others, column_there, d, column_stride, BLOCK_N)
-            else:
-                others_squares = _squares(
-                    others, column_there, d, column_stride, NORMS, BLOCK_N, BLOCK_K
-                )
-                distance = squares[:, None] + others_squares[None, :] - 2 * c
-                distance = tl.maximum(distance, 0.0)
-            loss, slope, by_distance = _by_distance(c, distance, y, epsilon, SIMILAR, DISSIMILAR)
+            others_squares = _squares(
+                others, column_there, d, column_stride, NORMS, BLOCK_N, BLOCK_K
+            )
+            distance = squares[:, None] + others_squares[None, :] - 2 * c
+        # Rounding may put a cosine above 1.
+        distance = tl.maximum(distance, 0.0)
+        if FORM == "kernel":
+            loss, by_product, by_distance = _kernel(
+                c, distance, y, epsilon, bias, SIMILAR, DISSIMILAR
+            )
+        else:
+            loss, by_product, by_distance = _pairwise(c, distance, y, epsilon, SIMILAR, DISSIMILAR)
+        slope = by_product - 2 * by_distance
+        if NORMS != "unit":
             own_slope += tl.sum(tl.where(pair, by_distance, 0.0), 1)
         total += tl.sum(tl.where(pair, loss, 0.0), 1)
         if WITH_GRADIENT:
@@ -175,8 +191,7 @@ def _sweep_rows(
         tl.store(totals + tl.program_id(0), tl.sum(total, 0) * (scale / 2))
     if WITH_GRADIENT:
         if NORMS != "unit":
-            result += own_slope[:, None] * _load(own, there, part, d, column_stride)
-            result *= 2
+            result += 2 * own_slope[:, None] * _load(own, there, part, d, column_stride)
         place = gradient + (group * n + rows.to(tl.int64))[:, None] * d + part[None, :]
         tl.store(place, result * scale, mask=there[:, None] & (part < d)[None, :])
 
@@ -253,32 +268,11 @@ def _differences(
     return distance
 
 
-@triton.jit
-def _by_cosine(
-    c: tl.tensor,
-    y: tl.tensor,
-    epsilon: tl.tensor,
-    SIMILAR: tl.constexpr,
-    DISSIMILAR: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor]:
-    """Loss of unit rows, where d = 2 - 2c and o = c^2, and its slope dl/dc."""
-    loss = tl.zeros_like(c)
-    slope = tl.zeros_like(c)
-    if SIMILAR:
-        p = 1 / (epsilon + c * c)
-        h = (1 - c) * p
-        loss += 2 * y * h
-        slope -= 2 * y * (p + 2 * p * c * h)
-    if DISSIMILAR:
-        # Rounding may put a cosine above 1, by less than the gap unless epsilon is tiny.
-        h = c / tl.maximum(1 + epsilon / 2 - c, epsilon / 4)
-        loss += (1 - y) / 2 * c * h
-        slope += (1 - y) * (h + h * h / 2)
-    return loss, slope
+# The losses of a pair, as in `simo_cl.losses.pair_losses`: the loss, dl/dc and dl/dd.
 
 
 @triton.jit
-def _by_distance(
+def _pairwise(
     c: tl.tensor,
     d: tl.tensor,
     y: tl.tensor,
@@ -286,21 +280,43 @@ def _by_distance(
     SIMILAR: tl.constexpr,
     DISSIMILAR: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Loss of any rows, b c - a and a, where a = dl/dd and b = dl/do."""
     loss = tl.zeros_like(c)
-    a = tl.zeros_like(c)
-    b = tl.zeros_like(c)
+    by_product = tl.zeros_like(c)
+    by_distance = tl.zeros_like(c)
     if SIMILAR:
         p = 1 / (epsilon + c * c)
         loss += y * d * p
-        a += y * p
-        b -= y * d * p * p
+        by_product -= 2 * y * c * d * p * p
+        by_distance += y * p
     if DISSIMILAR:
-        q = 1 / (epsilon + d)
-        loss += (1 - y) * c * c * q
-        a -= (1 - y) * c * c * q * q
-        b += (1 - y) * q
-    return loss, b * c - a, a
+        h = c / (epsilon + d)
+        loss += (1 - y) * c * h
+        by_product += 2 * (1 - y) * h
+        by_distance -= (1 - y) * h * h
+    return loss, by_product, by_distance
+
+
+@triton.jit
+def _kernel(
+    c: tl.tensor,
+    d: tl.tensor,
+    y: tl.tensor,
+    epsilon: tl.tensor,
+    bias: tl.tensor,
+    SIMILAR: tl.constexpr,
+    DISSIMILAR: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    t = (c + bias) / (epsilon + d)
+    base = 1 + (c + bias) * t
+    power = 1 - 2 * y
+    if SIMILAR and DISSIMILAR:
+        loss = tl.exp(power * tl.log(base))
+    elif SIMILAR:
+        loss = 1 / base
+    else:
+        loss = base
+    outer = power * loss / base
+    return loss, 2 * outer * t, -outer * t * t
 
 
 # Whether Triton's interpreter, which also takes tensors of the CPU, runs the kernel.

@@ -45,6 +45,7 @@ def simo_loss(
     form: str = "pairwise",
     epsilon: float = 0.1,
     leaning: float = 0.0,
+    bias: float = 0.0,
     normalize: bool = True,
     normalize_means: bool = False,
     reduction: str = "mean",
@@ -60,15 +61,18 @@ def simo_loss(
 
     - ``form="pairwise"``: the mean over its pairs i < j of
       ``y * d_ij / (eps + o_ij) + (1 - y) * o_ij / (eps + d_ij)``;
+    - ``form="kernel"``: the mean over its pairs of ``(1 + k_ij)^(1 - 2y)``, where
+      ``k_ij = (e_i . e_j + bias)^2 / (eps + d_ij)``: ``1/(1 + k)`` of a similar pair and
+      ``1 + k`` of a dissimilar one, what the paper's first author has used since;
     - ``form="batch"``: ``y * D / (eps + O) + (1 - y) * O / (eps + D)``, where D and O are the means
       (``reduction="mean"``) or the sums (``"sum"``) of d_ij and o_ij over its pairs.
 
     The groups are: for *similar*, the samples of each class (y = 1); for *means*, the class means
     (y = leaning); for *dissimilar*, the k-th samples of all classes that have one, for each k, in
-    batch order (y = leaning). Classes may have different numbers of samples. In the pairwise form
-    a term is the sum over all pairs of its groups divided by their number (``reduction="mean"``)
-    or that sum itself (``"sum"``); in the batch form it is the mean over its groups of at least
-    two members. A term without a pair is 0, with a gradient graph.
+    batch order (y = leaning). Classes may have different numbers of samples. In the pairwise and
+    kernel forms a term is the sum over all pairs of its groups divided by their number
+    (``reduction="mean"``) or that sum itself (``"sum"``); in the batch form it is the mean over its
+    groups of at least two members. A term without a pair is 0, with a gradient graph.
 
     The value does not change when classes are renamed, nor when one reordering of k is applied to
     all classes; it does change when samples are shuffled within one class.
@@ -77,10 +81,12 @@ def simo_loss(
         embeddings: floating point, shape (N, d), N >= 1. Half precision is computed in float32,
             also under autocast.
         labels: integer, shape (N,), on the same device: the class of each row, any numbers.
-        form: "pairwise" or "batch".
-        epsilon: positive; bounds both fractions. The gradient grows steeply as it falls.
+        form: "pairwise", "kernel" or "batch".
+        epsilon: positive; bounds the fractions. The gradient grows steeply as it falls.
         leaning: in [0, 1], the label of dissimilar groups. Above 0 it moves the best cosine of a
-            dissimilar pair away from 0 (docs/loss.md has the table).
+            dissimilar pair away from 0 (docs/loss.md has the table). In the kernel form it is below
+            0.5, flattens the dissimilar loss and moves no best cosine.
+        bias: not negative; in the kernel form the best cosine of a dissimilar pair is ``-bias``.
         normalize: scale every embedding to unit norm first. A zero row stays zero.
         normalize_means: scale the class means to unit norm too.
         reduction: "mean" or "sum", see above.
@@ -92,8 +98,8 @@ def simo_loss(
             DistributedDataParallel does. Every rank must take part, with the same settings, also
             one without a row. Waits for the device once, for all labels; docs/loss.md says what
             else travels.
-        backend: what sweeps the pairs: "torch", or "triton", one kernel for CUDA devices, in the
-            pairwise form and float32.
+        backend: what sweeps the pairs of the pairwise and kernel forms: "torch", or "triton", one
+            kernel for CUDA devices, in float32.
         weights: of similar, means and dissimilar; not negative.
 
     Returns:
@@ -112,6 +118,7 @@ def simo_loss(
         form,
         epsilon,
         leaning,
+        bias,
         normalize,
         normalize_means,
         reduction,
@@ -131,6 +138,7 @@ def simo_terms(
     form: str = "pairwise",
     epsilon: float = 0.1,
     leaning: float = 0.0,
+    bias: float = 0.0,
     normalize: bool = True,
     normalize_means: bool = False,
     reduction: str = "mean",
@@ -143,6 +151,7 @@ def simo_terms(
         form,
         epsilon,
         leaning,
+        bias,
         normalize,
         normalize_means,
         reduction,
@@ -180,6 +189,7 @@ class SimOLoss(nn.Module):
         form: str = "pairwise",
         epsilon: float = 0.1,
         leaning: float = 0.0,
+        bias: float = 0.0,
         normalize: bool = True,
         normalize_means: bool = False,
         reduction: str = "mean",
@@ -193,6 +203,7 @@ class SimOLoss(nn.Module):
             form,
             epsilon,
             leaning,
+            bias,
             normalize,
             normalize_means,
             reduction,
@@ -232,7 +243,7 @@ def _loss(
     embeddings: Tensor, labels: Tensor, settings: Settings, weights: Sequence[float]
 ) -> Tensor:
     s = settings
-    if not (s.form == "pairwise" and s.normalize and not s.normalize_means):
+    if s.form == "batch" or not s.normalize or s.normalize_means:
         return _weighted(_terms(embeddings, labels, s), weights)
     check_tensors(embeddings, labels, s.backend)
     shares = None
@@ -241,9 +252,7 @@ def _loss(
     rows, layout = _whole_batch(embeddings, labels, shares, s.samples_per_class)
     with _full_precision(rows.device):
         if isinstance(layout, Balanced):
-            loss = balanced_loss(
-                rows, layout, s.leaning, s.epsilon, s.reduction, s.backend, weights
-            )
+            loss = balanced_loss(rows, layout, s, weights)
         else:
             loss = _weighted(grouped_terms(rows, layout, s), weights)
     check_finite(rows, [loss])

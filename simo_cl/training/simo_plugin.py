@@ -24,7 +24,8 @@ class SimOPlugin(SupervisedPlugin):
 
     Args:
         weight: of the added term.
-        loss: called as ``loss(embeddings, labels)``; :class:`simo_cl.SimOLoss` by default.
+        loss: called as ``loss(embeddings, labels)``; by default :class:`simo_cl.SimOLoss`, in its
+            pairwise form. ``SimOLoss(form="kernel", bias=0.1)`` is another.
         layer: the submodule whose output is used, by name; by default the input of the model's last
             ``nn.Linear``, and of an ``SCRModel`` the output of its ``feature_extractor``. Feature
             maps and tokens are averaged over their positions where it is known which axis is the

@@ -64,9 +64,11 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
         "read_out": "features",
         "epsilon": 0.5,
         "leaning": 0.0,
+        "bias": 0.0,
         "normalize": True,
         "normalize_means": False,
         "form": "pairwise",
+        "reduction": "mean",
         "weights": [1.0, 1.0, 1.0],
     }
     assert er.training == simo.training

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize as unit
@@ -19,6 +21,7 @@ def plain_terms(
     normalize: bool = True,
     normalize_means: bool = False,
     reduction: str = "mean",
+    bias: float = 0.0,
 ) -> SimOTerms:
     e = unit(embeddings, dim=1) if normalize else embeddings
     same_class = labels[:, None] == labels[None, :]
@@ -29,7 +32,7 @@ def plain_terms(
         means = unit(means, dim=1)
     first = rank == 0  # one row a class stands for its mean
     one_a_class = first[:, None] & first[None, :]
-    loss = pairwise if form == "pairwise" else batch
+    loss = {"pairwise": pairwise, "kernel": partial(kernel, bias=bias), "batch": batch}[form]
     return SimOTerms(
         similar=loss(e, same_class, 1.0, epsilon, reduction),
         means=loss(means, one_a_class, leaning, epsilon, reduction),
@@ -39,7 +42,18 @@ def plain_terms(
 
 def pairwise(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
     d, o = distances_and_squared_products(e)
-    pair_loss = y * d / (epsilon + o) + (1 - y) * o / (epsilon + d)
+    return reduced(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d), together, reduction)
+
+
+def kernel(
+    e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str, bias: float
+) -> Tensor:
+    d = (e[:, None, :] - e[None, :, :]).square().sum(-1)
+    k = (e @ e.T + bias).square() / (epsilon + d)
+    return reduced((1 + k) ** (1 - 2 * y), together, reduction)
+
+
+def reduced(pair_loss: Tensor, together: Tensor, reduction: str) -> Tensor:
     pair = torch.triu(together, diagonal=1)
     total = torch.where(pair, pair_loss, 0.0).sum()
     return total if reduction == "sum" else total / pair.sum().clamp_min(1)

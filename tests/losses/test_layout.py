@@ -15,6 +15,7 @@ from simo_cl.losses import simo_loss, simo_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 
 WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
+FORMS = ["pairwise", "kernel", "batch"]
 SETTINGS = [
     {},
     {"form": "batch"},
@@ -24,6 +25,8 @@ SETTINGS = [
     {"normalize": False},
     {"normalize_means": True, "reduction": "sum"},
     {"form": "batch", "normalize": False},
+    {"form": "kernel", "bias": 0.2, "leaning": 0.1},
+    {"form": "kernel", "normalize": False, "reduction": "sum"},
 ]
 
 
@@ -74,7 +77,7 @@ def test_samples_per_class_spare_the_look(options: dict, monkeypatch: pytest.Mon
     torch.testing.assert_close(told, plain_terms(rows(9), labels, **options))
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("numbers", [21, 60, 300])
 def test_blocks_of_any_size_give_the_same(
@@ -90,7 +93,7 @@ def test_blocks_of_any_size_give_the_same(
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=40),
-    st.sampled_from(["pairwise", "batch"]),
+    st.sampled_from(FORMS),
     st.integers(0, 99),
 )
 def test_any_class_counts(labels: list[int], form: str, seed: int) -> None:
@@ -104,7 +107,7 @@ def test_the_number_of_samples_is_checked_where_it_can_be_seen() -> None:
         simo_loss(rows(4).to("meta"), torch.zeros(4, dtype=int, device="meta"), samples_per_class=3)
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("samples_per_class", [None, 3])
 def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> None:
     def value_and_gradient(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,11 @@ from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
 from simo_cl.losses.balanced import _BalancedLoss
 from simo_cl.losses.batch import _FractionSum
 from simo_cl.losses.layout import PADDED_AT_MOST
+from simo_cl.losses.pair_losses import PairLoss
 from simo_cl.losses.pairwise import _PairSum
 from simo_cl.losses.unit_norm import _UnitRows
 
+FORMS = ["pairwise", "kernel", "batch"]
 BALANCED = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
 UNEQUAL = [7, 7, 3, 7, -1, 3, 7, 100, 3, 7]  # five, three, one and one samples
 SETTINGS = [
@@ -34,6 +36,10 @@ SETTINGS = [
     {"normalize_means": True},
     {"reduction": "sum"},
     {"epsilon": 0.5, "leaning": 0.1, "normalize": False, "reduction": "sum"},
+]
+CASES = [(form, options) for form in FORMS for options in SETTINGS] + [
+    ("kernel", {"bias": 0.3}),
+    ("kernel", {"bias": 0.3, "leaning": 0.1, "normalize": False, "reduction": "sum"}),
 ]
 
 
@@ -50,6 +56,7 @@ def reference_terms(
     normalize: bool = True,
     normalize_means: bool = False,
     reduction: str = "mean",
+    bias: float = 0.0,
 ) -> tuple[float, float, float]:
     rows = [[float(v) for v in row] for row in embeddings.detach().double()]
     if normalize:
@@ -70,12 +77,16 @@ def reference_terms(
         groups = [group for group in groups if len(group) >= 2]
         if not groups:
             return 0.0
-        if form == "pairwise":
+        if form != "batch":
             losses = []
             for group in groups:
                 for a, b in combinations(group, 2):
                     d, o = distance(a, b), dot(a, b) ** 2
-                    losses.append(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d))
+                    if form == "kernel":
+                        k = (dot(a, b) + bias) ** 2 / (epsilon + d)
+                        losses.append((1 + k) ** (1 - 2 * y))
+                    else:
+                        losses.append(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d))
             return sum(losses) if reduction == "sum" else sum(losses) / len(losses)
         fractions = []
         for group in groups:
@@ -110,8 +121,7 @@ def random_embeddings(n: int, d: int = 6, seed: int = 0, dtype=torch.float64) ->
 # --- value and gradient -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
-@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize(("form", "options"), CASES, ids=str)
 @pytest.mark.parametrize("labels", [BALANCED, UNEQUAL, [4] * 5, [0, 1, 2], [0, 1, 1], [9]], ids=str)
 def test_terms_equal_the_double_loop(form: str, options: dict, labels: list[int]) -> None:
     embeddings = random_embeddings(len(labels))
@@ -120,8 +130,7 @@ def test_terms_equal_the_double_loop(form: str, options: dict, labels: list[int]
     assert [float(t) for t in terms] == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
-@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize(("form", "options"), CASES, ids=str)
 @pytest.mark.parametrize("labels", [BALANCED, UNEQUAL, [2, 2, 2]], ids=str)
 def test_gradient(form: str, options: dict, labels: list[int]) -> None:
     embeddings = random_embeddings(len(labels), d=3).requires_grad_()
@@ -140,7 +149,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
         torch.testing.assert_close(simo_loss(embeddings, labels, weights=weights), expected)
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_second_derivative_is_refused(form: str) -> None:
     embeddings = random_embeddings(12).requires_grad_()
     loss = simo_loss(embeddings, torch.tensor(BALANCED), form=form)
@@ -163,7 +172,7 @@ def test_the_module_is_the_function() -> None:
 # --- degenerate batches -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_one_sample_gives_zero_with_a_gradient(form: str) -> None:
     embeddings = random_embeddings(1).requires_grad_()
     loss = simo_loss(embeddings, torch.tensor([3]), form=form)
@@ -173,7 +182,7 @@ def test_one_sample_gives_zero_with_a_gradient(form: str) -> None:
     assert not embeddings.grad.any()
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_one_class_has_only_the_similar_term(form: str) -> None:
     similar, means, dissimilar = simo_terms(
         random_embeddings(5), torch.zeros(5, dtype=torch.long), form=form
@@ -182,14 +191,14 @@ def test_one_class_has_only_the_similar_term(form: str) -> None:
     assert means == dissimilar == 0
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_one_sample_a_class_has_no_similar_term(form: str) -> None:
     similar, means, dissimilar = simo_terms(random_embeddings(5), torch.arange(5), form=form)
     assert similar == 0
     torch.testing.assert_close(means, dissimilar)  # every mean is its only sample
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-6, 1e6, 1e30])
 def test_any_norm_is_finite(form: str, scale: float) -> None:
     embeddings = random_embeddings(12, dtype=torch.float32)
@@ -201,7 +210,7 @@ def test_any_norm_is_finite(form: str, scale: float) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-18, 1e-14, 1e14, 1e18, 1e35])
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_norms_whose_squares_leave_the_range_of_the_type(form: str, scale: float) -> None:
     embeddings = random_embeddings(12, dtype=torch.float32).requires_grad_()
     scaled = embeddings.detach().clone()
@@ -216,21 +225,22 @@ def test_norms_whose_squares_leave_the_range_of_the_type(form: str, scale: float
     torch.testing.assert_close(gradient_of_scaled, gradient, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_identical_rows_are_finite(form: str) -> None:
     embeddings = torch.ones(12, 4, requires_grad=True)
     similar, means, dissimilar = simo_terms(embeddings, torch.tensor(BALANCED), form=form)
     (similar + means + dissimilar).backward()
-    assert similar < 1e-6
-    assert (means - 10).abs() < 1e-3  # 1 / epsilon
-    assert (dissimilar - 10).abs() < 1e-3
+    alike, unlike = (1 / 11, 11) if form == "kernel" else (0, 10)  # k is 1 / epsilon
+    assert similar.item() == pytest.approx(alike, abs=1e-6)
+    assert means.item() == pytest.approx(unlike, abs=1e-3)
+    assert dissimilar.item() == pytest.approx(unlike, abs=1e-3)
     assert embeddings.grad is not None
     assert embeddings.grad.isfinite().all()
 
 
 # --- properties ---------------------------------------------------------------------------------
 
-forms = st.sampled_from(["pairwise", "batch"])
+forms = st.sampled_from(FORMS)
 label_lists = st.lists(st.integers(0, 4), min_size=1, max_size=14)
 
 
@@ -312,7 +322,7 @@ def hard_batches() -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("epsilon", [0.1, 1 / 137])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", hard_batches())
@@ -348,7 +358,7 @@ def test_a_tiny_float16_row_has_a_finite_gradient() -> None:
     assert embeddings.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("outlier", [1, 1e2, 1e3, 1e4])
 @pytest.mark.parametrize("labels_are_read", [True, False])
@@ -418,7 +428,7 @@ class Largest(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("classes", [1, 16, 48, 512])
 def test_no_more_than_the_rows_or_a_block_is_held(
     form: str, classes: int, monkeypatch: pytest.MonkeyPatch
@@ -431,7 +441,7 @@ def test_no_more_than_the_rows_or_a_block_is_held(
     assert largest.numbers <= 512 * 8 * PADDED_AT_MOST
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_autocast_changes_nothing(form: str) -> None:
     embeddings = random_embeddings(12, dtype=torch.float32)
     expected = simo_loss(embeddings, torch.tensor(BALANCED), form=form)
@@ -455,14 +465,15 @@ class RefuseCopiesBetweenDevices(TorchDispatchMode):
 
 OPTIONS_ON_A_DEVICE = [
     {"form": form, **options}
-    for form in ("pairwise", "batch")
+    for form in FORMS
     for options in ({}, {"samples_per_class": 13}, {"normalize": False, "leaning": 0.1})
 ]
 WITH_TRITON = [
     pytest.param(
-        {"backend": "triton", **options},
+        {"backend": "triton", "form": form, **options},
         marks=pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"),
     )
+    for form in ("pairwise", "kernel")
     for options in ({}, {"samples_per_class": 13})
 ]
 
@@ -491,10 +502,13 @@ def test_no_gradient_leaves_the_device() -> None:
         order = torch.empty(12, dtype=torch.long, device="cuda")
         points, keys = torch.empty(3, 4, 16, device="cuda"), torch.empty(3, 4, device="cuda").long()
         for function, arguments in [
-            (_BalancedLoss, (x, order, 4, 3, 0.1, 0.1, "mean", "torch", (1.0, 0.5, 2.0))),
+            (_BalancedLoss, (x, order, 4, 3, SimOLoss(leaning=0.1).settings, (1.0, 0.5, 2.0))),
+            (_BalancedLoss, (x, order, 4, 3, SimOLoss(form="kernel").settings, (1.0, 0.5, 2.0))),
             (_UnitRows, (x, order)),
-            (_PairSum, (points, keys, 0.1, 0.1, "unit")),
-            (_PairSum, (points, None, 0.1, 0.1, "any")),
+            (_PairSum, (points, keys, PairLoss("pairwise", 0.1, 0.1), "unit")),
+            (_PairSum, (points, None, PairLoss("pairwise", 0.1, 0.1), "any")),
+            (_PairSum, (points, keys, PairLoss("kernel", 0.1, 0.1, 0.3), "unit")),
+            (_PairSum, (points, None, PairLoss("kernel", 0.1, 0.1), "any")),
             (_FractionSum, (points, keys, 0.1, 0.1, True, True)),
             (_FractionSum, (torch.empty(3, 20, 4, device="cuda"), None, 0.1, 0.1, True, False)),
         ]:
@@ -509,7 +523,8 @@ def test_no_gradient_leaves_the_device() -> None:
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (_PairSum, (None, 0.1, 0.1, "unit")),
+        (_PairSum, (None, PairLoss("pairwise", 0.1, 0.1), "unit")),
+        (_PairSum, (None, PairLoss("kernel", 0.1, 0.1), "any")),
         (_FractionSum, (None, 0.1, 0.1, True, True)),
         (_FractionSum, (None, 0.1, 0.1, False, False)),
     ],
@@ -541,7 +556,7 @@ class CountProducts(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 def test_no_grad_changes_nothing(form: str) -> None:
     embeddings = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor(BALANCED)
@@ -550,7 +565,7 @@ def test_no_grad_changes_nothing(form: str) -> None:
         assert torch.equal(simo_loss(embeddings, labels, form=form), value)
 
 
-@pytest.mark.parametrize("form", ["pairwise", "batch"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("samples_per_class", [None, 4])
 def test_forward_and_backward_on_the_meta_device(form: str, samples_per_class: int | None) -> None:
     embeddings = torch.empty(12, 4, device="meta", requires_grad=True)
@@ -585,6 +600,14 @@ LONGS = torch.zeros(3, dtype=torch.long)
         ({"epsilon": -0.1}, ValueError, "epsilon must be a positive number, got -0.1"),
         ({"epsilon": 0.0}, ValueError, "epsilon must be a positive number"),
         ({"leaning": 1.5}, ValueError, "leaning must be a number from 0 to 1"),
+        (
+            {"form": "kernel", "leaning": 0.5},
+            ValueError,
+            "leaning must be below 0.5 in .*kernel.*got 0.5",
+        ),
+        ({"form": "kernel", "bias": -0.1}, ValueError, "bias must be .* not negative, got -0.1"),
+        ({"form": "kernel", "bias": math.inf}, ValueError, "bias must be .* not negative, got inf"),
+        ({"bias": 0.1}, ValueError, 'bias is of form="kernel" alone, got bias=0.1 in .*pairwise'),
         ({"samples_per_class": 0}, ValueError, "samples_per_class must be at least 1, or None"),
         ({"weights": (1, 1)}, ValueError, "weights must be three numbers"),
         ({"weights": (1, 1, -1)}, ValueError, "weights must be three numbers"),

@@ -44,7 +44,8 @@ def value_and_gradient(threads: int, labels: Tensor, **options: object) -> tuple
     return loss.detach(), x.grad
 
 
-OPTIONS = pytest.mark.parametrize("options", [{}, {"leaning": 0.1}, {"form": "batch"}], ids=str)
+SETTINGS = [{}, {"leaning": 0.1}, {"form": "batch"}, {"form": "kernel", "leaning": 0.1}]
+OPTIONS = pytest.mark.parametrize("options", SETTINGS, ids=str)
 
 
 @pytest.mark.usefixtures("small_blocks")

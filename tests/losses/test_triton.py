@@ -37,6 +37,7 @@ class Case:
 
 FIVE_OF_FOUR = torch.arange(20) % 4
 UNEQUAL = torch.tensor([7, 7, 3, 7, -1, 3, 7, 100, 3, 7, 7, 3, 3, 100])
+KERNEL = {"form": "kernel", "bias": 0.3}
 CASES = {
     "balanced": Case(FIVE_OF_FOUR),
     "d=1": Case(FIVE_OF_FOUR, 1),
@@ -52,6 +53,12 @@ CASES = {
     "any norm": Case(FIVE_OF_FOUR, options={"normalize": False}),
     "any norm, d=70, in two parts": Case(UNEQUAL, 70, {"normalize": False, "leaning": 0.4}),
     "unit means": Case(UNEQUAL, options={"normalize_means": True, "epsilon": 0.5}),
+    "kernel": Case(FIVE_OF_FOUR, 33, {"form": "kernel"}),
+    "kernel, bias 0.3, leaning 0.2": Case(UNEQUAL, options=KERNEL | {"leaning": 0.2}),
+    "kernel of any norm": Case(UNEQUAL, 70, KERNEL | {"normalize": False, "leaning": 0.1}),
+    "kernel of unit means, sum": Case(
+        FIVE_OF_FOUR, options=KERNEL | {"normalize_means": True, "reduction": "sum"}
+    ),
     "bfloat16": Case(FIVE_OF_FOUR, 33, dtype=torch.bfloat16),
     "bfloat16 of any norm": Case(UNEQUAL, options={"normalize": False}, dtype=torch.bfloat16),
 }
@@ -59,10 +66,12 @@ WITHOUT_GRADIENT = ["balanced", "unequal classes", "any norm"]
 COMPILED = {
     "samples_per_class": Case(FIVE_OF_FOUR, options={"samples_per_class": 5}),
     "labels that are not read": Case(UNEQUAL, options={"leaning": 0.2}),
+    "the kernel form": Case(FIVE_OF_FOUR, options=KERNEL | {"samples_per_class": 5}),
 }
 LARGE = {
     "32 classes of 32": Case(torch.arange(1024) % 32, 128),
     "1000 classes": Case(torch.arange(2000) % 1000, 64, {"leaning": 0.1}),
+    "32 classes of 32, kernel": Case(torch.arange(1024) % 32, 128, KERNEL | {"leaning": 0.1}),
     "3 classes of 100, any norm": Case(torch.arange(300) % 3, 200, {"normalize": False}),
 }
 
@@ -165,8 +174,9 @@ def test_the_interpreted_kernel_is_part_of_a_full_graph(name: str, interpreted: 
 # --- for a GPU, and on one ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", ["pairwise", "kernel"])
 @pytest.mark.parametrize("norms", ["unit", "bounded", "any"])
-def test_the_kernel_compiles_for_a_gpu_without_one(norms: str) -> None:
+def test_the_kernel_compiles_for_a_gpu_without_one(norms: str, form: str) -> None:
     """The interpreter runs what the compiler refuses: this asks the compiler."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -175,9 +185,9 @@ def test_the_kernel_compiles_for_a_gpu_without_one(norms: str) -> None:
 
     settings = {"HAS_KEYS": True, "SIMILAR": True, "DISSIMILAR": True, "WITH_GRADIENT": True}
     blocks = {"BLOCK_N": 16, "BLOCK_D": 16, "BLOCK_K": 16}
-    constants = {"NORMS": norms, **settings, **blocks}
+    constants = {"FORM": form, "NORMS": norms, **settings, **blocks}
     pointers = {"points": "*fp32", "keys": "*i64", "gradient": "*fp32", "totals": "*fp32"}
-    floats = dict.fromkeys(["y", "epsilon", "scale"], "fp32")
+    floats = dict.fromkeys(["y", "epsilon", "bias", "scale"], "fp32")
     signature = {
         name: "constexpr" if name in constants else (pointers | floats).get(name, "i32")
         for name in _sweep_rows.arg_names
@@ -207,7 +217,7 @@ def test_an_unknown_backend_is_refused() -> None:
 
 
 def test_the_batch_form_is_refused() -> None:
-    with pytest.raises(ValueError, match="computes form=\"pairwise\" only, got form='batch'"):
+    with pytest.raises(ValueError, match='sweeps pairs, which form="batch" has none of'):
         SimOLoss(backend="triton", form="batch")
 
 

@@ -1,0 +1,136 @@
+"""The losses of a pair, with what their gradients need: the mathematics of the pairwise forms.
+
+A loss l is a function of a pair's dot product c = e_i . e_j and of its squared distance d. Its
+gradient by e_i is ``(dl/dc - 2 dl/dd) e_j + 2 dl/dd e_i``; unit norm discards the part along e_i.
+A further form is one function more in `LOSSES`, and one in `pairwise_triton` for that backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+SMALL_EPSILON = 1e-3  # above it no rounding of a cosine matters beside epsilon
+
+
+class PairLoss(NamedTuple):
+    """What a pair costs: the form, and the label `y` from 0 (dissimilar) to 1 (similar)."""
+
+    form: str
+    y: float
+    epsilon: float
+    bias: float = 0.0
+
+    def of(self, pairs: Pairs, c: Tensor, d: Tensor | None) -> Part:
+        """The loss of a block of pairs; c and d may be overwritten.
+
+        c, d: (groups, i, j), dot products and squared distances; d is None for rows of unit norm,
+            where it is 2 - 2c.
+        """
+        return LOSSES[self.form](pairs, c, d, self)
+
+
+class Pairs(Protocol):
+    """Which entries of a block (groups, i, j) are pairs."""
+
+    def only(self, x: Tensor) -> Tensor:
+        """`x` with the entries that are no pairs set to zero, in place."""
+
+    def sums(self, x: Tensor) -> Tensor:
+        """For each row j, the sum of `x` over its pairs."""
+
+
+class Part(NamedTuple):
+    """Sum of a loss over a block, and what its gradient needs.
+
+    The sum is ``loss_factor * loss``, its gradient
+    ``factor * (sum_j slope_ij e_j - own_i e_i)``, without `own` where rows have unit norm.
+    """
+
+    loss: Tensor
+    loss_factor: float
+    slope: Tensor
+    factor: float
+    own: Tensor | None = None
+
+
+def _pairwise(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
+    """``y * d/(eps + c^2) + (1 - y) * c^2/(eps + d)``."""
+    y, epsilon = loss.y, loss.epsilon
+    if y == 0:
+        return _dissimilar(pairs, c, d, epsilon)
+    if y == 1:
+        return _similar(pairs, c, d, epsilon)
+    similar, dissimilar = _similar(pairs, c, d, epsilon), _dissimilar(pairs, c, d, epsilon)
+    by_similar, by_dissimilar = y * similar.factor, (1 - y) * dissimilar.factor
+    return Part(
+        loss=similar.loss * (y * similar.loss_factor)
+        + dissimilar.loss * ((1 - y) * dissimilar.loss_factor),
+        loss_factor=1.0,
+        slope=similar.slope.mul_(by_similar).add_(dissimilar.slope, alpha=by_dissimilar),
+        factor=1.0,
+        own=None
+        if similar.own is None or dissimilar.own is None
+        else similar.own * by_similar + dissimilar.own * by_dissimilar,
+    )
+
+
+def _similar(pairs: Pairs, c: Tensor, d: Tensor | None, epsilon: float) -> Part:
+    """``d p`` with p = 1/(eps + c^2); its slope is -2 times p + p^2 c d.
+
+    On unit rows d = 2 - 2c. The passes over a block are few and in place: they are the cost beside
+    the matrix products.
+    """
+    p = pairs.only(torch.addcmul(c.new_full((), epsilon), c, c).reciprocal_())
+    if d is None:
+        half = torch.addcmul(p, p, c, value=-1)  # of the loss
+        loss = half.sum()
+        return Part(loss, 2.0, p.addcmul_(p, half.mul_(c), value=2), -2.0)
+    each = p * d
+    loss, own = each.sum(), pairs.sums(p)
+    return Part(loss, 1.0, p.addcmul_(p, each.mul_(c)), -2.0, own)
+
+
+def _dissimilar(pairs: Pairs, c: Tensor, d: Tensor | None, epsilon: float) -> Part:
+    """``c h`` with h = c/(eps + d); its slope is 2 times h + h^2."""
+    h = pairs.only(torch.div(c, gap := _gap(c, d, epsilon), out=gap))
+    loss = torch.dot(c.flatten(), h.flatten())
+    own = None if d is None else pairs.sums(h * h)
+    return Part(loss, 1.0, h.addcmul_(h, h), 2.0, own)
+
+
+def _kernel(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
+    """``(1 + k)^p`` with k = (c + bias)^2/(eps + d) and p = 1 - 2y.
+
+    With t = (c + bias)/(eps + d) its slope is 2p times (t + t^2) (1 + k)^(p - 1).
+    """
+    power = 1 - 2 * loss.y
+    gap = _gap(c, d, loss.epsilon)
+    shifted = c.add_(loss.bias) if loss.bias else c
+    t = pairs.only(torch.div(shifted, gap, out=gap))
+    base = torch.addcmul(c.new_ones(()), shifted, t)
+    each = pairs.only(base if power == 1 else base.pow(power))
+    value, own = each.sum(), None
+    weight = None if power == 1 else torch.div(each, base, out=base)
+    if d is not None:
+        own = pairs.sums(t * t if weight is None else t * t * weight)
+    slope = t.addcmul_(t, t)
+    return Part(value, 1.0, slope if weight is None else slope.mul_(weight), 2 * power, own)
+
+
+def _gap(c: Tensor, d: Tensor | None, epsilon: float) -> Tensor:
+    """eps + d, in the place of d if that is given."""
+    if d is not None:
+        return d.add_(epsilon)
+    gap = torch.rsub(c, 2 + epsilon, alpha=2)
+    # Rounding may put a cosine above 1.
+    return gap.clamp_min_(epsilon / 2) if epsilon < SMALL_EPSILON else gap
+
+
+LOSSES: dict[str, Callable[[Pairs, Tensor, Tensor | None, PairLoss], Part]] = {
+    "pairwise": _pairwise,
+    "kernel": _kernel,
+}
