@@ -4,39 +4,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict, get_args
 
 import torch
 from torch import Tensor
 
-from simo_cl.losses.backends import check_backend, check_embeddings
-from simo_cl.losses.distributed import gather_rows
+from simo_cl.losses.backends import Backend, check_backend, check_embeddings
 from simo_cl.losses.layout import can_be_read
 
-FORMS = ("pairwise", "kernel", "batch")
-REDUCTIONS = ("mean", "sum")
+Form = Literal["pairwise", "kernel", "batch"]
+Reduction = Literal["mean", "sum"]
 
 
-class Settings(NamedTuple):
-    """The settings of a loss; `simo_cl.losses.simo_loss` explains them."""
+class Keywords(TypedDict, total=False):
+    """The settings that a caller may give; `simo_cl.losses.simo_loss` explains them."""
 
-    form: str
+    form: Form
     epsilon: float
     leaning: float
     bias: float
     normalize: bool
     normalize_means: bool
-    reduction: str
+    reduction: Reduction
     samples_per_class: int | None
     distributed: bool
-    backend: str
+    backend: Backend
 
 
-def check_settings(settings: Settings) -> None:
-    if settings.form not in FORMS:
-        raise ValueError(f"form must be one of {FORMS}, got {settings.form!r}")
-    if settings.reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {settings.reduction!r}")
+class Settings(NamedTuple):
+    """All of them."""
+
+    form: Form = "pairwise"
+    epsilon: float = 0.1
+    leaning: float = 0.0
+    bias: float = 0.0
+    normalize: bool = True
+    normalize_means: bool = False
+    reduction: Reduction = "mean"
+    samples_per_class: int | None = None
+    distributed: bool = False
+    backend: Backend = "torch"
+
+
+def settings_of(keywords: Keywords) -> Settings:
+    """With the defaults of what is not given.
+
+    Raises:
+        TypeError, ValueError: there is no such setting, value or combination.
+    """
+    for name in keywords:
+        if name not in Settings._fields:
+            there_are = ", ".join(Settings._fields)
+            raise TypeError(f"the SimO loss has no setting {name!r}; it has weights, {there_are}")
+    settings = Settings(**keywords)
+    if settings.form not in get_args(Form):
+        raise ValueError(f"form must be one of {get_args(Form)}, got {settings.form!r}")
+    if settings.reduction not in get_args(Reduction):
+        known = get_args(Reduction)
+        raise ValueError(f"reduction must be one of {known}, got {settings.reduction!r}")
     if not (math.isfinite(settings.epsilon) and settings.epsilon > 0):
         raise ValueError(f"epsilon must be a positive number, got {settings.epsilon!r}")
     if not 0 <= settings.leaning <= 1:
@@ -57,14 +82,16 @@ def check_settings(settings: Settings) -> None:
     if samples is not None and samples < 1:
         raise ValueError(f"samples_per_class must be at least 1, or None, got {samples!r}")
     check_backend(settings.backend, settings.form)
+    return settings
 
 
-def check_weights(weights: Sequence[float]) -> None:
+def weights_of(weights: Sequence[float]) -> tuple[float, ...]:
     if len(weights) != 3 or not all(math.isfinite(w) and w >= 0 for w in weights):
         raise ValueError(
             "weights must be three numbers that are not negative, of the terms similar, means and "
             f"dissimilar, got {weights!r}"
         )
+    return tuple(weights)
 
 
 def check_are_tensors(**arguments: object) -> None:
@@ -107,22 +134,16 @@ def check_not_empty(embeddings: Tensor) -> None:
         )
 
 
-def check_finite(
-    embeddings: Tensor, results: Sequence[Tensor], shares: list[int] | None = None
-) -> None:
+def check_finite(embeddings: Tensor, results: Sequence[Tensor]) -> None:
     """Refuse NaN and infinite embeddings where looking at a value does not wait for a device.
 
-    Args:
-        results: the scalars computed from the embeddings.
-        shares: if given, `embeddings` are those of one rank, and all ranks refuse them alike.
+    results: the scalars computed from the embeddings.
     """
     if torch.compiler.is_compiling():
         return
     if (can_be_read(embeddings) or torch.is_anomaly_enabled()) and not math.isfinite(
         sum(result.item() for result in results)
     ):
-        if shares is not None:
-            embeddings = gather_rows(embeddings, shares)
         bad = (~embeddings.isfinite().all(1)).nonzero().flatten().tolist()
         if bad:
             raise ValueError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-BACKENDS = ("torch", "triton")
+Backend = Literal["torch", "triton"]
 
 
 def check_backend(backend: str, form: str) -> None:
@@ -17,8 +18,8 @@ def check_backend(backend: str, form: str) -> None:
         ValueError: the backend is unknown, or is "triton" in the batch form.
         ImportError: the backend is "triton", which is not installed.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
     if backend == "torch":
         return
     if form == "batch":

@@ -62,7 +62,9 @@ class _FractionSum(torch.autograd.Function):
         gradient = None
         if ctx.needs_input_grad[0]:
             gradient = torch.empty_like(points, memory_format=torch.contiguous_format)
-        for groups in parts(len(points), numbers_of_group(*points.shape[1:]), points.device):
+        n, columns = points.shape[1:]
+        numbers_of_group = n * columns + min(n, columns) ** 2  # its rows and its Gram matrix
+        for groups in parts(len(points), numbers_of_group, points.device):
             e = points[groups]
             exists = (
                 torch.ones_like(e[..., :1]) if keys is None else (keys[groups, :, None] >= 0).to(e)
@@ -71,11 +73,12 @@ class _FractionSum(torch.autograd.Function):
             pairs = (size * (size - 1) / 2).clamp_min(1) if mean else torch.ones_like(size)
             away = (e - e.sum(1, keepdim=True) / size.clamp_min(1)) * exists
             d = size * away.square().sum((1, 2), keepdim=True) / pairs
-            o, o_gradient = _squared_products(e, accurate_type(e, bounded))
+            o, o_gradient = _squared_products(e, e.dtype if bounded else torch.float64)
             o = o / pairs
-            value, by_d, by_o = fraction(d, o, y, epsilon)
-            total += value.sum()
+            p, q = 1 / (epsilon + o), 1 / (epsilon + d)
+            total += (y * d * p + (1 - y) * o * q).sum()
             if gradient is not None:
+                by_d, by_o = y * p - (1 - y) * o * q * q, (1 - y) * q - y * d * p * p
                 away.mul_(2 * size * by_d / pairs)
                 gradient[groups] = away.addcmul_(o_gradient(), by_o / pairs)
         ctx.save_for_backward(gradient)
@@ -88,23 +91,12 @@ class _FractionSum(torch.autograd.Function):
         return grad * gradient, None, None, None, None, None
 
 
-def fraction(
-    d: Tensor, o: Tensor, y: float | Tensor, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``y * D/(eps + O) + (1 - y) * O/(eps + D)`` and its derivatives by D and by O."""
-    p, q = 1 / (epsilon + o), 1 / (epsilon + d)
-    value = y * d * p + (1 - y) * o * q
-    return value, y * p - (1 - y) * o * q * q, (1 - y) * q - y * d * p * p
-
-
-def accurate_type(e: Tensor, bounded: bool) -> torch.dtype:
-    """The type in which |E^T E|^2 - sum |e_i|^4 is taken."""
-    return e.dtype if bounded else torch.float64
-
-
 def _squared_products(e: Tensor, accurate: torch.dtype) -> tuple[Tensor, Callable[[], Tensor]]:
     """Sum of o_ij over the pairs of each group, (groups, 1, 1), and what gives its gradient by the
-    rows."""
+    rows.
+
+    accurate: the type in which |E^T E|^2 - sum |e_i|^4 is taken.
+    """
     n, d = e.shape[1:]
     if n <= d:
         gram = torch.bmm(e, e.transpose(1, 2))
@@ -117,11 +109,6 @@ def _squared_products(e: Tensor, accurate: torch.dtype) -> tuple[Tensor, Callabl
     total = gram.square().sum((1, 2), keepdim=True) - square.square().sum(1, keepdim=True)
     value = total.clamp_min(0).to(e.dtype) / 2
     return value, lambda: torch.bmm(rows, gram).addcmul_(square, rows, value=-1).mul_(2).to(e.dtype)
-
-
-def numbers_of_group(n: int, d: int) -> int:
-    """In the rows of a group of n and its Gram matrix."""
-    return n * d + min(n, d) ** 2
 
 
 def _fraction_sum_by_key(e: Tensor, key: Tensor, y: float, epsilon: float, mean: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the ranks of a process group tell each other: labels, rows, sums.
+"""What the ranks of a process group tell each other: their rows and labels.
 
 Every rank goes on to compute the same loss L of the whole batch, hence the same gradient of it, so
 nothing is exchanged on the way back. The gradient that arrives at a rank's own rows is that of
@@ -17,8 +17,8 @@ from torch import Tensor
 from simo_cl.losses.first_order import first_order_only
 
 
-def gather_labels(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, list[int]]:
-    """The labels of all ranks, by rank and then by position, on the host; and each rank's share.
+def gather(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The embeddings of all ranks, by rank and then by position, and their labels, on the host.
 
     Ranks may hold different numbers of rows, none included. Waits for the device.
 
@@ -42,17 +42,7 @@ def gather_labels(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, list[int]
             "embeddings must have the same number of columns on every rank, got "
             f"{columns} on ranks 0 to {len(columns) - 1}"
         )
-    return _all_gather(labels.long(), shares).cpu(), shares
-
-
-def gather_rows(rows: Tensor, shares: list[int]) -> Tensor:
-    """The rows of all ranks, of which rank r holds `shares[r]`, by rank and then by position."""
-    return _GatherRows.apply(rows, shares)
-
-
-def sum_over_ranks(x: Tensor) -> Tensor:
-    """The sum over the ranks of `x`, of one shape on all."""
-    return _SumOverRanks.apply(x)
+    return _GatherRows.apply(embeddings, shares), _all_gather(labels.long(), shares).cpu()
 
 
 class _GatherRows(torch.autograd.Function):
@@ -70,19 +60,6 @@ class _GatherRows(torch.autograd.Function):
             largest = torch.finfo(own.dtype).max
             own.clamp_(-largest, largest)
         return own, None
-
-
-class _SumOverRanks(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    @first_order_only
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad * dist.get_world_size()
 
 
 def _all_gather(rows: Tensor, shares: list[int]) -> Tensor:

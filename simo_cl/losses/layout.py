@@ -58,7 +58,7 @@ def arrange(labels: Tensor, samples_per_class: int | None = None) -> Balanced | 
     """
     ordered, order = torch.sort(labels, stable=True)
     if can_be_read(labels):
-        counts = class_counts(ordered, samples_per_class).tolist()
+        counts = _class_counts(ordered, samples_per_class)
         if min(counts) == max(counts):
             return Balanced(order, len(counts), counts[0])
         return Ragged(order, counts)
@@ -73,35 +73,16 @@ def arrange(labels: Tensor, samples_per_class: int | None = None) -> Balanced | 
     return Unread(order, ordered)
 
 
-def class_counts(ordered: Tensor, samples_per_class: int | None) -> Tensor:
+def _class_counts(ordered: Tensor, samples_per_class: int | None) -> list[int]:
     """The number of samples of each class, checked; `ordered` are labels in ascending order."""
-    counts = torch.unique_consecutive(ordered, return_counts=True)[1]
-    if samples_per_class is not None and (counts != samples_per_class).any():
+    counts = torch.unique_consecutive(ordered, return_counts=True)[1].tolist()
+    if samples_per_class is not None and set(counts) != {samples_per_class}:
         raise ValueError(
             f"samples_per_class is {samples_per_class}, but the classes in labels have "
-            f"{counts.min()} to {counts.max()} samples; leave it out for batches that are not "
+            f"{min(counts)} to {max(counts)} samples; leave it out for batches that are not "
             "class-balanced"
         )
     return counts
-
-
-def blocks_of_rows(group: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The rows of each group, (groups, n) of one block of like sizes, and the groups' numbers.
-
-    group: (N,) the number of each row's group, negative for none, on the host. A row number of N
-        is padding.
-    """
-    ordered, order = torch.sort(group, stable=True)
-    order, ordered = order[ordered >= 0], ordered[ordered >= 0]
-    numbers, sizes = torch.unique_consecutive(ordered, return_counts=True)
-    starts = sizes.cumsum(0) - sizes
-    sizes, largest_first = sizes.sort(descending=True, stable=True)
-    order = torch.cat([order, order.new_tensor([len(group)])])
-    for first, end in _alike(sizes.tolist()):
-        groups = largest_first[first:end]
-        i = torch.arange(int(sizes[first]))
-        rows = torch.where(i < sizes[first:end, None], starts[groups, None] + i, len(ordered))
-        yield order[rows], numbers[groups]
 
 
 def can_be_read(x: Tensor) -> bool:

@@ -13,18 +13,19 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from simo_cl.losses.arguments import (
+    Keywords,
     Settings,
     check_finite,
     check_not_empty,
-    check_settings,
     check_tensors,
-    check_weights,
+    settings_of,
+    weights_of,
 )
 from simo_cl.losses.balanced import balanced_loss
-from simo_cl.losses.batch_distributed import plan_exchange, statistics_terms
-from simo_cl.losses.distributed import gather_labels, gather_rows
+from simo_cl.losses.distributed import gather
 from simo_cl.losses.grouped import grouped_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 from simo_cl.losses.one_batch import one_batch
@@ -42,17 +43,8 @@ def simo_loss(
     embeddings: Tensor,
     labels: Tensor,
     *,
-    form: str = "pairwise",
-    epsilon: float = 0.1,
-    leaning: float = 0.0,
-    bias: float = 0.0,
-    normalize: bool = True,
-    normalize_means: bool = False,
-    reduction: str = "mean",
-    samples_per_class: int | None = None,
-    distributed: bool = False,
-    backend: str = "torch",
     weights: Sequence[float] = (1.0, 1.0, 1.0),
+    **settings: Unpack[Keywords],
 ) -> Tensor:
     """Anchor-free contrastive loss of a batch: ``similar + means + dissimilar``, weighted.
 
@@ -81,26 +73,27 @@ def simo_loss(
         embeddings: floating point, shape (N, d), N >= 1. Half precision is computed in float32,
             also under autocast.
         labels: integer, shape (N,), on the same device: the class of each row, any numbers.
-        form: "pairwise", "kernel" or "batch".
-        epsilon: positive; bounds the fractions. The gradient grows steeply as it falls.
-        leaning: in [0, 1], the label of dissimilar groups. Above 0 it moves the best cosine of a
-            dissimilar pair away from 0 (docs/loss.md has the table). In the kernel form it is below
-            0.5, flattens the dissimilar loss and moves no best cosine.
-        bias: not negative; in the kernel form the best cosine of a dissimilar pair is ``-bias``.
-        normalize: scale every embedding to unit norm first. A zero row stays zero.
+        weights: of similar, means and dissimilar; not negative, by default all 1.
+        form: "pairwise" (default), "kernel" or "batch".
+        epsilon: positive, by default 0.1; bounds the fractions. The gradient grows steeply as it
+            falls.
+        leaning: in [0, 1], by default 0, the label of dissimilar groups. Above 0 it moves the best
+            cosine of a dissimilar pair away from 0 (docs/loss.md has the table). In the kernel form
+            it is below 0.5, flattens the dissimilar loss and moves no best cosine.
+        bias: not negative, by default 0; in the kernel form the best cosine of a dissimilar pair is
+            ``-bias``.
+        normalize: scale every embedding to unit norm first (default). A zero row stays zero.
         normalize_means: scale the class means to unit norm too.
-        reduction: "mean" or "sum", see above.
+        reduction: "mean" (default) or "sum", see above.
         samples_per_class: the number of samples of every class, if all have the same. Then the
             groups follow without a look at the labels, which saves time off the CPU. If
             distributed, the number on all ranks together.
         distributed: the batch is that of all ranks, in the order of rank and position, and every
             rank gets its loss. Gradients are to be averaged over the ranks, as
             DistributedDataParallel does. Every rank must take part, with the same settings, also
-            one without a row. Waits for the device once, for all labels; docs/loss.md says what
-            else travels.
-        backend: what sweeps the pairs of the pairwise and kernel forms: "torch", or "triton", one
-            kernel for CUDA devices, in float32.
-        weights: of similar, means and dissimilar; not negative.
+            one without a row. Waits for the device once, for all labels.
+        backend: what sweeps the pairs of the pairwise and kernel forms: "torch" (default), or
+            "triton", one kernel for CUDA devices, in float32.
 
     Returns:
         A scalar >= 0 in float32, or in float64 for float64 embeddings.
@@ -114,53 +107,12 @@ def simo_loss(
         >>> embeddings = torch.randn(6, 16, requires_grad=True)
         >>> simo_loss(embeddings, torch.tensor([0, 0, 1, 1, 2, 2])).backward()
     """
-    settings = Settings(
-        form,
-        epsilon,
-        leaning,
-        bias,
-        normalize,
-        normalize_means,
-        reduction,
-        samples_per_class,
-        distributed,
-        backend,
-    )
-    check_settings(settings)
-    check_weights(weights)
-    return _loss(embeddings, labels, settings, weights)
+    return _loss(embeddings, labels, settings_of(settings), weights_of(weights))
 
 
-def simo_terms(
-    embeddings: Tensor,
-    labels: Tensor,
-    *,
-    form: str = "pairwise",
-    epsilon: float = 0.1,
-    leaning: float = 0.0,
-    bias: float = 0.0,
-    normalize: bool = True,
-    normalize_means: bool = False,
-    reduction: str = "mean",
-    samples_per_class: int | None = None,
-    distributed: bool = False,
-    backend: str = "torch",
-) -> SimOTerms:
-    """The unweighted terms of `simo_loss`, which explains the arguments."""
-    settings = Settings(
-        form,
-        epsilon,
-        leaning,
-        bias,
-        normalize,
-        normalize_means,
-        reduction,
-        samples_per_class,
-        distributed,
-        backend,
-    )
-    check_settings(settings)
-    return _terms(embeddings, labels, settings)
+def simo_terms(embeddings: Tensor, labels: Tensor, **settings: Unpack[Keywords]) -> SimOTerms:
+    """The unweighted terms of `simo_loss`, which explains the settings."""
+    return _terms(embeddings, labels, settings_of(settings))
 
 
 class SimOLoss(nn.Module):
@@ -184,36 +136,11 @@ class SimOLoss(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        form: str = "pairwise",
-        epsilon: float = 0.1,
-        leaning: float = 0.0,
-        bias: float = 0.0,
-        normalize: bool = True,
-        normalize_means: bool = False,
-        reduction: str = "mean",
-        samples_per_class: int | None = None,
-        distributed: bool = False,
-        backend: str = "torch",
-        weights: Sequence[float] = (1.0, 1.0, 1.0),
+        self, *, weights: Sequence[float] = (1.0, 1.0, 1.0), **settings: Unpack[Keywords]
     ) -> None:
         super().__init__()
-        self.settings = Settings(
-            form,
-            epsilon,
-            leaning,
-            bias,
-            normalize,
-            normalize_means,
-            reduction,
-            samples_per_class,
-            distributed,
-            backend,
-        )
-        self.weights = tuple(weights)
-        check_settings(self.settings)
-        check_weights(self.weights)
+        self.settings = settings_of(settings)
+        self.weights = weights_of(weights)
 
     def forward(
         self,
@@ -245,11 +172,7 @@ def _loss(
     s = settings
     if s.form == "batch" or not s.normalize or s.normalize_means:
         return _weighted(_terms(embeddings, labels, s), weights)
-    check_tensors(embeddings, labels, s.backend)
-    shares = None
-    if s.distributed:
-        labels, shares = gather_labels(embeddings, labels)
-    rows, layout = _whole_batch(embeddings, labels, shares, s.samples_per_class)
+    rows, layout = _whole_batch(embeddings, labels, s)
     with _full_precision(rows.device):
         if isinstance(layout, Balanced):
             loss = balanced_loss(rows, layout, s, weights)
@@ -260,38 +183,23 @@ def _loss(
 
 
 def _terms(embeddings: Tensor, labels: Tensor, settings: Settings) -> SimOTerms:
-    s = settings
-    check_tensors(embeddings, labels, s.backend)
-    shares = None
-    if s.distributed:
-        labels, shares = gather_labels(embeddings, labels)
-        if s.form == "batch":
-            d, dtype = embeddings.shape[1], embeddings.dtype
-            exchange = plan_exchange(labels, shares, d, dtype, s.samples_per_class, s.normalize)
-            if exchange is not None:
-                with _full_precision(embeddings.device):
-                    terms = SimOTerms(*statistics_terms(embeddings, exchange, s))
-                check_finite(embeddings, terms, shares)
-                return terms
-    rows, layout = _whole_batch(embeddings, labels, shares, s.samples_per_class)
+    rows, layout = _whole_batch(embeddings, labels, settings)
     with _full_precision(rows.device):
-        terms = SimOTerms(*grouped_terms(rows, layout, s))
+        terms = SimOTerms(*grouped_terms(rows, layout, settings))
     check_finite(rows, terms)
     return terms
 
 
 def _whole_batch(
-    embeddings: Tensor,
-    labels: Tensor,
-    shares: list[int] | None,
-    samples_per_class: int | None,
+    embeddings: Tensor, labels: Tensor, settings: Settings
 ) -> tuple[Tensor, Balanced | Ragged | Unread]:
-    """The rows of all ranks and their layout; without `shares`, of this process alone."""
-    if shares is not None:
-        embeddings = gather_rows(embeddings, shares)
+    """The rows and their layout; if distributed, those of all ranks."""
+    check_tensors(embeddings, labels, settings.backend)
+    if settings.distributed:
+        embeddings, labels = gather(embeddings, labels)
     check_not_empty(embeddings)
-    layout = arrange(labels, samples_per_class)
-    if shares is not None:
+    layout = arrange(labels, settings.samples_per_class)
+    if settings.distributed:
         layout = replace(layout, order=layout.order.to(embeddings.device))
     return embeddings, layout
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from simo_cl.losses import SimOLoss, simo_loss, simo_terms
-from simo_cl.losses.batch_distributed import plan_exchange
 
 WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
 D = 3
@@ -65,40 +64,49 @@ class Case(NamedTuple):
         return f"{self.batch} {self.shares} {settings} {str(self.dtype)[6:]}"
 
 
-GATHERED = [
-    Case("small", shares, settings)
-    for shares in ((6, 6), (11, 1), (5, 0, 4, 3))
-    for settings in ({"epsilon": 0.1}, {"form": "batch"}, {"normalize": False, "leaning": 0.2})
-] + [
-    Case("square", (100, 250, 0, 50), {}),
-    Case("ragged", (426, 0), {"normalize_means": True}),
-    Case("small", (6, 6), {"form": "batch"}, torch.float32),
-]
-
-BY_STATISTICS = [
-    Case(name, shares, {"form": "batch", **settings})
-    for name, shares in (
-        ("square", (200, 200)),
-        ("square", (100, 250, 0, 50)),
-        ("square by class", (130, 70, 199, 1)),
-        ("ragged", (426, 0)),
-        ("ragged", (100, 8, 0, 318)),
-        ("ragged by class", (120, 108, 100, 98)),
-    )
-    for settings in (
-        {},
-        {"normalize": False, "leaning": 0.2},
-        {"normalize_means": True, "reduction": "sum"},
-    )
-] + [
-    Case("one class", (30, 20), {"form": "batch"}),
-    Case("few large", (20, 43), {"form": "batch"}),
-    Case("one row", (0, 1, 0, 0), {"form": "batch"}),
-    Case("square", (100, 250, 0, 50), {"form": "batch"}, torch.float32),
-    Case("ragged", (426, 0), {"form": "batch"}, torch.float32),
-    Case("square", (10, 390), {"form": "batch"}, torch.float16),
-    Case("an outlier", (100, 250, 0, 50), {"form": "batch", "normalize": False}, torch.float32),
-]
+CASES = (
+    [
+        Case("small", shares, settings)
+        for shares in ((6, 6), (11, 1), (5, 0, 4, 3))
+        for settings in (
+            {"epsilon": 0.1},
+            {"form": "batch"},
+            {"form": "kernel", "bias": 0.2, "leaning": 0.1},
+            {"normalize": False, "leaning": 0.2},
+        )
+    ]
+    + [
+        Case("square", (100, 250, 0, 50), {}),
+        Case("ragged", (426, 0), {"normalize_means": True}),
+        Case("small", (6, 6), {"form": "batch"}, torch.float32),
+        Case("square", (100, 250, 0, 50), {"form": "kernel", "reduction": "sum"}, torch.float32),
+    ]
+    + [
+        Case(name, shares, {"form": "batch", **settings})
+        for name, shares in (
+            ("square", (200, 200)),
+            ("square", (100, 250, 0, 50)),
+            ("square by class", (130, 70, 199, 1)),
+            ("ragged", (426, 0)),
+            ("ragged", (100, 8, 0, 318)),
+            ("ragged by class", (120, 108, 100, 98)),
+        )
+        for settings in (
+            {},
+            {"normalize": False, "leaning": 0.2},
+            {"normalize_means": True, "reduction": "sum"},
+        )
+    ]
+    + [
+        Case("one class", (30, 20), {"form": "batch"}),
+        Case("few large", (20, 43), {"form": "batch"}),
+        Case("one row", (0, 1, 0, 0), {"form": "batch"}),
+        Case("square", (100, 250, 0, 50), {"form": "batch"}, torch.float32),
+        Case("ragged", (426, 0), {"form": "batch"}, torch.float32),
+        Case("square", (10, 390), {"form": "batch"}, torch.float16),
+        Case("an outlier", (100, 250, 0, 50), {"form": "batch", "normalize": False}, torch.float32),
+    ]
+)
 
 
 # --- what each process does ---------------------------------------------------------------------
@@ -205,11 +213,7 @@ def on_rank(rank: int, folder: str) -> None:
             continue
         store = f"file://{folder}/{ranks}"
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=ranks)
-        results = {
-            case.name: result(case, rank)
-            for case in GATHERED + BY_STATISTICS
-            if len(case.shares) == ranks
-        }
+        results = {case.name: result(case, rank) for case in CASES if len(case.shares) == ranks}
         torch.save(results, f"{folder}/{ranks} {rank}.pt")
         if ranks == 2:
             torch.save(
@@ -236,7 +240,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TOLERANCES = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3}
 
 
-@pytest.mark.parametrize("case", GATHERED + BY_STATISTICS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_rank_has_the_global_loss_and_gradient(case: Case, folder: Path) -> None:
     ranks = len(case.shares)
     embeddings, labels = BATCHES[case.batch]
@@ -265,7 +269,6 @@ def test_the_average_over_ranks_is_the_gradient(i: int, folder: Path) -> None:
 
 
 def test_a_spread_far_from_the_origin_is_not_lost(folder: Path) -> None:
-    """n sum |e_i|^2 - |sum e_i|^2 in float32 would be off by a multiple of the spread itself."""
     embeddings, labels = BATCHES["square"]
     rows = (1000 + embeddings.float()).double()
     expected = simo_terms(rows, labels, form="batch", normalize=False).similar
@@ -277,86 +280,11 @@ def test_a_spread_far_from_the_origin_is_not_lost(folder: Path) -> None:
 # --- what travels -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", GATHERED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_embeddings_are_gathered_once(case: Case, folder: Path) -> None:
     for rank in range(len(case.shares)):
         _, _, sent = torch.load(folder / f"{len(case.shares)} {rank}.pt")[case.name]
         assert sent == [("all_gather", max(case.shares) * D)]
-
-
-@pytest.mark.parametrize("case", BY_STATISTICS, ids=lambda case: case.name)
-def test_statistics_travel_in_two_sums(case: Case, folder: Path) -> None:
-    """Counted afresh from the labels: the groups, the large ones, and the rows of the others."""
-    labels = BATCHES[case.batch][1].tolist()
-    k = [labels[:i].count(label) for i, label in enumerate(labels)]
-    class_sizes = [labels.count(label) for label in labels]
-    k_sizes = [k.count(number) for number in k]
-    classes = len(set(labels))
-    large_classes = len({label for label, n in zip(labels, class_sizes, strict=True) if n > D})
-    large_ks = len({number for number, n in zip(k, k_sizes, strict=True) if n > D})
-    rest = torch.tensor(
-        [a in (2, 3) or b in (2, 3) for a, b in zip(class_sizes, k_sizes, strict=True)]
-    )
-    padded_rest = max(int(part.sum()) for part in rest.split(case.shares))
-
-    expected = [
-        ("all_reduce", (classes + large_ks) * D),
-        ("all_reduce", (large_classes + large_ks) * (D * (D + 1) // 2 + 2)),
-    ]
-    if padded_rest:
-        expected.append(("all_gather", padded_rest * D))
-    for rank in range(len(case.shares)):
-        _, _, sent = torch.load(folder / f"{len(case.shares)} {rank}.pt")[case.name]
-        assert sent == expected
-    reduced = 2 * sum(numbers for name, numbers in sent if name == "all_reduce")
-    assert reduced + len(case.shares) * padded_rest * D < len(case.shares) * max(case.shares) * D
-
-
-@pytest.mark.parametrize(
-    ("d", "dtype", "largest_gathered"),
-    [
-        (2, torch.float32, 14),
-        (4, torch.float64, 16),
-        (8, torch.float32, 23),
-        (16, torch.float32, 38),
-        (16, torch.bfloat16, 77),
-    ],
-)
-def test_statistics_are_less_from_so_many_classes(
-    d: int, dtype: torch.dtype, largest_gathered: int
-) -> None:
-    """C classes of C samples: 2d + 6 + 8/d of them, twice that in half precision."""
-    for classes, by_statistics in ((largest_gathered, False), (largest_gathered + 1, True)):
-        labels = torch.arange(classes).repeat(classes)
-        exchange = plan_exchange(labels, [len(labels)], d, dtype)
-        assert (exchange is not None) == by_statistics
-
-
-def test_statistics_of_any_norm_take_eight_bytes_a_number() -> None:
-    """C classes of C samples in float32: less than the rows from 4d + 8 + 16/d classes on."""
-    for classes, by_statistics in ((73, False), (74, True)):
-        labels = torch.arange(classes).repeat(classes)
-        exchange = plan_exchange(labels, [len(labels)], 16, torch.float32, normalize=False)
-        assert (exchange is not None) == by_statistics
-
-
-def test_the_numbers_of_a_large_batch() -> None:
-    labels = torch.arange(256).repeat(256)
-    exchange = plan_exchange(labels, [len(labels)], 16, torch.float32)
-    assert exchange is not None
-    large = exchange.similar.large + exchange.dissimilar.large
-    numbers = 2 * 256 * 16 + large * (16 * 17 // 2 + 2)
-    assert numbers == 78_848
-    assert round(2 * numbers / (len(labels) * 16), 2) == 0.15
-
-
-def test_rows_of_groups_that_are_not_large_are_gathered() -> None:
-    labels = torch.arange(200).repeat(3)  # 200 classes of 3, three groups of 200
-    assert plan_exchange(labels, [600], 2, torch.float32) is None  # no less than the rows
-    exchange = plan_exchange(labels.sort()[0], [600, 0, 0], 2, torch.float32)
-    assert exchange is not None  # padded to the largest share, the rows are three times as many
-    assert not exchange.rest.any()
-    assert plan_exchange(labels, [600, 0, 0], 3, torch.float32) is None  # classes are not large
 
 
 # --- errors -------------------------------------------------------------------------------------
