@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor
 
 from simo_cl.harness.settings import Number, PositiveInt, RunSettings, StrategySettings
 from simo_cl.harness.setup import Setup
-from simo_cl.models import Head, ReadOut
+from simo_cl.models import EmbeddingModel, Head, ReadOut
 
 if TYPE_CHECKING:
     from simo_cl.training import ContrastiveReplay
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Called as ``loss(embeddings, labels)``."""
 
-class ContrastiveSettings(StrategySettings):
-    """Settings of a strategy built by :func:`contrastive_replay`."""
+
+class EmbeddingSettings(StrategySettings):
+    """Settings of every strategy built by :func:`contrastive_replay`."""
 
     head: Head = "mlp"
     dimension: PositiveInt = Field(128, description="of the embeddings")
@@ -25,7 +29,6 @@ class ContrastiveSettings(StrategySettings):
         None, description="in the online protocol, instead of the suite's"
     )
     clip_grad_norm: Annotated[Number, Field(gt=0)] = 1.0
-    read_out: ReadOut = Field("features", description="space of the nearest class mean")
 
     def check(self, run: RunSettings) -> None:
         if self.replay_batch_size is not None and run.stream.protocol != "online":
@@ -34,14 +37,34 @@ class ContrastiveSettings(StrategySettings):
                 "training.new_share"
             )
 
+    def dimension_of(self, model: EmbeddingModel) -> int:
+        """Of the model's embeddings: without a head, that of its features."""
+        return model.encoder.num_features if self.head == "none" else self.dimension
+
+
+class ContrastiveSettings(EmbeddingSettings):
+    """Those of a strategy that is read out by nearest class mean."""
+
+    read_out: ReadOut = Field("features", description="space of the nearest class mean")
+
+    def model(self, setup: Setup) -> EmbeddingModel:
+        """The model that they describe."""
+        return setup.embedding_model(self.head, self.dimension, self.read_out)
+
 
 def contrastive_replay(
-    setup: Setup, settings: ContrastiveSettings, loss: nn.Module
+    setup: Setup, settings: ContrastiveSettings, loss: Loss
 ) -> ContrastiveReplay:
     """A :class:`ContrastiveReplay` that differs from the others in its loss alone."""
+    return embedding_replay(setup, settings, settings.model(setup), loss)
+
+
+def embedding_replay(
+    setup: Setup, settings: EmbeddingSettings, model: EmbeddingModel, loss: Loss
+) -> ContrastiveReplay:
+    """The same training for a model with another read-out, or a loss made to fit its model."""
     from simo_cl.training import ContrastiveReplay
 
-    model = setup.embedding_model(settings.head, settings.dimension, settings.read_out)
     return ContrastiveReplay(
         model=model,
         optimizer=setup.optimizer(model, settings.lr),

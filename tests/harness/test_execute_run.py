@@ -18,6 +18,7 @@ JOINT = [name for name in FOR_BATCHES if name.startswith("joint")]
 CONTRASTIVE = [name for name in FOR_BATCHES if name.endswith(("simo", "supcon", "triplet"))]
 CONTRASTIVE.remove("er_simo")
 CONTRASTIVE.append("simo_part")
+EMBEDDING = [*CONTRASTIVE, "fixed_targets"]
 
 
 @dataclass
@@ -143,7 +144,7 @@ def test_the_folder_s_arrays_have_their_shapes(results: Results) -> None:
         arrays = results.arrays(strategy)
         rows = 1 if strategy in JOINT else 2
         spaces = ["features", "features_centred"]
-        if strategy in CONTRASTIVE:
+        if strategy in EMBEDDING:
             spaces += ["embedding", "embedding_centred"]
 
         for name in ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn", "mlp_head"):

@@ -18,7 +18,7 @@ from simo_cl.streams import DataSet, Images, load_data
 
 # Its last maps are 1 x 1 for digits, so that batch normalization cannot train on one image.
 ENCODER = ("stream.experiences=3", "model.encoder=slim_resnet18", "model.width=8")
-OURS = ("er_ace", "er_balanced", "simo", "simo_part", "supcon", "triplet")
+OURS = ("er_ace", "er_balanced", "fixed_targets", "simo", "simo_part", "supcon", "triplet")
 
 
 def first_of_each(counts: list[int]) -> DataSet:
