@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from simo_cl.losses import SimOLoss
 from simo_cl.losses.ablation import SimOPart
+from simo_cl.losses.orthogonal_projection import OrthogonalProjectionLoss
 from simo_cl.models import Classifier, EmbeddingModel, build_encoder, encoder_names, projection_head
 from simo_cl.training.mined_loss import MinedLoss
 
@@ -25,6 +26,7 @@ LOSSES: dict[str, Loss] = {
     "SimO, any norm": SimOLoss(normalize=False, leaning=0.1),
     "distance": SimOPart("distance"),
     "orthogonality": SimOPart("orthogonality"),
+    "orthogonal projection": OrthogonalProjectionLoss(),
     "SupCon": SupConLoss(temperature=0.1),
     "triplet": MinedLoss(
         TripletMarginLoss(margin=0.5, smooth_loss=True),

@@ -16,8 +16,8 @@ from simo_cl.harness.suite_file import SuiteError, read_suite
 ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_ONLINE) + "}\n"
 ER = "strategies: {er: }\n"
 TRAINING_IMAGES = 1347
-OURS = ("er", "er_ace", "er_balanced", "er_simo", "fixed_targets", "simo", "supcon", "triplet")
-"""Whose memory is updated after every batch."""
+SMALL_EXPERIENCES = ("finetune", "der", "mir")
+"""For those without a memory that is updated after every batch."""
 
 
 def planned(folder: Path, text: str, *overrides: str) -> list[PlannedRun]:
@@ -55,8 +55,9 @@ def test_the_memory_is_replayed_within_the_first_experience(
     first = images["finetune"]["cost/images"]
     # The memory holds the first batch, 20 samples, from the second batch on.
     replayed = 12 * (images["er"]["cost/steps"] - 1)
-    for name in OURS:
-        assert images[name]["cost/images"] == first + replayed, name
+    for name in images:
+        if name not in SMALL_EXPERIENCES and not name.startswith("joint"):
+            assert images[name]["cost/images"] == first + replayed, name
 
 
 def test_several_updates_a_batch_draw_from_the_memory_anew(execute: Any, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""The orthogonal projection loss: classes orthogonal to each other, beside cross-entropy."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Dissimilar = Literal["absolute", "signed"]
+
+
+def orthogonal_projection_loss(
+    features: Tensor, labels: Tensor, *, gamma: float = 0.5, dissimilar: Dissimilar = "absolute"
+) -> Tensor:
+    """``(1 - s) + gamma * d`` of the cosines of all pairs in a batch.
+
+    s is the mean cosine of the pairs of one class, and d that of the pairs of two, in one of the
+    two forms that were published. Ranasinghe et al., Orthogonal projection loss, ICCV 2021;
+    https://github.com/kahnchana/opl.
+
+    Args:
+        features: (N, d), of any norm.
+        labels: (N,), integers.
+        gamma: weight of d, 0 or more.
+        dissimilar: d as the mean of ``"absolute"`` cosines, as in ``cifar/losses.py`` there, which
+            is least for orthogonal classes; or of ``"signed"`` ones, as in ``loss.py``, which goes
+            on falling as classes become opposite.
+
+    Returns:
+        A scalar; a mean over no pair counts as 0.
+
+    Example:
+        >>> orthogonal_projection_loss(torch.eye(2), torch.tensor([0, 1]))
+        tensor(1.)
+    """
+    points = F.normalize(features.float(), dim=1)
+    cosines = points @ points.T
+    same = labels[:, None] == labels[None, :]
+    others = cosines.abs() if dissimilar == "absolute" else cosines
+    s = _mean(cosines, same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device))
+    return 1 - s + gamma * _mean(others, ~same)
+
+
+class OrthogonalProjectionLoss(nn.Module):
+    """:func:`orthogonal_projection_loss` as a module, for :class:`simo_cl.SimOPlugin`.
+
+    Args:
+        gamma, dissimilar: as there.
+
+    Raises:
+        ValueError: a negative gamma, or an unknown form.
+    """
+
+    def __init__(self, *, gamma: float = 0.5, dissimilar: Dissimilar = "absolute") -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise ValueError(f"gamma is {gamma}; it must be 0 or more")
+        if dissimilar not in get_args(Dissimilar):
+            raise ValueError(
+                f"dissimilar is {dissimilar!r}; it must be one of {get_args(Dissimilar)}"
+            )
+        self.gamma = gamma
+        self.dissimilar = dissimilar
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        return orthogonal_projection_loss(
+            features, labels, gamma=self.gamma, dissimilar=self.dissimilar
+        )
+
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma}, dissimilar={self.dissimilar!r}"
+
+
+def _mean(values: Tensor, pairs: Tensor) -> Tensor:
+    return torch.where(pairs, values, 0.0).sum() / pairs.sum().clamp_min(1)
