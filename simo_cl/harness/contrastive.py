@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from simo_cl.harness.settings import Number, PositiveInt, RunSettings, StrategySettings
 from simo_cl.harness.setup import Setup
@@ -62,12 +62,18 @@ def contrastive_replay(
 def embedding_replay(
     setup: Setup, settings: EmbeddingSettings, model: EmbeddingModel, loss: Loss
 ) -> ContrastiveReplay:
-    """The same training for a model with another read-out, or a loss made to fit its model."""
+    """The same training for a model with another read-out, or a loss made to fit its model.
+
+    Weights that the loss has train with the model's.
+    """
     from simo_cl.training import ContrastiveReplay
 
+    trained = nn.ModuleList([model])
+    if isinstance(loss, nn.Module):
+        trained.append(loss.to(setup.device))
     return ContrastiveReplay(
         model=model,
-        optimizer=setup.optimizer(model, settings.lr),
+        optimizer=setup.optimizer(trained, settings.lr),
         loss=loss,
         replay=setup.replay(settings.views, settings.replay_batch_size),
         clip_grad_norm=settings.clip_grad_norm,

@@ -70,10 +70,11 @@ def run_of(
     strategy: str,
     settings: str = SETTINGS,
     more: tuple[str, ...] = (),
+    given: str = "",
     **options: Any,
 ) -> PlannedRun:
-    """The run of a strategy that is saved as often as can be."""
-    text = f"strategies: {{{strategy}: }}\ncheckpoint_minutes: 0\n"
+    """The run of a strategy, with the settings given, that is saved as often as can be."""
+    text = f"strategies: {{{strategy}: {given}}}\ncheckpoint_minutes: 0\n"
     epochs = ("training.epochs=3",) if settings == SETTINGS else ()
     overrides = ("stream.experiences=3", *epochs, *more)
     (run,) = planned(folder / "suite", text, overrides, settings=settings, **options)
@@ -112,6 +113,14 @@ def test_two_interruptions_change_nothing(
     strategy: str, tmp_path: Path, data: DataSet, wholes: Wholes
 ) -> None:
     run = run_of(tmp_path, strategy)
+    in_three_pieces(run, tmp_path, data, wholes(run))
+
+
+@pytest.mark.parametrize("loss", ["ProxyAnchorLoss", "ArcFaceLoss"])
+def test_nor_do_they_where_the_loss_has_weights(
+    loss: str, tmp_path: Path, data: DataSet, wholes: Wholes
+) -> None:
+    run = run_of(tmp_path, "metric_loss", given=f"{{loss: {loss}}}")
     in_three_pieces(run, tmp_path, data, wholes(run))
 
 

@@ -1,0 +1,51 @@
+"""Any loss of pytorch-metric-learning by its class name, on the batches of the contrastive losses.
+
+Its arguments keep the library's defaults where a suite does not set them. Weights that a loss has
+for each class, to come or seen, train with the model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from simo_cl.harness.contrastive import ContrastiveSettings, embedding_replay
+from simo_cl.harness.settings import Number
+from simo_cl.harness.setup import Setup
+from simo_cl.training import ContrastiveReplay
+from simo_cl.training.metric_loss import metric_loss
+from simo_cl.training.mined_loss import MinedLoss
+
+SEARCH_SPACE = {"lr": [1e-3, 3e-3], "views": [1, 2]}
+
+# In this order: YAML reads 1e-3 as a text.
+Argument = Annotated[bool | int | Number | str, Field(union_mode="left_to_right")]
+
+
+class Settings(ContrastiveSettings):
+    loss: str = Field("MultiSimilarityLoss", description="a class of the library's losses")
+    arguments: dict[str, Argument] = Field({}, description="of the loss")
+    miner: str | None = Field(None, description="a class of the library's miners")
+    miner_arguments: dict[str, Argument] = Field({}, description="of the miner")
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Settings:
+        self.metric_loss(num_classes=2, embedding_size=self.dimension)
+        return self
+
+    def metric_loss(self, **sizes: Any) -> MinedLoss:
+        return metric_loss(
+            self.loss,
+            self.arguments,
+            miner=self.miner,
+            miner_arguments=self.miner_arguments,
+            **sizes,
+        )
+
+
+def build(setup: Setup, settings: Settings) -> ContrastiveReplay:
+    model = settings.model(setup)
+    dimension = settings.dimension_of(model)
+    loss = settings.metric_loss(num_classes=setup.num_classes, embedding_size=dimension)
+    return embedding_replay(setup, settings, model, loss)
