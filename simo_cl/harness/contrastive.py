@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
+from avalanche.training.plugins import SupervisedPlugin
 from pydantic import Field
 from torch import Tensor, nn
 
 from simo_cl.harness.settings import Number, PositiveInt, RunSettings, StrategySettings
 from simo_cl.harness.setup import Setup
 from simo_cl.models import EmbeddingModel, Head, ReadOut
-
-if TYPE_CHECKING:
-    from simo_cl.training import ContrastiveReplay
+from simo_cl.training import BalancedReplayPlugin, ContrastiveReplay, OnlineReplayPlugin
+from simo_cl.training.distillation import RelationDistillation
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Called as ``loss(embeddings, labels)``."""
 
 
 class EmbeddingSettings(StrategySettings):
-    """Settings of every strategy built by :func:`contrastive_replay`."""
+    """Settings of every strategy built by :func:`embedding_replay`."""
 
     head: Head = "mlp"
     dimension: PositiveInt = Field(128, description="of the embeddings")
@@ -37,19 +37,61 @@ class EmbeddingSettings(StrategySettings):
                 "training.new_share"
             )
 
+    def plugins(self) -> list[SupervisedPlugin]:
+        """Besides those of memory and budget."""
+        return []
+
     def dimension_of(self, model: EmbeddingModel) -> int:
         """Of the model's embeddings: without a head, that of its features."""
         return model.encoder.num_features if self.head == "none" else self.dimension
 
 
-class ContrastiveSettings(EmbeddingSettings):
-    """Those of a strategy that is read out by nearest class mean."""
+class DistilledSettings(EmbeddingSettings):
+    """Those of a strategy that is read out by nearest class mean and keeps what was near to what:
+    Co2L's, where distillation is part of the method."""
 
     read_out: ReadOut = Field("features", description="space of the nearest class mean")
+    distill_weight: Annotated[Number, Field(ge=0)] = 1.0
+    distill_temperature: Annotated[Number, Field(gt=0)] = 0.2
+    distill_past_temperature: Annotated[Number, Field(gt=0)] = 0.01
 
     def model(self, setup: Setup) -> EmbeddingModel:
         """The model that they describe."""
         return setup.embedding_model(self.head, self.dimension, self.read_out)
+
+    def plugins(self) -> list[SupervisedPlugin]:
+        distillation = RelationDistillation(
+            self.distill_weight,
+            temperature=self.distill_temperature,
+            past_temperature=self.distill_past_temperature,
+        )
+        return [distillation]
+
+
+class ContrastiveSettings(DistilledSettings):
+    """Those of a strategy that differs from the others in its loss alone."""
+
+    distill: Literal["ird"] | None = Field(
+        None, description="from the model before the experience, by instance-wise relations"
+    )
+
+    def check(self, run: RunSettings) -> None:
+        super().check(run)
+        if self.distill is None:
+            useless = [name for name in self.model_fields_set if name.startswith("distill_")]
+            if useless:
+                raise ValueError(
+                    f"{', '.join(sorted(useless))} would do nothing without distill: ird; set it, "
+                    "too"
+                )
+        elif run.stream.experiences == 1:
+            raise ValueError(
+                "distill: ird would do nothing, as stream.experiences is 1 and there is no model "
+                "before the experience"
+            )
+
+    def plugins(self) -> list[SupervisedPlugin]:
+        return super().plugins() if self.distill == "ird" else []
 
 
 def contrastive_replay(
@@ -60,14 +102,21 @@ def contrastive_replay(
 
 
 def embedding_replay(
-    setup: Setup, settings: EmbeddingSettings, model: EmbeddingModel, loss: Loss
+    setup: Setup,
+    settings: EmbeddingSettings,
+    model: EmbeddingModel,
+    loss: Loss,
+    replay: BalancedReplayPlugin | OnlineReplayPlugin | None = None,
 ) -> ContrastiveReplay:
     """The same training for a model with another read-out, or a loss made to fit its model.
 
-    Weights that the loss has train with the model's.
+    Args:
+        setup: as a strategy file is given it.
+        settings: the strategy's own.
+        model: to train.
+        loss: as ``loss(embeddings, labels)``; weights that it has train with the model's.
+        replay: from :func:`replay_of`, where the loss knows it.
     """
-    from simo_cl.training import ContrastiveReplay
-
     trained = nn.ModuleList([model])
     if isinstance(loss, nn.Module):
         trained.append(loss.to(setup.device))
@@ -75,8 +124,15 @@ def embedding_replay(
         model=model,
         optimizer=setup.optimizer(trained, settings.lr),
         loss=loss,
-        replay=setup.replay(settings.views, settings.replay_batch_size),
+        replay=replay or replay_of(setup, settings),
         clip_grad_norm=settings.clip_grad_norm,
-        plugins=[setup.budget()],
+        plugins=[*settings.plugins(), setup.budget()],
         **setup.arguments(),
     )
+
+
+def replay_of(
+    setup: Setup, settings: EmbeddingSettings
+) -> BalancedReplayPlugin | OnlineReplayPlugin:
+    """The plugin that makes the batches."""
+    return setup.replay(settings.views, settings.replay_batch_size)

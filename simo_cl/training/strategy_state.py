@@ -24,6 +24,7 @@ from simo_cl.training.avalanche_state import (
     save_memory,
 )
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
+from simo_cl.training.distillation import RelationDistillation
 
 # Besides their model, optimizer and plugins, which everything that trains has.
 _REMEMBER_NOTHING = (Naive, ICaRL, EvaluationPlugin, PeriodicEval)
@@ -128,10 +129,22 @@ def _load_balanced(
     plugin.load_state_dict(state["batches"])
 
 
+def _save_distillation(plugin: RelationDistillation) -> State:
+    return {"past": None if plugin.past is None else plugin.past.state_dict()}
+
+
+def _load_distillation(
+    plugin: RelationDistillation, state: State, strategy: Any, data: ResidentDataset
+) -> None:
+    if state["past"] is not None:
+        plugin.keep(strategy.model).load_state_dict(state["past"])
+
+
 _ADAPTERS = {
     **ADAPTERS,
     Clock: Adapter(_save_clock, _load_clock),
     BalancedReplayPlugin: Adapter(_save_balanced, _load_balanced),
+    RelationDistillation: Adapter(_save_distillation, _load_distillation),
 }
 
 

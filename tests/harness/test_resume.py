@@ -116,11 +116,18 @@ def test_two_interruptions_change_nothing(
     in_three_pieces(run, tmp_path, data, wholes(run))
 
 
-@pytest.mark.parametrize("loss", ["ProxyAnchorLoss", "ArcFaceLoss"])
-def test_nor_do_they_where_the_loss_has_weights(
-    loss: str, tmp_path: Path, data: DataSet, wholes: Wholes
+@pytest.mark.parametrize(
+    ("strategy", "given"),
+    [
+        ("metric_loss", "{loss: ProxyAnchorLoss}"),
+        ("metric_loss", "{loss: ArcFaceLoss, distill: ird}"),
+        ("simo", "{distill: ird}"),
+    ],
+)
+def test_nor_do_they_where_a_loss_has_weights_or_an_earlier_model_is_kept(
+    strategy: str, given: str, tmp_path: Path, data: DataSet, wholes: Wholes
 ) -> None:
-    run = run_of(tmp_path, "metric_loss", given=f"{{loss: {loss}}}")
+    run = run_of(tmp_path, strategy, given=given)
     in_three_pieces(run, tmp_path, data, wholes(run))
 
 

@@ -23,6 +23,8 @@ from simo_cl import (
 )
 from simo_cl.losses import SimOLoss
 from simo_cl.training.avalanche_state import NotResumableError, State
+from simo_cl.training.distillation import RelationDistillation
+from simo_cl.training.metric_loss import metric_loss
 from simo_cl.training.strategy_state import load_optimizer, load_strategy, save_strategy
 
 
@@ -32,15 +34,20 @@ def with_head() -> Any:
     return stock(Naive, plugins=[SimOPlugin(head=head)])
 
 
-def contrastive() -> Any:
+def contrastive(loss: nn.Module, *plugins: SupervisedPlugin) -> Any:
     model = embedding_model()
     return ContrastiveReplay(
         model=model,
-        optimizer=torch.optim.AdamW(model.parameters()),
-        loss=SimOLoss(),
+        optimizer=torch.optim.AdamW([*model.parameters(), *loss.parameters()]),
+        loss=loss,
         replay=BalancedReplayPlugin(24, 16),
+        plugins=plugins,
         evaluator=quiet(),
     )
+
+
+def with_class_weights() -> Any:
+    return contrastive(metric_loss("ProxyAnchorLoss", num_classes=6, embedding_size=8))
 
 
 STRATEGIES: dict[str, Callable[[], Any]] = {
@@ -54,7 +61,9 @@ STRATEGIES: dict[str, Callable[[], Any]] = {
     "icarl": lambda: icarl(plugins=[]),
     "simo plugin with a head": with_head,
     "online": lambda: stock(Naive, plugins=[OnlineReplayPlugin(ClassBalancedMemory(24))]),
-    "contrastive": contrastive,
+    "contrastive": lambda: contrastive(SimOLoss()),
+    "class weights": with_class_weights,
+    "distillation": lambda: contrastive(SimOLoss(), RelationDistillation()),
 }
 
 
@@ -118,6 +127,20 @@ def test_a_state_is_a_copy(name: str, stream: Any) -> None:
     assert same(before["model"], after["model"])
     assert str(before["plugins"]) == str(after["plugins"])
     assert str(before["strategy"]) == str(after["strategy"])
+
+
+def test_the_model_that_is_distilled_from_is_part_of_the_state(stream: Any) -> None:
+    strategy = STRATEGIES["distillation"]()
+    train(strategy, stream.train_stream[0])
+    before = weights(strategy)
+    train(strategy, stream.train_stream[1])
+    state = through_a_file(save_strategy(strategy))
+    brought_back = STRATEGIES["distillation"]()
+    load_strategy(brought_back, state, stream.train_stream[0].dataset)
+    (past,) = (p.past for p in brought_back.plugins if isinstance(p, RelationDistillation))
+    assert same(past.state_dict(), before)
+    assert not past.training
+    assert not same(weights(brought_back), before)
 
 
 @pytest.mark.parametrize(
