@@ -31,6 +31,9 @@ class BalancedReplayPlugin(SupervisedPlugin):
             experience has no memory either way.
         seed: of the generator that draws the batches; the memory draws from torch's global one.
 
+    Attributes:
+        new_classes: (number of classes,), of the last experience trained on, on its device.
+
     Raises:
         ValueError: when training on an experience starts, a memory that is too small for one sample
             of each class seen, or a batch that is too small (see :class:`ClassBalancedBatches`).
@@ -52,6 +55,7 @@ class BalancedReplayPlugin(SupervisedPlugin):
         self.views = views
         self.replays_current = replays_current
         self.storage_policy = ClassBalancedBuffer(max_size=memory_size, adaptive_size=True)
+        self.new_classes = torch.zeros(0, dtype=torch.int64)
         self._generator = np.random.default_rng(seed)
         # For the workers that a loader may have: without one of its own, each pass would draw a
         # seed for them from the global generator.
@@ -80,6 +84,7 @@ class BalancedReplayPlugin(SupervisedPlugin):
             self.storage_policy.post_adapt(strategy, strategy.experience)
             memory = self.memory_dataset if len(memory) else memory
         new_labels, old_labels = _labels(current), _labels(memory)
+        self.new_classes = torch.tensor(sorted(set(new_labels)), device=strategy.device)
         self._batches = ClassBalancedBatches(
             new_labels,
             old_labels,

@@ -37,6 +37,7 @@ class OnlineReplayPlugin(SupervisedPlugin):
     Attributes:
         memory: as given.
         new_samples: of the current batch, which stand first in each of its views.
+        new_classes: (number of classes,), of the last experience trained on, on its device.
 
     Raises:
         ValueError: a size below 1; or, when an experience starts, data with task labels, images of
@@ -71,6 +72,7 @@ class OnlineReplayPlugin(SupervisedPlugin):
         self.updates = updates
         self.views = views
         self.new_samples = 0
+        self.new_classes = torch.zeros(0, dtype=torch.int64)
         self._generator = np.random.default_rng(seed)
         self._order: NDArray[np.int64] | None = None
         self._steps_of_pass = 0
@@ -92,6 +94,7 @@ class OnlineReplayPlugin(SupervisedPlugin):
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         self._check(strategy.adapted_dataset)
         self._data = strategy.adapted_dataset
+        self.new_classes = torch.as_tensor(np.unique(self._data.labels), device=strategy.device)
         self._order = None
         strategy.dataloader = _Epoch(self, self._data)
 

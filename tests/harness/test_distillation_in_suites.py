@@ -25,6 +25,11 @@ def test_every_contrastive_strategy_can_distil() -> None:
         assert (plugin.weight, plugin.temperature, plugin.past_temperature) == (0.5, 0.2, 0.01)
 
 
+def test_co2l_distils_always() -> None:
+    (plugin,) = load_strategy("co2l", STRATEGIES).module.Settings().plugins()
+    assert plugin.weight == 1.0
+
+
 @pytest.mark.parametrize("protocol", ["batch", "online"])
 def test_it_changes_the_experiences_after_the_first(
     protocol: str, execute: Any, tmp_path: Path

@@ -17,7 +17,7 @@ ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_BATCHES) + "}\n"
 JOINT = [name for name in FOR_BATCHES if name.startswith("joint")]
 CONTRASTIVE = [name for name in FOR_BATCHES if name.endswith(("simo", "supcon", "triplet"))]
 CONTRASTIVE.remove("er_simo")
-CONTRASTIVE += ["simo_part", "metric_loss"]
+CONTRASTIVE += ["simo_part", "metric_loss", "co2l"]
 EMBEDDING = [*CONTRASTIVE, "fixed_targets"]
 
 

@@ -1,0 +1,40 @@
+"""The supervised contrastive loss with some of the samples as anchors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def asymmetric_supcon(
+    embeddings: Tensor, labels: Tensor, is_anchor: Tensor, *, temperature: float = 0.1
+) -> Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020) in which only some samples are anchors.
+
+    An anchor i has the loss ``-mean_j log(exp(z_i z_j / t) / sum_k exp(z_i z_k / t))``, with j over
+    the others of its class, k over all others and unit-norm z. In Cha et al., Co2L: contrastive
+    continual learning, ICCV 2021, equation 3, the anchors are the samples of the current classes;
+    those of the memory are what they are compared with.
+
+    Args:
+        embeddings: (N, d), of any norm.
+        labels: (N,), integers.
+        is_anchor: (N,), truth values.
+        temperature: t, positive.
+
+    Returns:
+        A scalar, the sum over the anchors divided by N, so that it weighs as much beside a mean
+        over all samples as the paper's sum beside theirs. An anchor alone in its class counts 0.
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> asymmetric_supcon(torch.randn(4, 8), labels, labels == 1)
+    """
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    positive = (labels[:, None] == labels[None, :]) & ~itself & is_anchor[:, None]
+    points = F.normalize(embeddings.float(), dim=1)
+    cosines = points @ points.T / temperature
+    log_share = F.log_softmax(cosines.masked_fill(itself, -torch.inf), dim=1)
+    pulled = log_share.masked_fill(~positive, 0.0).sum(dim=1) / positive.sum(dim=1).clamp_min(1)
+    return -pulled.mean()

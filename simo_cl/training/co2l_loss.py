@@ -1,0 +1,34 @@
+"""The contrastive loss of Co2L, which knows the current classes from the replay plugin."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from simo_cl.losses.asymmetric_supcon import asymmetric_supcon
+from simo_cl.training.balanced_replay import BalancedReplayPlugin
+from simo_cl.training.online_replay import OnlineReplayPlugin
+
+
+class AsymmetricSupCon(nn.Module):
+    """:func:`simo_cl.losses.asymmetric_supcon.asymmetric_supcon` with the samples of the current
+    experience's classes as anchors, wherever in a batch they stand.
+
+    Args:
+        replay: the plugin that makes the batches.
+        temperature: positive.
+    """
+
+    def __init__(
+        self, replay: BalancedReplayPlugin | OnlineReplayPlugin, *, temperature: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self._replay = replay
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings (N, d) and labels (N,) to a scalar."""
+        is_current = (labels[:, None] == self._replay.new_classes).any(dim=1)
+        return asymmetric_supcon(embeddings, labels, is_current, temperature=self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}"
