@@ -46,10 +46,13 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def write_report(suite_folder: Path) -> ReportPaths:
+def write_report(suite_folder: Path, *, pdf: bool = False) -> ReportPaths:
     """Write runs.csv, summary.csv, tables/, figures/ and report.html into a suite's folder.
 
     Only finished runs of the current plan enter; the page names the others and why.
+
+    Args:
+        pdf: write every figure as PDF, too.
 
     Raises:
         ResultsError: the folder holds no readable plan, or results without the runs they are of.
@@ -60,18 +63,21 @@ def write_report(suite_folder: Path) -> ReportPaths:
     comparisons = compare_with_control(suite)
     tables = write_tables(suite, comparisons)
     figures = suite_figures(suite, comparisons)
-    written = write_figures(suite, figures)
+    written = write_figures(suite, figures, pdf=pdf)
     page = suite.folder / "report.html"
     page.write_text(render_page(suite, comparisons, figures, written), encoding="utf-8")
     files = tuple(path for figure in written.values() for path in figure.files)
     return ReportPaths(page=page, tables=tuple(tables), figures=files)
 
 
-def write_chosen_figures(suite_folder: Path, labels: Sequence[str]) -> list[Path]:
+def write_chosen_figures(
+    suite_folder: Path, labels: Sequence[str], *, pdf: bool = False
+) -> list[Path]:
     """Write the figures that have room for a few rows into figures/chosen/, with these ones.
 
     Args:
         labels: of rows with a finished run, as `simo` or `er[memory.size=200]`.
+        pdf: write them as PDF, too.
 
     Raises:
         ResultsError: the folder holds no readable plan, or a label is not one of its finished rows.
@@ -83,7 +89,7 @@ def write_chosen_figures(suite_folder: Path, labels: Sequence[str]) -> list[Path
             f"no finished run of {listed(unknown)} in {suite.folder}; there are "
             f"{listed(suite.finished_labels) or 'none'}"
         )
-    written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen")
+    written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen", pdf=pdf)
     return [path for figure in written.values() for path in figure.files]
 
 

@@ -27,8 +27,10 @@ _NO_TURN = re.compile(r"^rotate\(-?0 [^)]*\)$")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
-# What every figure is saved as: for the page's readers, for slides and for LaTeX.
-ENDINGS = (".svg", ".png", ".pdf")
+# What every figure is saved as, for the page's readers and for slides; and for LaTeX where asked,
+# since embedding its fonts takes longer than all else.
+ENDINGS = (".svg", ".png")
+PDF = ".pdf"
 
 
 def drawing_of(figure: Figure) -> ET.Element:
@@ -38,20 +40,25 @@ def drawing_of(figure: Figure) -> ET.Element:
     return ET.fromstring(buffer.getvalue())
 
 
-def save_files(figure: Figure, drawing: ET.Element, stem: Path) -> list[Path]:
+def save_files(
+    figure: Figure, drawing: ET.Element, stem: Path, *, pdf: bool = False
+) -> tuple[Path, ...]:
     """Write `stem` with each of the `ENDINGS`, the same bytes for the same figure every time.
 
     Args:
         drawing: of the figure, from `drawing_of`.
+        pdf: write it as PDF, too.
     """
-    svg, png, pdf = paths = [Path(f"{stem}{ending}") for ending in ENDINGS]
+    svg, png = paths = [Path(f"{stem}{ending}") for ending in ENDINGS]
     root = copy.deepcopy(drawing)
     _compact(root)
     root.set("font-family", ", ".join(f"'{name}'" for name in STYLE["font.sans-serif"]))
     svg.write_text(_written(root), encoding="utf-8")
     figure.savefig(png, facecolor="white", dpi=160, metadata={"Software": None})
-    figure.savefig(pdf, facecolor="white", metadata={"CreationDate": None})
-    return paths
+    if pdf:
+        paths.append(Path(f"{stem}{PDF}"))
+        figure.savefig(paths[-1], facecolor="white", metadata={"CreationDate": None})
+    return tuple(paths)
 
 
 @dataclass(frozen=True)

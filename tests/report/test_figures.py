@@ -117,8 +117,8 @@ def test_many_classes_carry_no_tooltips(draw):
     assert figures["accuracy_matrices"].panels[0].matrix is not None
 
 
-def files_of(suite, figures) -> dict[Path, bytes]:
-    written = write_figures(suite, figures).values()
+def files_of(suite, figures, *, pdf=True) -> dict[Path, bytes]:
+    written = write_figures(suite, figures, pdf=pdf).values()
     return {path: path.read_bytes() for figure in written for path in figure.files}
 
 
@@ -167,6 +167,18 @@ def test_a_figure_that_lacks_something_is_drawn_again(draw, lost):
     assert files_of(suite, [figures["accuracy"]]) == first
 
 
+def test_a_pdf_is_written_where_asked_and_then_kept_up_to_date(draw):
+    suite, figures = draw(strategies=("er",), seeds=(0,), sample=5)
+    pdf = suite.folder / "figures/accuracy.pdf"
+    assert pdf not in files_of(suite, [figures["accuracy"]], pdf=False)
+    assert not pdf.exists()
+
+    first = files_of(suite, [figures["accuracy"]])[pdf]
+
+    again = files_of(suite, [replace(figures["accuracy"], size=(1.0, 1.0))], pdf=False)
+    assert again[pdf] != first
+
+
 def test_half_written_figures_are_not_kept(draw, monkeypatch):
     suite, figures = draw(strategies=("er",), seeds=(0,), sample=5)
     figure = figures["accuracy"]
@@ -188,7 +200,7 @@ def test_half_written_figures_are_not_kept(draw, monkeypatch):
 
 def test_stale_figures_go_and_files_of_others_stay(draw):
     suite, figures = draw(strategies=("er",), seeds=(0,), sample=5)
-    write_figures(suite, [figures["accuracy"], figures["confusion"]])
+    write_figures(suite, [figures["accuracy"], figures["confusion"]], pdf=True)
     (suite.folder / "figures/mine.svg").write_text("mine")
 
     write_figures(suite, [figures["accuracy"]])

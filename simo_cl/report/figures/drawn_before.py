@@ -16,7 +16,7 @@ from matplotlib.font_manager import FontProperties, findfont
 
 import simo_cl.report
 from simo_cl.report.drawing import STYLE
-from simo_cl.report.svg import ENDINGS
+from simo_cl.report.svg import ENDINGS, PDF
 
 _RECORDS = ".drawn"
 
@@ -38,16 +38,21 @@ class DrawnBefore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def kept(self, name: str, key: str) -> Written | None:
+    def kept(self, name: str, key: str, *, pdf: bool) -> Written | None:
         """The figure, if its files are there and were drawn for the same key."""
         try:
             record = json.loads(self._record(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        files = self._files(name)
+        files = self._files(name, *ENDINGS, *((PDF,) if pdf else ()))
         if record["key"] != key or not all(file.is_file() for file in files):
             return None
         return Written(files, record["panels"])
+
+    def has_pdf(self, name: str) -> bool:
+        """Whether it was drawn as PDF, too, which then stays up to date."""
+        (pdf,) = self._files(name, PDF)
+        return pdf.is_file() and self._record(name).is_file()
 
     def forget(self, name: str) -> None:
         """Before the figure's files are written: half-written ones have no record."""
@@ -61,15 +66,15 @@ class DrawnBefore:
     def remove_all_but(self, names: Collection[str]) -> None:
         for record in self._record("").parent.glob("*.json"):
             if record.stem not in names:
-                for file in self._files(record.stem):
+                for file in self._files(record.stem, *ENDINGS, PDF):
                     file.unlink(missing_ok=True)
                 record.unlink()
 
     def _record(self, name: str) -> Path:
         return self.folder / _RECORDS / f"{name}.json"
 
-    def _files(self, name: str) -> tuple[Path, ...]:
-        return tuple(self.folder / f"{name}{ending}" for ending in ENDINGS)
+    def _files(self, name: str, *endings: str) -> tuple[Path, ...]:
+        return tuple(self.folder / f"{name}{ending}" for ending in endings)
 
 
 def key_of(*content: object) -> str:

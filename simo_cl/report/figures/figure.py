@@ -111,14 +111,15 @@ class Figure:
 
 
 def write_figures(
-    suite: Suite, figures: Sequence[Figure], within: str = "figures"
+    suite: Suite, figures: Sequence[Figure], within: str = "figures", *, pdf: bool = False
 ) -> dict[str, Written]:
-    """Write every figure that has changed as SVG, PNG and PDF, on all cores.
+    """Write every figure that has changed as SVG and PNG, on all cores.
 
     Files of figures that an earlier report wrote and this one does not have go.
 
     Args:
         within: the folder, relative to the suite's.
+        pdf: write PDF, too; one that was written before is kept up to date in any case.
 
     Returns:
         What was written, now or before, by the figure's name.
@@ -127,13 +128,19 @@ def write_figures(
     drawn = DrawnBefore(suite.folder / within)
     drawn.remove_all_but([figure.name for figure in figures])
     keys = {figure.name: key_of(figure, drawn_as) for figure in figures}
-    written = {name: kept for name, key in keys.items() if (kept := drawn.kept(name, key))}
+    as_pdf = {name: pdf or drawn.has_pdf(name) for name in keys}
+    written = {
+        name: kept
+        for name, key in keys.items()
+        if (kept := drawn.kept(name, key, pdf=as_pdf[name]))
+    }
     # Those with the most panels first, so that no core waits for one that began last.
     changed = sorted((f for f in figures if f.name not in written), key=lambda f: -len(f.panels))
     processes = max(1, min(len(changed) // _FIGURES_WORTH_A_PROCESS, cpu_count()))
     try:
         results = Parallel(n_jobs=processes, batch_size=1)(
-            delayed(_write)(figure, drawn_as, drawn, keys[figure.name]) for figure in changed
+            delayed(_write)(figure, drawn_as, drawn, keys[figure.name], as_pdf[figure.name])
+            for figure in changed
         )
     finally:
         if processes > 1:
@@ -142,19 +149,21 @@ def write_figures(
     return written | {f.name: of_it for f, of_it in zip(changed, results, strict=True)}
 
 
-def _write(figure: Figure, drawn_as: Mapping[str, Look], drawn: DrawnBefore, key: str) -> Written:
+def _write(
+    figure: Figure, drawn_as: Mapping[str, Look], drawn: DrawnBefore, key: str, pdf: bool
+) -> Written:
     with matplotlib.rc_context(STYLE):
         sheet, cells = _sheet(figure, drawn_as)
         drawing = drawing_of(sheet)
         drawn.forget(figure.name)
-        files = save_files(sheet, drawing, drawn.folder / figure.name)
+        files = save_files(sheet, drawing, drawn.folder / figure.name, pdf=pdf)
     panels = {
         panel.key: cut_panel(
             drawing, _gid(panel), cell, f"{figure.name}-{panel.key}", panel.alternative
         )
         for panel, cell in zip(figure.panels, cells, strict=True)
     }
-    written = Written(tuple(files), panels)
+    written = Written(files, panels)
     drawn.keep(figure.name, key, written)
     return written
 
