@@ -1,4 +1,5 @@
-"""Processes that hear of the end of the one that began them, and not of the terminal's Ctrl-C."""
+"""Processes that begin at once where they can be forked, hear of the end of the one that began
+them, and not of the terminal's Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,9 +7,33 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import resource_tracker
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_all_start_methods, get_context, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess, parent_process
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+
+def process_context() -> ForkServerContext | SpawnContext:
+    """What makes processes: by forking one that has imported what :func:`import_ahead` was given,
+    or by spawning where the system cannot do that.
+
+    Not for CUDA, which a library that is imported may have initialised: then no fork can use it.
+    """
+    return get_context("forkserver") if _can_fork() else get_context("spawn")
+
+
+def import_ahead(*modules: str) -> None:
+    """Has modules imported, while this process goes on, for the processes that will want them."""
+    if not _can_fork():
+        return
+    forkserver.set_forkserver_preload(list(modules))
+    with _interrupts_blocked():
+        forkserver.ensure_running()
 
 
 def start_without_interrupts(process: BaseProcess) -> None:
@@ -19,17 +44,8 @@ def start_without_interrupts(process: BaseProcess) -> None:
     Raises:
         OSError: the process cannot be started.
     """
-    if sys.platform == "win32":
+    with _interrupts_blocked():
         process.start()
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    # Starting multiprocessing's own process, once, would undo the mask that children inherit.
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent() -> None:
@@ -38,6 +54,26 @@ def end_with_parent() -> None:
     The same command given again may otherwise be at the same files before this one has left them.
     """
     threading.Thread(target=_end_with_parent, name="simo_cl-orphan", daemon=True).start()
+
+
+def _can_fork() -> bool:
+    return "forkserver" in get_all_start_methods()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What begins in here inherits it, and so do the processes that fork from it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    # Starting multiprocessing's own process, once, would undo the mask that children inherit.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

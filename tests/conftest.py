@@ -49,7 +49,7 @@ def _draw_here() -> Iterator[None]:
 def _mlflow_is_imported_once() -> Iterator[None]:
     """What follows a suite in a process of its own is forked from one that has imported MLflow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simo_cl.tracking.follow.get_context", forks)
+        patch.setattr("simo_cl.tracking.follow.process_context", forks)
         yield
 
 

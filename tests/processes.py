@@ -51,8 +51,8 @@ class _Context(ForkServerContext):
     Process = _Process
 
 
-def forks(method: str = "forkserver") -> _Context:
-    """Takes the place of `multiprocessing.get_context`, whatever method is asked for."""
+def forks() -> _Context:
+    """Takes the place of `simo_cl.child_process.process_context`."""
     context = _Context()
     context.set_forkserver_preload(_IMPORTED)
     # Here, where no signal is blocked as it may be while a process starts: that would be inherited.

@@ -86,6 +86,9 @@ def run(
             strategies_dir,
             device=chosen_device if ray is None else None,
         )
+        folder = results / content.name
+        if ray is None and not dry_run and jobs != 1:
+            _import_for_workers(chosen, folder, chosen_device)
         from simo_cl.harness.earlier_results import belonging
         from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
         from simo_cl.harness.preview import preview_table
@@ -95,7 +98,6 @@ def run(
         from simo_cl.tracking.store import refuse_unusable, suite_store
 
         cluster = _cluster(content, ray, ray_shared, device, jobs)
-        folder = results / content.name
         refuse_unusable(suite_store(folder, tracking_uri))
         data = checked_data(chosen, data_root)
         if cluster is None:
@@ -181,6 +183,16 @@ def _plan(
     planned = plan_runs(everything, folder, file.places, precision_of(device))
     chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
     return content, planned, chosen
+
+
+def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.device) -> None:
+    """Has what takes them seconds imported beside the imports of this process."""
+    from simo_cl.child_process import import_ahead
+    from simo_cl.results import RunFolder
+
+    waiting = (run for run in chosen if RunFolder(folder / run.folder).state != "finished")
+    if device.type == "cpu" and len(chosen) > 1 and next(waiting, None):
+        import_ahead("simo_cl.harness.attempt")
 
 
 def _warn_of_too_many_threads(chosen: list[PlannedRun], jobs: int) -> None:

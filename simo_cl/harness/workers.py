@@ -18,7 +18,11 @@ import psutil
 import torch
 from torch.multiprocessing import get_context
 
-from simo_cl.child_process import end_with_parent, start_without_interrupts
+from simo_cl.child_process import (
+    end_with_parent,
+    process_context,
+    start_without_interrupts,
+)
 from simo_cl.harness.attempt import attempt, seldom
 from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.plan import PlannedRun
@@ -105,12 +109,12 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        context = get_context("spawn")
+        path, data, folder, device, plugins = self._arguments
+        context = process_context() if device.type == "cpu" else get_context("spawn")
         self.connection, far_end = context.Pipe()
-        path, data, *rest = self._arguments
         shown = (data.name, data.class_names, data.note)
         self._process: BaseProcess = context.Process(
-            target=_work, args=(far_end, path, shown, *rest), daemon=True
+            target=_work, args=(far_end, path, shown, folder, device, plugins), daemon=True
         )
         start_without_interrupts(self._process)
         # Only the process holds it now, so that its death shows as the end of the connection.

@@ -16,13 +16,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 
-from simo_cl.child_process import end_with_parent, start_without_interrupts
+from simo_cl.child_process import (
+    end_with_parent,
+    process_context,
+    start_without_interrupts,
+)
 from simo_cl.tracking import store
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import TrackingError
@@ -161,7 +164,7 @@ class Follower:
 
     def _attend_process(self) -> bool:
         """Whether nothing is left to attempt after this process."""
-        context = get_context("spawn")
+        context = process_context()
         here, there = context.Pipe()
         arguments = (there, self._folder, self._tracking_uri)
         with self._lock:

@@ -29,7 +29,7 @@ def _as_it_was() -> Iterator[None]:
 def _workers_are_forked() -> Iterator[None]:
     """Their processes are, from one that has imported what takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simo_cl.harness.workers.get_context", forks)
+        patch.setattr("simo_cl.harness.workers.process_context", forks)
         yield
 
 
