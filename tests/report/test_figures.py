@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -278,3 +279,10 @@ def test_spread_labels_keep_their_order_and_distance(seed):
     placed = np.array(spread_labels(list(positions), 0.8))
     order = np.argsort(positions)
     assert (np.diff(placed[order]) >= 0.8 - 1e-9).all()
+
+
+def test_a_figure_holds_what_it_draws_and_no_suite(make_suite):
+    """It is drawn again when what it holds has changed, in whatever run that is."""
+    suite = load_suite(make_suite(strategies=("joint", "er", "simo"), seeds=(0, 1), sample=4))
+    for figure in suite_figures(suite, compare_with_control(suite)):
+        assert b"simo_cl.results" not in cloudpickle.dumps(figure), figure.name

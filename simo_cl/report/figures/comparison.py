@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import SEEDS_FOR_A_BAND, draw_point, follow_choice, mark, show_value
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.palette import MUTED, Look
-from simo_cl.report.statistics import Comparison, half_width, seed_spread
+from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, half_width, seed_spread
 from simo_cl.report.tables import show_signed
 from simo_cl.results import Suite
 
@@ -22,13 +22,17 @@ def strategies_compared(
     if not labels:
         return None
     differences = {c.label: c for c in comparisons if c.difference is not None}
+    # What is drawn and no more: a figure is drawn again when what it holds has changed.
+    accuracies = {label: list(suite.values(label, PRIMARY_METRIC).values()) for label in labels}
+    means = {label: seed_spread(suite, label, PRIMARY_METRIC) for label in labels}
+    control = suite.control
 
     def draw_accuracy(ax: Axes) -> None:
         for row, label in enumerate(labels):
-            by_seed = list(suite.values(label, "average_accuracy").values())
+            by_seed = accuracies[label]
             colour = drawn_as[label].colour
             ax.plot(by_seed, [row] * len(by_seed), "|", color=colour, markersize=7, gid=mark(label))
-            over_seeds = seed_spread(suite, label, "average_accuracy")
+            over_seeds = means[label]
             if over_seeds is not None:
                 reach = half_width(over_seeds) if over_seeds.count >= SEEDS_FOR_A_BAND else None
                 if reach is not None:
@@ -52,7 +56,7 @@ def strategies_compared(
         _row_axis(ax, labels, drawn_as)
         interval = any(c.low is not None for c in differences.values())
         ax.set_xlabel(
-            f"difference from {suite.control}" + (", 95 % interval" if interval else ", one seed")
+            f"difference from {control}" + (", 95 % interval" if interval else ", one seed")
         )
 
     panels = [Panel("accuracy", "Average accuracy", "Final average accuracy", draw_accuracy)]

@@ -61,12 +61,14 @@ def _curve_figure(
     if not curves:
         return None
 
+    experiences = suite.num_experiences
+
     def draw(ax: Axes) -> None:
         draw_curves(
             ax,
             curves,
             drawn_as,
-            experiences=suite.num_experiences,
+            experiences=experiences,
             y_range=y_range,
             bounds=bounds,
             name_lines=True,

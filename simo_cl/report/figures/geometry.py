@@ -29,6 +29,7 @@ def geometry_curves(suite: Suite, drawn_as: Mapping[str, Look], space: str) -> F
     """The main geometry metrics of one space, a panel each."""
     panels = []
     shown: dict[str, None] = {}
+    experiences = suite.num_experiences
     for index, (metric, (title, *bounds)) in enumerate(GEOMETRY.items()):
         curves = seed_curves(suite, f"{space}/{metric}")
         if not curves:
@@ -39,7 +40,6 @@ def geometry_curves(suite: Suite, drawn_as: Mapping[str, Look], space: str) -> F
             ax: Axes, curves: Sequence[Curve] = curves, bounds: Sequence[float] = bounds
         ) -> None:
             low, high = bounds
-            experiences = suite.num_experiences
             draw_curves(ax, curves, drawn_as, experiences=experiences, bounds=(low, high))
 
         alternative = f"{title}, final: {finals(curves)}"
