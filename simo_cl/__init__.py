@@ -10,9 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simo_cl.analysis import Results, load_results
     from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
     from simo_cl.metrics.plugins import continual_learning_metrics, orthogonality_metrics
     from simo_cl.models import Classifier, EmbeddingModel
+    from simo_cl.running import run_suite
     from simo_cl.streams import load_data, register_data_source
     from simo_cl.streams.class_incremental import class_incremental
     from simo_cl.streams.resident import ResidentDataset, resident_dataset
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "Results": "simo_cl.analysis",
+    "load_results": "simo_cl.analysis",
     "SimOLoss": "simo_cl.losses",
     "SimOTerms": "simo_cl.losses",
     "simo_loss": "simo_cl.losses",
@@ -37,6 +41,7 @@ _HOME_OF = {
     "orthogonality_metrics": "simo_cl.metrics.plugins",
     "Classifier": "simo_cl.models",
     "EmbeddingModel": "simo_cl.models",
+    "run_suite": "simo_cl.running",
     "load_data": "simo_cl.streams",
     "register_data_source": "simo_cl.streams",
     "class_incremental": "simo_cl.streams.class_incremental",
@@ -60,15 +65,18 @@ __all__ = [
     "OnlineReplayPlugin",
     "ReservoirMemory",
     "ResidentDataset",
+    "Results",
     "SimOLoss",
     "SimOPlugin",
     "SimOTerms",
     "class_incremental",
     "continual_learning_metrics",
     "load_data",
+    "load_results",
     "orthogonality_metrics",
     "register_data_source",
     "resident_dataset",
+    "run_suite",
     "simo_loss",
     "simo_terms",
 ]
@@ -78,3 +86,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'simo_cl' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

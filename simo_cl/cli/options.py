@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simo_cl.cli.errors import fail
-from simo_cl.cli.terminal import warn
 
 if TYPE_CHECKING:
     import torch
-
-    from simo_cl.harness.plan import PlannedRun
 
 SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
 SuiteOfResultsArgument = Annotated[
@@ -68,14 +64,6 @@ def device_of(name: str) -> torch.device:
         return choose_device(name)
     except ValueError as error:
         fail(f"--device: {error}")
-
-
-def warn_of_slow_precision(runs: Iterable[PlannedRun], device: torch.device) -> None:
-    """Says if runs are to compute in a precision that the device has to emulate."""
-    from simo_cl.harness.precision import slowness_of
-
-    precisions = dict.fromkeys(run.settings.model.precision for run in runs)
-    warn(filter(None, (slowness_of(precision, device) for precision in precisions)))
 
 
 def use_plugins(path: Path | None) -> None:

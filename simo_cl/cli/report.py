@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption, SuiteOfResultsArgument
+from simo_cl.cli.options import RESULTS, ResultsOption
 from simo_cl.cli.suite_folder import suite_folder
-from simo_cl.cli.terminal import make_console, tell
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from simo_cl.cli.terminal import make_console
 
 
 def report(
-    suite: SuiteOfResultsArgument,
+    suites: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A suite file, the suite's name, or the folder of its results; of several, one "
+            "page shows all."
+        ),
+    ],
     results: ResultsOption = RESULTS,
     rows: Annotated[
         list[str] | None,
@@ -35,24 +37,11 @@ def report(
 ) -> None:
     """Write tables, figures and the HTML page of a suite's finished runs."""
     with plain_errors():
-        folder = suite_folder(suite, results)
+        from simo_cl.running import load_results, report_results
+
+        found = load_results(*(suite_folder(suite, results) for suite in suites))
         if not rows:
-            write_and_show(make_console(), folder, pdf=pdf)
+            report_results(make_console(), found, pdf=pdf)
             return
-        from simo_cl.report import write_chosen_figures
-
-        for path in write_chosen_figures(folder, rows, pdf=pdf):
+        for path in found.write_figures(rows, pdf=pdf):
             typer.echo(path)
-
-
-def write_and_show(console: Console, folder: Path, *, pdf: bool = False) -> None:
-    """Prints the table of a suite's folder, writes its report, and prints where to see more."""
-    from simo_cl.report import comparison_table, write_report
-
-    console.print(comparison_table(folder))
-    tell(console, "Drawing the report ...")
-    paths = write_report(folder, pdf=pdf)
-    tell(
-        console,
-        f"Report: {paths.page}\nCompare in MLflow: simo-cl ui {shlex.quote(str(folder))}",
-    )

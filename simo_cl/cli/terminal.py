@@ -8,8 +8,12 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from simo_cl.harness.terminal import tell
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+__all__ = ["given_command", "make_console", "tell", "warn"]
 
 
 def make_console() -> Console:
@@ -17,11 +21,6 @@ def make_console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "110")))
-
-
-def tell(console: Console, message: str, style: str | None = None) -> None:
-    """Prints text as it is: paths and messages may have what rich reads as markup."""
-    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(problems: Iterable[str]) -> None:

@@ -6,14 +6,18 @@ folders were copied to.
 
 from __future__ import annotations
 
+from simo_cl.report.figures import FigureName, draw_figure, figure_makers
 from simo_cl.report.page import ReportPaths, write_chosen_figures, write_report
 from simo_cl.report.tables import comparison_table
 from simo_cl.results import ResultsError
 
 __all__ = [
+    "FigureName",
     "ReportPaths",
     "ResultsError",
     "comparison_table",
+    "draw_figure",
+    "figure_makers",
     "write_chosen_figures",
     "write_report",
 ]

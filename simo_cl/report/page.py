@@ -34,7 +34,7 @@ from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
 from simo_cl.report.wording import listed
-from simo_cl.results import ResultsError, Run, Suite, load_suite, refuse_without_runs
+from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def write_report(suite_folder: Path, *, pdf: bool = False) -> ReportPaths:
+def write_report(suite: Suite, *, pdf: bool = False) -> ReportPaths:
     """Write runs.csv, summary.csv, tables/, figures/ and report.html into a suite's folder.
 
     Only finished runs of the current plan enter; the page names the others and why.
@@ -55,11 +55,11 @@ def write_report(suite_folder: Path, *, pdf: bool = False) -> ReportPaths:
         pdf: write every figure as PDF, too.
 
     Raises:
-        ResultsError: the folder holds no readable plan, or results without the runs they are of.
+        ResultsError: the folder holds results without the runs they are of.
     """
-    suite = load_suite(suite_folder)
     if not suite.finished_runs:
         refuse_without_runs(suite.folder)
+    suite.folder.mkdir(exist_ok=True)
     comparisons = compare_with_control(suite)
     tables = write_tables(suite, comparisons)
     figures = suite_figures(suite, comparisons)
@@ -70,9 +70,7 @@ def write_report(suite_folder: Path, *, pdf: bool = False) -> ReportPaths:
     return ReportPaths(page=page, tables=tuple(tables), figures=files)
 
 
-def write_chosen_figures(
-    suite_folder: Path, labels: Sequence[str], *, pdf: bool = False
-) -> list[Path]:
+def write_chosen_figures(suite: Suite, labels: Sequence[str], *, pdf: bool = False) -> list[Path]:
     """Write the figures that have room for a few rows into figures/chosen/, with these ones.
 
     Args:
@@ -80,9 +78,8 @@ def write_chosen_figures(
         pdf: write them as PDF, too.
 
     Raises:
-        ResultsError: the folder holds no readable plan, or a label is not one of its finished rows.
+        ResultsError: a label is not one of the finished rows.
     """
-    suite = load_suite(suite_folder)
     unknown = [label for label in labels if label not in suite.finished_labels]
     if unknown:
         raise ResultsError(
@@ -121,7 +118,7 @@ def render_page(
     drawn_as = looks(suite)
     return templates.get_template("report.html.j2").render(
         suite=suite,
-        results=shlex.quote(str(suite.folder)),
+        results=shlex.join(map(str, suite.parts or [suite.folder])),
         facts=_facts(suite),
         headline=headline(suite, comparisons),
         summary=summary(suite, comparisons),

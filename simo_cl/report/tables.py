@@ -20,7 +20,7 @@ from simo_cl.report.statistics import (
     seed_spread,
 )
 from simo_cl.report.wording import fixed
-from simo_cl.results import Run, Suite, load_suite, variant_settings
+from simo_cl.results import Run, Suite, variant_settings
 
 FIRST_METRICS = (
     "average_accuracy",
@@ -40,12 +40,11 @@ FLOAT_FORMAT = "%.10g"
 PARTS = ("mean", "std", "low", "high")
 
 
-def comparison_table(suite_folder: Path) -> Table:
+def comparison_table(suite: Suite) -> Table:
     """The comparison of a suite's strategies, for the terminal.
 
     Rows stand in the suite's order, never in the order of their means.
     """
-    suite = load_suite(suite_folder)
     comparisons = {c.label: c for c in compare_with_control(suite)}
     title = f"{suite.plan.suite} · {suite.plan.data}" if suite.plan.data else suite.plan.suite
     table = Table(title=escape(title))

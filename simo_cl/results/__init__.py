@@ -9,6 +9,7 @@ from simo_cl.results.atomic_write import write_atomically, write_partial
 from simo_cl.results.config import read_config
 from simo_cl.results.history import Measured, shared_metrics
 from simo_cl.results.labels import run_folder_name, run_label, variant_settings
+from simo_cl.results.merge import merge_suites
 from simo_cl.results.plan import PLAN, Plan, PlanEntry, read_plan
 from simo_cl.results.run import ARRAYS, Run
 from simo_cl.results.run_folder import RunFolder
@@ -34,6 +35,7 @@ __all__ = [
     "RunStatus",
     "Suite",
     "load_suite",
+    "merge_suites",
     "read_arrays",
     "read_config",
     "read_plan",

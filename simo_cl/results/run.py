@@ -107,6 +107,17 @@ class Run:
         """The array of that name in snapshots.npz (the same images after each experience)."""
         return self._drawable(SNAPSHOTS, name)
 
+    def embeddings(self) -> Arrays:
+        """The final model's sample, by name.
+
+        Raises:
+            ValueError: the run has none that can be read.
+        """
+        arrays = self._samples[EMBEDDINGS]
+        if not arrays:
+            raise ValueError(f"{self.folder} has no {EMBEDDINGS} that can be read")
+        return {name: arrays[name] for name in arrays if not _unsoundness(name, arrays)}
+
     @cached_property
     def unusable(self) -> str:
         """Which of the arrays for pictures cannot be drawn, and why; "" if all can be."""

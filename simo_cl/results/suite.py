@@ -14,11 +14,17 @@ from simo_cl.results.schema import ResultsError
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite's plan and all its runs, in the plan's order."""
+    """A suite's plan and all its runs, in the plan's order.
+
+    Attributes:
+        folder: where what is made of it goes.
+        parts: the folders of the suites that it is made of, if it is of several.
+    """
 
     folder: Path
     plan: Plan
     runs: tuple[Run, ...]
+    parts: tuple[Path, ...] = ()
 
     @property
     def control(self) -> str | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from project import Project
+from synthetic_suite import write_suite
 from typer.testing import Result
 
 
@@ -22,3 +23,26 @@ def test_report_and_ui_say_what_has_results(project: Project) -> None:
         assert result.exit_code == 2
         assert "no results of" in result.output
         assert "other" in result.output
+
+
+def test_two_suites_make_one_page(project: Project) -> None:
+    for name in ("one", "two"):
+        write_suite(
+            project.results / name,
+            strategies=("er", "simo"),
+            seeds=(0, 1),
+            experiences=2,
+            classes=4,
+            sample=4,
+        )
+
+    result = project.call("report", "one", project.results / "two")
+
+    page = project.results / "one+two" / "report.html"
+    assert result.exit_code == 0, result.output
+    assert f"Report: {page}" in result.output
+    assert "simo[suite=two]" in result.output
+    text = page.read_text(encoding="utf-8")
+    assert "er[suite=one]" in text
+    assert f"simo-cl report {project.results / 'one'} {project.results / 'two'}" in text
+    assert not (project.results / "one" / "report.html").exists()

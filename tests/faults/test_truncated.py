@@ -151,7 +151,7 @@ def test_a_cut_plan_is_named_and_written_anew(copied: tuple[list[PlannedRun], Pa
     whole = (folder / "plan.json").read_bytes()
     cut(folder / "plan.json")
     with pytest.raises(ResultsError, match=r"plan\.json cannot be read.*Running the suite again"):
-        write_report(folder)
+        write_report(load_suite(folder))
     with pytest.raises(OSError, match=r"plan\.json cannot be read.*Running the suite again"):
         mirror(folder)
 

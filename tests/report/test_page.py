@@ -42,7 +42,7 @@ class Elements(HTMLParser):
 def report(write_incomplete_suite, tmp_path_factory) -> ReportPaths:
     folder = write_incomplete_suite(tmp_path_factory.mktemp("results"))
     (folder / "runs/simo/seed1-1a2b3c4d/embeddings.npz").unlink()
-    return write_report(folder)
+    return write_report(load_suite(folder))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_a_page_of_one_seed_orders_nothing(make_suite):
 
 def test_a_page_without_finished_runs_lists_the_problems(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,), failed=[("er", 0), ("simo", 0)])
-    html = write_report(folder).page.read_text(encoding="utf-8")
+    html = write_report(load_suite(folder)).page.read_text(encoding="utf-8")
     assert "No run has finished" in html
     assert "the loss became NaN" in html
 
@@ -175,7 +175,7 @@ def test_names_from_outside_are_escaped(make_suite):
 
 def test_the_same_runs_give_the_same_page(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,), experiences=2, classes=4, sample=4)
-    pages = [write_report(folder).page.read_text(encoding="utf-8") for _ in range(2)]
+    pages = [write_report(load_suite(folder)).page.read_text(encoding="utf-8") for _ in range(2)]
     assert pages[0] == pages[1]
 
 
@@ -183,7 +183,7 @@ def test_any_rows_can_be_drawn_side_by_side(make_suite):
     folder = make_suite(
         strategies=("joint", "er", "simo"), seeds=(0,), experiences=2, classes=4, sample=4
     )
-    paths = write_chosen_figures(folder, ["simo", "joint"])
+    paths = write_chosen_figures(load_suite(folder), ["simo", "joint"])
     assert {path.parent for path in paths} == {folder / "figures/chosen"}
     drawings = {path.name: path.read_text("utf-8") for path in paths if path.suffix == ".svg"}
     assert {"tsne.svg", "tsne_pairs.svg", "movement.svg"} <= drawings.keys()
@@ -191,7 +191,7 @@ def test_any_rows_can_be_drawn_side_by_side(make_suite):
     assert "joint · train" in drawings["tsne.svg"]
     assert "er · train" not in drawings["tsne.svg"]
     with pytest.raises(ResultsError, match=r"no finished run of sim in .*; there are joint, er"):
-        write_chosen_figures(folder, ["sim"])
+        write_chosen_figures(load_suite(folder), ["sim"])
 
 
 def page_without_figures(folder) -> str:

@@ -28,7 +28,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.fixture(scope="module")
 def report(write_incomplete_suite, tmp_path_factory) -> Path:
     folder = write_incomplete_suite(tmp_path_factory.mktemp("results"))
-    return write_report(folder).page
+    return write_report(load_suite(folder)).page
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def test_the_terminal_table_says_what_is_missing_and_what_is_established(make_su
         failed=[("simo", 1)],
         missing=[("finetune", 2)],
     )
-    text = shown(comparison_table(folder))
+    text = shown(comparison_table(load_suite(folder)))
     assert "CIFAR-10, JPEG copy" in text
     assert "difference from er" in text
     assert "failed: simo seed 1" in text
@@ -200,14 +200,16 @@ def test_the_terminal_table_says_what_is_missing_and_what_is_established(make_su
 
 
 def test_the_terminal_table_of_one_seed_claims_nothing(make_suite):
-    text = shown(comparison_table(make_suite(seeds=(0,))))
+    text = shown(comparison_table(load_suite(make_suite(seeds=(0,)))))
     assert "one seed: no deviation and no interval" in text
     assert "±" not in text
     assert "*" not in text
 
 
 def test_the_terminal_table_shows_variants_in_brackets(make_suite):
-    text = shown(comparison_table(make_suite(variants=("memory.size=200",), seeds=(0,))))
+    text = shown(
+        comparison_table(load_suite(make_suite(variants=("memory.size=200",), seeds=(0,))))
+    )
     assert "simo[memory.size=200]" in text
 
 
@@ -216,7 +218,7 @@ def test_a_suite_without_finished_runs_still_has_tables(make_suite):
     write(folder)
     assert (folder / "runs.csv").read_text() == "strategy,seed\n"
     assert (folder / "summary.csv").read_text() == "strategy,seeds\n"
-    assert "no run has finished" in shown(comparison_table(folder))
+    assert "no run has finished" in shown(comparison_table(load_suite(folder)))
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def read_all(folder: Path) -> None:
     begun_runs(shown, problems)
     description.of_a_suite(shown)
     loaded = load_suite(folder)
-    comparison_table(folder)
+    comparison_table(loaded)
     write_tables(loaded, compare_with_control(loaded))
     for run in loaded.runs:
         assert run.state == "finished" or run.problem

@@ -152,7 +152,7 @@ def test_tables_without_the_runs_they_are_of_are_not_replaced(make_suite):
     with pytest.raises(
         ResultsError, match=r"results of 2 runs and none of their folders.*--results"
     ):
-        write_report(folder)
+        write_report(load_suite(folder))
 
     assert (folder / "runs.csv").read_text() == before
     assert not (folder / "report.html").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 from simo_cl.report.figures.class_pairs import (
     class_means,
@@ -15,7 +17,7 @@ from simo_cl.report.figures.cost import accuracy_against_time, plasticity
 from simo_cl.report.figures.curves import accuracy, forgetting
 from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.drawn_before import Written
-from simo_cl.report.figures.figure import SPACES, Figure, Panel, write_figures
+from simo_cl.report.figures.figure import SPACES, Figure, Panel, draw_figure, write_figures
 from simo_cl.report.figures.forces import forces
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.figures.matrices import accuracy_matrices, confusion
@@ -24,45 +26,103 @@ from simo_cl.report.figures.pairs import distance_and_orthogonality
 from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
 from simo_cl.report.palette import looks
-from simo_cl.report.statistics import Comparison
+from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.results import Suite
 
 __all__ = [
     "SPACES",
     "Figure",
+    "FigureName",
     "Panel",
     "Written",
     "chosen_figures",
+    "draw_figure",
+    "figure_makers",
     "suite_figures",
     "write_figures",
 ]
 
 
+FigureName = Literal[
+    "comparison",
+    "paired_differences",
+    "accuracy",
+    "forgetting",
+    "accuracy_matrices",
+    "confusion",
+    "geometry_features",
+    "geometry_features_centred",
+    "geometry_embedding",
+    "geometry_embedding_centred",
+    "class_mean_cosines_features",
+    "class_mean_cosines_features_centred",
+    "class_mean_cosines_embedding",
+    "class_mean_cosines_embedding_centred",
+    "class_mean_cosines_steps_features",
+    "class_mean_cosines_steps_features_centred",
+    "class_mean_cosines_steps_embedding",
+    "class_mean_cosines_steps_embedding_centred",
+    "simo_similarity_features",
+    "simo_similarity_embedding",
+    "simo_similarity_samples_features",
+    "simo_similarity_samples_embedding",
+    "distance_and_orthogonality",
+    "accuracy_against_time",
+    "plasticity",
+    "forces",
+    "tsne",
+    "tsne_pairs",
+    "movement",
+]
+"""What every suite may have; with a grid come ``sweep_<setting>``."""
+
+
+def figure_makers(
+    suite: Suite, comparisons: Sequence[Comparison] | None = None
+) -> dict[str, Callable[[], Figure | None]]:
+    """What makes each figure, by its name and in the page's order; None where the finished runs
+    have not the numbers for it.
+
+    Args:
+        comparisons: with the suite's control; made anew if they are not given.
+    """
+    drawn_as = looks(suite)
+    against = compare_with_control(suite) if comparisons is None else comparisons
+    both = ("features", "embedding")
+    return {
+        "comparison": partial(strategies_compared, suite, against, drawn_as),
+        "paired_differences": partial(paired_differences, suite),
+        "accuracy": partial(accuracy, suite, drawn_as),
+        "forgetting": partial(forgetting, suite, drawn_as),
+        "accuracy_matrices": partial(accuracy_matrices, suite),
+        "confusion": partial(confusion, suite),
+        **{f"geometry_{s}": partial(geometry_curves, suite, drawn_as, s) for s in SPACES},
+        **{f"class_mean_cosines_{s}": partial(class_means, suite, s) for s in SPACES},
+        **{
+            f"class_mean_cosines_steps_{s}": partial(class_means_by_experience, suite, s)
+            for s in SPACES
+        },
+        **{f"simo_similarity_{s}": partial(similarity_of_means, suite, s) for s in both},
+        **{f"simo_similarity_samples_{s}": partial(similarity_of_samples, suite, s) for s in both},
+        "distance_and_orthogonality": partial(distance_and_orthogonality, suite),
+        **{figure.name: partial(_itself, figure) for figure in sweeps(suite, drawn_as)},
+        "accuracy_against_time": partial(accuracy_against_time, suite, drawn_as),
+        "plasticity": partial(plasticity, suite, drawn_as),
+        "forces": partial(forces, suite),
+        "tsne": partial(train_and_test, suite),
+        "tsne_pairs": partial(pairs_of_classes, suite),
+        "movement": partial(movement, suite),
+    }
+
+
 def suite_figures(suite: Suite, comparisons: Sequence[Comparison]) -> list[Figure]:
     """Every figure that the finished runs have the numbers for."""
-    drawn_as = looks(suite)
-    makers = (
-        strategies_compared(suite, comparisons, drawn_as),
-        paired_differences(suite),
-        accuracy(suite, drawn_as),
-        forgetting(suite, drawn_as),
-        accuracy_matrices(suite),
-        confusion(suite),
-        *(geometry_curves(suite, drawn_as, space) for space in SPACES),
-        *(class_means(suite, space) for space in SPACES),
-        *(class_means_by_experience(suite, space) for space in SPACES),
-        *(similarity_of_means(suite, space) for space in ("features", "embedding")),
-        *(similarity_of_samples(suite, space) for space in ("features", "embedding")),
-        distance_and_orthogonality(suite),
-        *sweeps(suite, drawn_as),
-        accuracy_against_time(suite, drawn_as),
-        plasticity(suite, drawn_as),
-        forces(suite),
-        train_and_test(suite),
-        pairs_of_classes(suite),
-        movement(suite),
-    )
-    return [figure for figure in makers if figure is not None and figure.panels]
+    made = (make() for make in figure_makers(suite, comparisons).values())
+    return [figure for figure in made if figure is not None and figure.panels]
+
+
+def _itself(figure: Figure) -> Figure:
+    return figure
 
 
 def chosen_figures(suite: Suite, labels: Sequence[str]) -> list[Figure]:

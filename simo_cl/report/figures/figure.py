@@ -149,6 +149,12 @@ def write_figures(
     return written | {f.name: of_it for f, of_it in zip(changed, results, strict=True)}
 
 
+def draw_figure(suite: Suite, figure: Figure) -> Canvas:
+    """A figure as matplotlib's, in the report's style."""
+    with matplotlib.rc_context(STYLE):
+        return _sheet(figure, looks(suite))[0]
+
+
 def _write(
     figure: Figure, drawn_as: Mapping[str, Look], drawn: DrawnBefore, key: str, pdf: bool
 ) -> Written:

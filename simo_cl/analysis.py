@@ -1,0 +1,314 @@
+"""Results in Python: data frames, comparisons and figures of one suite or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simo_cl.results import Run, Suite, load_suite, merge_suites
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from rich.table import Table
+
+    from simo_cl.report import FigureName, ReportPaths
+
+ReadOut = Literal["own", "ncm_memory", "ncm_oracle", "linear_probe", "knn", "mlp_head"]
+
+
+def load_results(folder: str | Path, *more: str | Path) -> Results:
+    """The results of a suite, whether it has finished or not; of several, side by side.
+
+    A row that several suites have is told apart by its suite, as a grid's points are:
+    ``simo[suite=mine]``.
+
+    Args:
+        folder: that ``simo-cl run`` or :func:`simo_cl.run_suite` wrote, as
+            ``results/quickstart``.
+        more: of further suites.
+
+    Raises:
+        simo_cl.results.ResultsError: a folder is no suite's, or its plan cannot be read.
+
+    Example:
+        >>> results = simo_cl.load_results("results/quickstart")
+        >>> results.summary.query("metric == 'average_accuracy'")  # doctest: +ELLIPSIS
+           strategy  seeds            metric ...
+    """
+    return Results(merge_suites([load_suite(Path(each)) for each in (folder, *more)]))
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a suite has given so far: made by :func:`load_results` and :func:`run_suite`.
+
+    Rows are named as in the report: ``"simo"``, in a grid ``"simo[memory.size=200]"``. Means and
+    tests are over finished runs alone.
+
+    Attributes:
+        suite: the plan and the runs, as they are read from disk.
+        problems: what failed while :func:`run_suite` ran, and why, by the run's name.
+
+    Example:
+        >>> results = simo_cl.load_results("results/quickstart")
+        >>> results
+        <Results of quickstart: 4 of 4 runs finished; er, simo>
+    """
+
+    suite: Suite
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        suite = self.suite
+        finished, total = len(suite.finished_runs), len(suite.runs)
+        runs = f"{finished} of {total} runs finished"
+        return f"<Results of {suite.plan.suite}: {runs}; {', '.join(suite.labels)}>"
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row a planned run: its state, its settings, and its metrics after the last experience.
+
+        Settings have dotted names, as ``memory.size``, and a strategy's own begin with
+        ``settings.``. What a run lacks is NaN.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> results.runs[["strategy", "seed", "state", "memory.size"]]
+              strategy  seed     state  memory.size
+            0       er     0  finished         1000
+            1     simo     0  finished         1000
+            2       er     1  finished         1000
+            3     simo     1  finished         1000
+        """
+        import pandas as pd
+
+        from simo_cl.report.tables import metric_names
+
+        keys = [
+            {
+                "strategy": run.label,
+                "base": run.strategy,
+                "seed": run.seed,
+                "state": run.state,
+                "problem": run.problem,
+                "seconds": run.seconds,
+                "folder": str(run.folder),
+            }
+            for run in self.suite.runs
+        ]
+        config = pd.json_normalize([dict(run.config) for run in self.suite.runs])
+        metrics = pd.DataFrame(
+            [dict(run.final) for run in self.suite.runs], columns=metric_names(self.suite)
+        )
+        named = config.columns.intersection(["strategy", "seed", "variant"])
+        return pd.concat([pd.DataFrame(keys), config.drop(columns=named), metrics], axis=1)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every metric after every trained experience, a row a value: strategy, seed, experience
+        (from 1), metric, value. Runs that have not finished are here as far as they have come.
+
+        Example:
+            >>> history = simo_cl.load_results("results/quickstart").history
+            >>> forgetting = history.query("metric == 'forgetting'")
+            >>> forgetting.groupby(["strategy", "experience"])["value"].mean().shape
+            (8,)
+        """
+        import pandas as pd
+
+        rows = [
+            (run.label, run.seed, measured.experience + 1, metric, value)
+            for run in self.suite.runs
+            for measured in run.history
+            for metric, value in measured.metrics.items()
+        ]
+        return pd.DataFrame(rows, columns=["strategy", "seed", "experience", "metric", "value"])
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a strategy and final metric: the number of seeds, mean, deviation (n - 1), and the
+        ends of the mean's 95 % t interval. A metric that a finished seed lacks has no row.
+
+        Example:
+            >>> summary = simo_cl.load_results("results/quickstart").summary
+            >>> summary.query("metric == 'forgetting'")[["strategy", "seeds"]]
+               strategy  seeds
+            1        er      2
+            3      simo      2
+        """
+        from simo_cl.report.tables import long_summary_table
+
+        return long_summary_table(self.suite)
+
+    def compare(self, control: str | None = None, metric: str = "average_accuracy") -> pd.DataFrame:
+        """Every strategy against one, paired by seed: the difference, its 95 % t interval, and p
+        with Holm's correction over these comparisons.
+
+        Args:
+            control: a strategy or a row; by default the suite's own.
+            metric: a final one, as named in :attr:`summary`.
+
+        Raises:
+            ValueError: no such row, or no finished run has the metric, or there is no control.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> results.compare(control="er", metric="forgetting")[["strategy", "control"]]
+              strategy control
+            0     simo      er
+        """
+        from simo_cl.report.statistics import compare_with_control
+        from simo_cl.report.tables import comparisons_table, metric_names
+
+        suite = self.suite
+        if control is None and suite.control is None:
+            raise ValueError("the suite names no control; give one of its strategies: control=...")
+        rows = dict.fromkeys([*(run.strategy for run in suite.runs), *suite.labels])
+        _refuse_unknown("control", control or suite.control, rows)
+        if suite.finished_runs:
+            _refuse_unknown("metric", metric, metric_names(suite))
+        if control is not None:
+            suite = replace(suite, plan=suite.plan.model_copy(update={"control": control}))
+        return comparisons_table(compare_with_control(suite, metric))
+
+    def accuracy_matrix(
+        self, strategy: str, seed: int | None = None, read_out: ReadOut = "own"
+    ) -> pd.DataFrame:
+        """Accuracies on each experience (columns) after training on each (rows), both from 1.
+
+        Args:
+            strategy: a row.
+            seed: of one run; by default the mean over the finished seeds.
+            read_out: whose accuracies; "own" is the strategy's own classifier.
+
+        Raises:
+            ValueError: no such finished run, or none with such a matrix.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> results.accuracy_matrix("simo", seed=0).shape
+            (5, 5)
+        """
+        import pandas as pd
+
+        from simo_cl.report.tables import mean_array
+
+        name = f"accuracy/{read_out}"
+        if seed is None:
+            _refuse_unknown("strategy", strategy, self.suite.finished_labels)
+            matrix = mean_array(self.suite, strategy, name)
+        else:
+            matrix = self._run(strategy, seed).array(name)
+        if matrix is None:
+            raise ValueError(f"{strategy} has no accuracies of the read-out {read_out!r}")
+        rows: Iterable[int | str] = range(1, len(matrix) + 1) if len(matrix) > 1 else ["all"]
+        return pd.DataFrame(
+            matrix,
+            index=pd.Index(rows, name="after experience"),
+            columns=pd.RangeIndex(1, matrix.shape[1] + 1, name="experience"),
+        )
+
+    def embeddings(self, strategy: str, seed: int) -> dict[str, NDArray[Any]]:
+        """A bounded sample of images as the trained model of one run embeds them.
+
+        Returns:
+            ``train_features`` and ``test_features`` (N, F), where there is a head ``..._embedding``
+            (N, d), and ``train_labels`` and ``test_labels`` (N,).
+
+        Raises:
+            ValueError: no such finished run, or none with embeddings.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> points = results.embeddings("simo", seed=0)
+            >>> len(points["test_embedding"]) == len(points["test_labels"])
+            True
+        """
+        return self._run(strategy, seed).embeddings()
+
+    def figure(self, name: FigureName | str) -> Figure:
+        """One of the report's figures, for a notebook or ``savefig``.
+
+        Raises:
+            ValueError: the finished runs have no such figure.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> results.figure("accuracy").savefig("accuracy.pdf")
+        """
+        from simo_cl.report import draw_figure, figure_makers
+
+        makers = figure_makers(self.suite)
+        _refuse_unknown("figure", name, makers)
+        figure = makers[name]()
+        if figure is None or not figure.panels:
+            raise ValueError(f"no finished run has the numbers for the figure {name!r}")
+        return draw_figure(self.suite, figure)
+
+    def table(self) -> Table:
+        """The comparison of the strategies for a terminal.
+
+        Example:
+            >>> rich.print(simo_cl.load_results("results/quickstart").table())  # doctest: +SKIP
+        """
+        from simo_cl.report import comparison_table
+
+        return comparison_table(self.suite)
+
+    def write_report(self, *, pdf: bool = False) -> ReportPaths:
+        """Writes tables, figures and the HTML page, into the suite's folder or, of several suites,
+        one beside theirs.
+
+        Args:
+            pdf: write every figure as PDF, too, beside SVG and PNG.
+
+        Raises:
+            simo_cl.results.ResultsError: the folders of the runs are elsewhere.
+
+        Example:
+            >>> simo_cl.load_results("results/quickstart").write_report().page  # doctest: +SKIP
+            PosixPath('results/quickstart/report.html')
+        """
+        from simo_cl.report import write_report
+
+        return write_report(self.suite, pdf=pdf)
+
+    def write_figures(self, rows: Sequence[str], *, pdf: bool = False) -> list[Path]:
+        """Writes the figures that have room for a few rows, with these, to ``figures/chosen``.
+
+        Args:
+            rows: as the tables name them.
+            pdf: write PDF, too, beside SVG and PNG.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> results.write_figures(["simo"])  # doctest: +SKIP
+        """
+        from simo_cl.report import write_chosen_figures
+
+        return write_chosen_figures(self.suite, rows, pdf=pdf)
+
+    def _run(self, strategy: str, seed: int) -> Run:
+        _refuse_unknown("strategy", strategy, self.suite.labels)
+        found = {run.seed: run for run in self.suite.runs if run.label == strategy}
+        if seed not in found:
+            raise ValueError(f"{strategy} has no seed {seed}; it has {', '.join(map(str, found))}")
+        run = found[seed]
+        if run.state != "finished":
+            raise ValueError(f"{strategy}, seed {seed}, has not finished: {run.problem}")
+        return run
+
+
+def _refuse_unknown(what: str, name: str | None, known: Iterable[str]) -> None:
+    from simo_cl.harness.suite_file import nearest
+
+    names = list(known)
+    if name not in names:
+        raise ValueError(
+            f"no {what} {name!r}; there are {', '.join(names) or 'none'}."
+            f"{nearest(str(name), names)}"
+        )

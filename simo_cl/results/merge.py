@@ -1,0 +1,50 @@
+"""Several suites as one, side by side."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from simo_cl.results.plan import Plan
+from simo_cl.results.suite import Suite
+
+
+def merge_suites(suites: Sequence[Suite]) -> Suite:
+    """The runs of all of them; a row that several have is told apart as a grid's are, by its suite:
+    ``simo[suite=mine]``. What is made of several goes to a folder beside the first one's.
+
+    Args:
+        suites: one or more; a single one is given back as it is.
+    """
+    if len(suites) == 1:
+        return suites[0]
+    names = [suite.plan.suite for suite in suites]
+    if len(set(names)) < len(names):
+        names = [suite.folder.as_posix() for suite in suites]
+    rows = Counter(label for suite in suites for label in suite.labels)
+    runs = tuple(
+        replace(run, variant=_and_suite(run.variant, name)) if rows[run.label] > 1 else run
+        for suite, name in zip(suites, names, strict=True)
+        for run in suite.runs
+    )
+    controls = {suite.control for suite in suites} - {None}
+    classes = {suite.plan.class_names for suite in suites}
+    plan = Plan(
+        suite=" and ".join(names),
+        control=controls.pop() if len(controls) == 1 else None,
+        data=" and ".join(dict.fromkeys(suite.plan.data for suite in suites)),
+        class_names=classes.pop() if len(classes) == 1 else (),
+        version=" and ".join(dict.fromkeys(suite.plan.version for suite in suites)),
+        runs=(),
+    )
+    first = suites[0].folder.resolve()
+    together = "+".join(suite.folder.resolve().name for suite in suites)
+    parts = tuple(suite.folder for suite in suites)
+    return Suite(first.with_name(together), plan, runs, parts)
+
+
+def _and_suite(variant: str, name: str) -> str:
+    of_suite = "suite=" + re.sub(r"[/,\[\]=]", "_", name)
+    return f"{variant},{of_suite}" if variant else of_suite

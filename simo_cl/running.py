@@ -1,0 +1,384 @@
+"""Run a suite, show it in MLflow as it goes, and write its report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from simo_cl.analysis import Results, load_results
+from simo_cl.harness.suite_file import SuiteError, nearest, read_suite
+from simo_cl.harness.terminal import tell
+from simo_cl.results import refuse_without_runs
+from simo_cl.tracking.redact import without_secrets
+
+if TYPE_CHECKING:
+    import torch
+
+    from simo_cl.harness.cluster import Cluster
+    from simo_cl.harness.plan import PlannedRun
+    from simo_cl.harness.settings import Suite
+    from simo_cl.streams import DataSet
+
+Overrides = Mapping[str, Any] | Sequence[str]
+
+
+def run_suite(
+    path: str | Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    strategies: Sequence[str] | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    overrides: Overrides = (),
+    results: str | Path = "results",
+    data_root: str | Path | None = None,
+    strategies_dir: str | Path | None = None,
+    plugins: str | Path | None = None,
+    tracking_uri: str | None = None,
+    ray: str | None = None,
+    ray_shared: bool = False,
+    replace: bool = False,
+    console: Console | None = None,
+    command: str | None = None,
+) -> Results:
+    """Runs what is missing or unfinished of a suite, shows it in MLflow as it goes, and writes its
+    report: what ``simo-cl run`` does.
+
+    A script calls it under ``if __name__ == "__main__":``, because it starts processes.
+
+    Args:
+        path: of the suite file.
+        seeds: instead of the suite's.
+        strategies: of the suite's, only these.
+        jobs: runs at once, in processes; by default as many as have a core for each of their
+            threads, and one on a GPU.
+        device: "auto", "cpu", "cuda" or "cuda:<number>".
+        overrides: settings by key, as ``{"training.epochs": 1, "simo@epsilon": 0.2}``, or as
+            ``--set`` takes them.
+        results: where suites have their folders.
+        data_root: where the data lie; by default ``$SIMO_CL_DATA``, or ``data``.
+        strategies_dir: with the strategy files; by default beside the suite's folder.
+        plugins: a Python file that registers data sources or encoders.
+        tracking_uri: of MLflow's store; by default ``$MLFLOW_TRACKING_URI``, or a file of the
+            suite's own.
+        ray: address of a Ray cluster to run on.
+        ray_shared: whether the results folder has the same path on every node of it.
+        replace: show what the present settings give in place of finished runs with others.
+        console: to print to.
+        command: by which the plan says that the suite was run; by default, the command line that
+            does the same.
+
+    Returns:
+        The results. Whatever happened to a run is in its row; what failed now is in ``problems``.
+
+    Raises:
+        SuiteError: something in the suite or in these arguments cannot be run; nothing is written.
+        simo_cl.streams.DataError: the data are not there, or not what they were.
+        ValueError: there is no such device.
+
+    Example:
+        >>> results = simo_cl.run_suite("tiny.yaml", seeds=[0], jobs=1)  # doctest: +ELLIPSIS
+        [1/1] finetune, seed 0 ...
+        >>> results.runs[["strategy", "seed", "state"]]
+           strategy  seed     state
+        0  finetune     0  finished
+    """
+    request = Request(
+        path,
+        seeds,
+        strategies,
+        jobs,
+        device,
+        overrides,
+        results,
+        data_root,
+        strategies_dir,
+        plugins,
+        tracking_uri,
+        ray,
+        ray_shared,
+        replace,
+    )
+    return request.run(console or Console(), command or request.command_line())
+
+
+@dataclass(frozen=True)
+class Request:
+    """A suite that is asked for; :func:`run_suite` explains the attributes."""
+
+    path: str | Path
+    seeds: Sequence[int] | None = None
+    strategies: Sequence[str] | None = None
+    jobs: int | None = None
+    device: str = "auto"
+    overrides: Overrides = ()
+    results: str | Path = "results"
+    data_root: str | Path | None = None
+    strategies_dir: str | Path | None = None
+    plugins: str | Path | None = None
+    tracking_uri: str | None = None
+    ray: str | None = None
+    ray_shared: bool = False
+    replace: bool = False
+
+    def preview(self, console: Console) -> None:
+        """Prints what would run, and about how long it would take; nothing is written.
+
+        Raises:
+            SuiteError: as `run` does.
+        """
+        asked = self._checked(console)
+        from simo_cl.harness.preview import preview_table
+
+        say = partial(tell, console)
+        chosen, folder = asked.chosen, asked.folder
+        console.print(
+            preview_table(chosen, folder, asked.data, asked.device, jobs=self.jobs, tell=say)
+        )
+        self._kept(asked)
+
+    def run(self, console: Console, command: str) -> Results:
+        """Runs what is missing, and writes the report."""
+        asked = self._checked(console, workers_follow=True)
+        from simo_cl.harness.execute_suite import execute_runs, write_plan
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.suite_lock import suite_lock
+        from simo_cl.tracking.follow import Follower
+
+        folder, say = asked.folder, partial(tell, console)
+        with suite_lock(folder / "suite.lock", command, say):
+            kept = self._kept(asked)
+            write_plan(folder, asked.suite, kept, command=command, data=asked.data)
+            with Follower(folder, self.tracking_uri, say) as follower:
+                with SuiteProgress(console) as progress:
+                    outcome = execute_runs(
+                        asked.chosen,
+                        folder,
+                        data=asked.data,
+                        device=asked.device,
+                        progress=progress,
+                        jobs=self.jobs,
+                        cluster=asked.cluster,
+                        plugins=None if self.plugins is None else Path(self.plugins),
+                    )
+                # Leaving the Follower waits for MLflow; Ctrl-C then cuts nothing else short.
+                results, unreported = _report(console, folder)
+                for name, reason in outcome.failed.items():
+                    tell(console, f"Failed: {name}: {reason}", style="red")
+        if follower.problem is not None:
+            tell(
+                console,
+                f"MLflow is not up to date: {follower.problem} Nothing is lost; this brings it up "
+                f"to date once the server answers:\n  {self._sync_command(folder)}",
+                style="red",
+            )
+        problems = {**outcome.failed, **unreported}
+        return with_changes(results or load_results(folder), problems=problems)
+
+    def command_line(self) -> str:
+        """The command line that asks for the same."""
+        words = ["simo-cl", "run", str(self.path)]
+        for name, listed in (("--strategies", self.strategies), ("--seeds", self.seeds)):
+            words += [] if listed is None else [name, ",".join(map(str, listed))]
+        words += [word for setting in self._settings() for word in ("--set", setting)]
+        given = {
+            "--jobs": self.jobs,
+            "--data-root": self.data_root,
+            "--strategies-dir": self.strategies_dir,
+            "--plugins": self.plugins,
+            "--tracking-uri": self.tracking_uri,
+            "--ray": self.ray,
+        }
+        words += [f"--results={self.results}"] if str(self.results) != "results" else []
+        words += [f"--device={self.device}"] if self.device != "auto" else []
+        words += [f"{name}={value}" for name, value in given.items() if value is not None]
+        words += ["--ray-shared"] if self.ray_shared else []
+        words += ["--replace"] if self.replace else []
+        return shlex.join(map(without_secrets, words))
+
+    def _settings(self) -> list[str]:
+        if isinstance(self.overrides, Mapping):
+            return [f"{key}={json.dumps(value)}" for key, value in self.overrides.items()]
+        return list(self.overrides)
+
+    def _checked(self, console: Console, *, workers_follow: bool = False) -> _Asked:
+        """What is asked for, once everything is found to fit that could be wrong."""
+        import torch
+
+        from simo_cl.harness.environment import choose_device
+        from simo_cl.harness.plan import plan_runs
+        from simo_cl.harness.plugins import load_plugins
+        from simo_cl.harness.precision import precision_of
+        from simo_cl.harness.strategy_files import strategies_folder
+
+        if self.plugins is not None:
+            load_plugins(Path(self.plugins))
+        device = choose_device(self.device)
+        path, strategies_dir = Path(self.path), self.strategies_dir
+        file = read_suite(path, self._settings())
+        suite = file.suite
+        names = list(suite.strategies) if self.strategies is None else list(self.strategies)
+        for name in names:
+            if name not in suite.strategies:
+                raise SuiteError(
+                    f"--strategies: {path} has no strategy {name!r}; it has "
+                    f"{', '.join(suite.strategies)}.{nearest(name, list(suite.strategies))}"
+                )
+        wanted = suite.seeds if self.seeds is None else _different(self.seeds)
+        everything = suite.model_copy(
+            update={"seeds": (*suite.seeds, *(s for s in wanted if s not in suite.seeds))}
+        )
+        planned_for = device
+        if self.ray is not None:
+            # Its nodes are not asked: the kind of device that runs reserve there.
+            planned_for = torch.device("cuda" if suite.resources.gpus > 0 else "cpu")
+        folder = strategies_folder(path, None if strategies_dir is None else Path(strategies_dir))
+        planned = plan_runs(everything, folder, file.places, precision_of(planned_for))
+        chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
+        results = Path(self.results) / suite.name
+        if workers_follow and self.ray is None and self.jobs != 1:
+            _import_for_workers(chosen, results, device)
+        from simo_cl.harness.execute_suite import checked_data
+        from simo_cl.tracking.store import refuse_unusable, suite_store
+
+        cluster = self._cluster(suite)
+        refuse_unusable(suite_store(results, self.tracking_uri))
+        data = checked_data(chosen, None if self.data_root is None else Path(self.data_root))
+        if cluster is None:
+            _warn_of_slowness(console, chosen, device, self.jobs or 1)
+        return _Asked(suite, planned, chosen, results, data, device, cluster)
+
+    def _cluster(self, suite: Suite) -> Cluster | None:
+        from simo_cl.harness.cluster import Cluster
+
+        if self.ray is None:
+            if self.ray_shared:
+                raise SuiteError(
+                    "--ray-shared is about the nodes of a cluster; name one with --ray"
+                )
+            return None
+        if self.jobs not in (None, 1) or self.device != "auto":
+            raise SuiteError(
+                "--ray takes neither --jobs nor --device: `resources` in the suite, as {cpus: 1, "
+                "gpus: 0.5}, says how many runs a node has at once, and whether they train on a GPU"
+            )
+        return Cluster(self.ray, suite.resources, self.ray_shared)
+
+    def _kept(self, asked: _Asked) -> list[PlannedRun]:
+        """The runs that the plan will list."""
+        from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
+
+        kept = belonging(asked.planned, asked.chosen, asked.folder)
+        if not self.replace:
+            refuse_without_runs(asked.folder)
+            listed, shown = listed_in_plan(asked.folder), "report, tables and MLflow"
+            refuse_to_replace(asked.planned, kept, asked.folder, listed, shown)
+        return kept
+
+    def _sync_command(self, folder: Path) -> str:
+        words = ["simo-cl", "sync", str(folder)]
+        if self.tracking_uri is not None:
+            words += ["--tracking-uri", without_secrets(self.tracking_uri)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request with all that it is about.
+
+    Attributes:
+        planned: all runs that the suite's settings give.
+        chosen: of these, the ones asked for.
+        folder: of the suite's results.
+    """
+
+    suite: Suite
+    planned: list[PlannedRun]
+    chosen: list[PlannedRun]
+    folder: Path
+    data: DataSet
+    device: torch.device
+    cluster: Cluster | None
+
+
+def report_results(console: Console, results: Results, *, pdf: bool = False) -> None:
+    """Prints the table, writes the report, and prints where to see more.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    console.print(results.table())
+    tell(console, "Drawing the report ...")
+    page = results.write_report(pdf=pdf).page
+    tell(console, f"Report: {page}")
+    if not results.suite.parts:
+        tell(console, f"Compare in MLflow: simo-cl ui {shlex.quote(str(page.parent))}")
+
+
+def _report(console: Console, folder: Path) -> tuple[Results | None, dict[str, str]]:
+    """The results, and why there is no report, if there is none; a full disk, or a process that
+    draws and is killed, must not hide how the runs ended."""
+    results = None
+    try:
+        results = load_results(folder)
+        report_results(console, results)
+    except (OSError, BrokenExecutor) as error:
+        tell(
+            console,
+            f"The report is not up to date: {error}. This writes it:\n"
+            f"  simo-cl report {shlex.quote(str(folder))}",
+            style="red",
+        )
+        return results, {"report": str(error)}
+    return results, {}
+
+
+def _different(seeds: Sequence[int]) -> tuple[int, ...]:
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise SuiteError(f"seeds are {list(seeds)}; give different whole numbers from 0 on")
+    return tuple(seeds)
+
+
+def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.device) -> None:
+    """Has what takes them seconds imported beside the imports of this process."""
+    from simo_cl.child_process import import_ahead
+    from simo_cl.results import RunFolder
+
+    waiting = (run for run in chosen if RunFolder(folder / run.folder).state != "finished")
+    if device.type == "cpu" and len(chosen) > 1 and next(waiting, None):
+        import_ahead("simo_cl.harness.attempt")
+
+
+def _warn_of_slowness(
+    console: Console, chosen: Sequence[PlannedRun], device: torch.device, jobs: int
+) -> None:
+    """Says if runs are to compute in a precision that the device has to emulate, or with more
+    threads than there are cores."""
+    from simo_cl.harness.diagnosis import usable_cores
+    from simo_cl.harness.precision import slowness_of
+
+    precisions = dict.fromkeys(run.settings.model.precision for run in chosen)
+    problems = [slowness_of(precision, device) for precision in precisions]
+    cores, at_once = usable_cores(), min(jobs, len(chosen))
+    threads = max(run.settings.training.threads for run in chosen)
+    if device.type == "cpu" and at_once * threads > cores:
+        fewer = [] if threads == 1 else [f"--set training.threads={max(1, cores // at_once)}"]
+        if at_once > 1:
+            fewer.append(f"--jobs {max(1, cores // threads)}")
+        many = f"{at_once} runs at once with " if at_once > 1 else ""
+        problems.append(
+            f"{many}{threads} thread{'' if threads == 1 else 's'} each (training.threads) on "
+            f"{cores} core{'' if cores == 1 else 's'}: threads that wait for each other make it "
+            f"slower. Try {' or '.join(fewer)}"
+        )
+    for problem in filter(None, problems):
+        tell(console, f"Warning: {problem}", style="yellow")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny import SETTINGS, STRATEGIES, write_suite
+
+import simo_cl
+from simo_cl.harness.suite_file import SuiteError, read_suite
+from simo_cl.running import Request
+
+
+@pytest.fixture(autouse=True)
+def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    return write_suite(tmp_path, SETTINGS + "strategies: {finetune: , er: }\n")
+
+
+def test_a_suite_is_run_and_its_results_given(suite: Path, tmp_path: Path) -> None:
+    said = io.StringIO()
+    results = simo_cl.run_suite(
+        suite,
+        seeds=[3],
+        strategies=["finetune"],
+        jobs=1,
+        overrides={"training.epochs": 0.1, "training.augment": ["crop"]},
+        results=tmp_path / "results",
+        strategies_dir=STRATEGIES,
+        console=Console(file=said, width=100),
+    )
+
+    (run,) = results.runs.to_dict("records")
+    assert (run["strategy"], run["seed"], run["state"]) == ("finetune", 3, "finished")
+    assert (run["training.epochs"], run["training.augment"]) == (0.1, ["crop"])
+    assert results.problems == {}
+    folder = tmp_path / "results" / "tiny"
+    assert (folder / "report.html").is_file()
+    assert (folder / "mlflow.db").is_file()
+    assert f"Report: {folder / 'report.html'}" in said.getvalue()
+    plan = json.loads((folder / "plan.json").read_text())
+    assert plan["command"].startswith(f"simo-cl run {suite} --strategies finetune --seeds 3 --set")
+    assert simo_cl.load_results(folder).runs.equals(results.runs)
+
+
+def test_the_command_line_of_a_request_asks_for_the_same() -> None:
+    request = Request(
+        "a suite.yaml",
+        seeds=(0, 1),
+        jobs=2,
+        overrides={"training.augment": ["crop"], "simo@epsilon": 0.2},
+        tracking_uri="http://me:secret@host",
+        replace=True,
+    )
+    line = request.command_line()
+    assert line.startswith("simo-cl run 'a suite.yaml' --seeds 0,1 --set ")
+    assert """'training.augment=["crop"]' --set simo@epsilon=0.2 --jobs=2""" in line
+    assert line.endswith(" --replace")
+    assert "secret" not in line
+
+
+def test_overrides_are_settings(suite: Path) -> None:
+    request = Request(suite, overrides={"training.augment": ["crop"], "er@lr": 0.5, "name": "mine"})
+    changed = read_suite(suite, request._settings()).suite
+    assert changed.training.augment == ("crop",)
+    assert changed.strategies["er"] == {"lr": 0.5}
+    assert changed.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"strategies": ["err"]}, SuiteError, "has no strategy 'err'.*Did you mean 'er'"),
+        ({"seeds": [1, 1]}, SuiteError, r"seeds are \[1, 1\]; give different whole numbers"),
+        ({"seeds": []}, SuiteError, r"seeds are \[\]; give different whole numbers"),
+        ({"device": "gpu"}, ValueError, "device 'gpu' is none that runs are for"),
+        ({"overrides": {"memory.size": 9}}, SuiteError, "memory.size is 9; digits has 10 classes"),
+        ({"ray_shared": True}, SuiteError, "name one with --ray"),
+        ({"ray": "auto", "jobs": 2}, SuiteError, "takes neither --jobs nor --device"),
+    ],
+)
+def test_what_cannot_start_is_explained_and_writes_nothing(
+    options: dict[str, object], error: type[Exception], message: str, suite: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        simo_cl.run_suite(
+            suite,
+            results=tmp_path / "results",
+            strategies_dir=STRATEGIES,
+            **options,  # type: ignore[arg-type]
+        )
+    assert not (tmp_path / "results").exists()
