@@ -20,8 +20,10 @@ import pytest
 import torch
 import typer
 from PIL import Image
+from synthetic_suite import write_suite as write_results
 from tiny import ROOT, part_of_digits, planned
 
+import simo_cl
 from simo_cl.cli import app
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.results import RunFolder
@@ -169,8 +171,41 @@ def _loss(patch: Patch) -> tuple[Names, Check]:
     return {"embeddings": torch.randn(8, 4), "labels": torch.arange(8) % 2}, check
 
 
+def _two_suites(patch: Patch) -> tuple[Names, Check]:
+    import matplotlib
+
+    matplotlib.use("agg")
+    for name in ("quickstart", "memory"):
+        options = {"strategies": ("er", "simo"), "seeds": (0, 1), "experiences": 3, "classes": 6}
+        write_results(Path("results") / name, **options)
+
+    return {}, lambda names: None
+
+
+def _paper_figure(patch: Patch) -> tuple[Names, Check]:
+    _two_suites(patch)
+
+    def check(names: Names) -> None:
+        assert Path("forgetting.pdf").read_bytes().startswith(b"%PDF")
+        assert (
+            Path("forgetting.csv").read_text().startswith("strategy,difference,low,high,p_holm\n")
+        )
+        assert len(names["left"].lines) == len(names["right"].collections) == 2
+
+    return {}, check
+
+
+def _run_suite(patch: Patch) -> tuple[Names, Check]:
+    stub = create_autospec(simo_cl.run_suite)
+    patch.setattr("simo_cl.running.run_suite", stub)
+    return {"__name__": "__main__"}, lambda names: stub.assert_called_once()
+
+
 SURROUNDINGS: dict[tuple[str, int], Callable[[Patch], tuple[Names, Check]]] = {
     ("README.md", 1): _loss,
+    ("docs/analysis.md", 0): _paper_figure,
+    ("docs/analysis.md", 1): _two_suites,
+    ("docs/analysis.md", 2): _run_suite,
     ("docs/data.md", 0): _data_source,
     ("docs/data.md", 1): _torchvision,
     ("docs/data.md", 2): _trained_strategy,

@@ -32,7 +32,12 @@ from simo_cl.losses.one_batch import one_batch
 
 
 class SimOTerms(NamedTuple):
-    """The three unweighted terms of the loss, each a scalar."""
+    """The three unweighted terms of the loss, each a scalar.
+
+    Example:
+        >>> SimOTerms(similar=torch.ones(()), means=torch.zeros(()), dissimilar=torch.zeros(()))
+        SimOTerms(similar=tensor(1.), means=tensor(0.), dissimilar=tensor(0.))
+    """
 
     similar: Tensor
     means: Tensor
@@ -111,7 +116,13 @@ def simo_loss(
 
 
 def simo_terms(embeddings: Tensor, labels: Tensor, **settings: Unpack[Keywords]) -> SimOTerms:
-    """The unweighted terms of `simo_loss`, which explains the settings."""
+    """The unweighted terms of `simo_loss`, which explains the settings.
+
+    Example:
+        >>> terms = simo_terms(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        >>> terms.dissimilar.item()
+        0.0
+    """
     return _terms(embeddings, labels, settings_of(settings))
 
 
@@ -130,6 +141,7 @@ class SimOLoss(nn.Module):
       the caller's mistake is worth more.)
 
     Example:
+        >>> from pytorch_metric_learning.losses import CrossBatchMemory
         >>> class Memory(CrossBatchMemory):  # which knows its losses by name
         ...     supported_losses = staticmethod(lambda: ["SimOLoss"])
         >>> loss = Memory(SimOLoss(), embedding_size=128, memory_size=1024)

@@ -90,6 +90,10 @@ def orthogonality_metrics(
         ValueError: a setting below its minimum; when training starts, a layer that the model does
             not have; in the evaluation, a layer that is not run there or does not give one feature
             vector a sample, and class numbers that stand in several tasks.
+
+    Example:
+        >>> from avalanche.training.plugins import EvaluationPlugin
+        >>> evaluator = EvaluationPlugin(orthogonality_metrics(samples_per_class=50), loggers=[])
     """
     if samples_per_class < 2:
         raise ValueError(f"samples_per_class must be at least 2, got {samples_per_class}")
@@ -117,6 +121,10 @@ def continual_learning_metrics() -> list[PluginMetric[dict[str, float]]]:
 
     Raises:
         ValueError: in the evaluation, outputs that are not (N, classes).
+
+    Example:
+        >>> from avalanche.training.plugins import EvaluationPlugin
+        >>> evaluator = EvaluationPlugin(continual_learning_metrics(), orthogonality_metrics())
     """
     return [ContinualMetric()]
 

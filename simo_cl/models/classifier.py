@@ -13,6 +13,12 @@ class Classifier(nn.Module):
     Args:
         encoder: see :func:`simo_cl.models.build_encoder`.
         num_classes: number of classes of the whole stream.
+
+    Example:
+        >>> from simo_cl.models import build_encoder
+        >>> model = Classifier(build_encoder("small_cnn", channels=1, width=8), num_classes=10)
+        >>> model(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, encoder: Encoder, num_classes: int) -> None:

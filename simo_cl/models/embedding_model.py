@@ -35,6 +35,13 @@ class EmbeddingModel(nn.Module):
         num_classes: number of classes of the whole stream.
         read_out: the space in which class means are compared, ``"features"`` (the encoder's, as is
             usual where a projection head is thrown away) or ``"embedding"``.
+
+    Example:
+        >>> from simo_cl.models import build_encoder, projection_head
+        >>> encoder = build_encoder("small_cnn", channels=1, width=8)
+        >>> model = EmbeddingModel(encoder, projection_head("mlp", encoder.num_features, 16), 10)
+        >>> model(torch.zeros(2, 1, 8, 8)).shape, model.eval()(torch.zeros(2, 1, 8, 8)).shape
+        (torch.Size([2, 16]), torch.Size([2, 10]))
     """
 
     class_means: Tensor

@@ -88,6 +88,11 @@ def class_incremental(
     Raises:
         ValueError: an argument out of range; the message says what is allowed.
         DataError: the data cannot be had, or a class has no sample.
+
+    Example:
+        >>> benchmark = class_incremental("digits", experiences=5, class_order=range(10))
+        >>> [e.classes_in_this_experience for e in benchmark.train_stream][:2]
+        [{0, 1}, {2, 3}]
     """
     if isinstance(data, str):
         data = load_data(data, root)

@@ -118,6 +118,11 @@ class ResidentDataset(TaskAwareSupervisedClassificationDataset):
         rows: row numbers (N,), or a sequence of them.
         group: of the store's transforms, "train" or "eval".
         tasks: task labels (N,); ``None``: all 0.
+
+    Example:
+        >>> experience = class_incremental("digits", experiences=5).train_stream[0]
+        >>> isinstance(experience.dataset, ResidentDataset), sorted(set(experience.dataset.targets))
+        (True, [4, 6])
     """
 
     def __init__(
@@ -275,8 +280,10 @@ def resident_dataset(
         DataBrokenError: no picture, pictures that are no uint8 pixels, or of several sizes.
 
     Example:
-        >>> train = resident_dataset(torchvision.datasets.CIFAR10("data"), augment=["crop", "flip"])
-        >>> benchmark = class_incremental_benchmark({"train": train}, num_experiences=5)
+        >>> from torchvision.datasets import FakeData
+        >>> train = resident_dataset(FakeData(20, (3, 8, 8), num_classes=4), augment=["flip"])
+        >>> from avalanche.benchmarks import class_incremental_benchmark
+        >>> benchmark = class_incremental_benchmark({"train": train}, num_experiences=2)
     """
     images = images_of(dataset)
     num_classes = int(images.labels.max()) + 1

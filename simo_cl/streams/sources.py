@@ -85,6 +85,11 @@ def load_data(name: str, root: str | Path | None = None) -> DataSet:
         UnknownDataError: no source has this name.
         DataNotFoundError: it is not there; the message says where and how to get it.
         DataBrokenError: it is there but cannot be used.
+
+    Example:
+        >>> digits = load_data("digits")
+        >>> digits.train.images.shape, digits.num_classes
+        (torch.Size([1347, 1, 8, 8]), 10)
     """
     return _load(_source(name), data_root(root))
 
@@ -109,6 +114,16 @@ def register_data_source(
     Raises:
         ValueError: the name is taken.
         TypeError: `load` cannot be called.
+
+    Example:
+        >>> from simo_cl.streams import DataSet, Images
+        >>> def load(root):
+        ...     images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+        ...     part = Images(images, torch.tensor([0, 1, 0, 1]))
+        ...     return DataSet("mine", train=part, test=part, class_names=("a", "b"), note="mine")
+        >>> register_data_source("mine", load, description="Mine.", how_to_get="Ask me.")
+        >>> load_data("mine").num_classes
+        2
     """
     if not callable(load):
         raise TypeError(

@@ -80,6 +80,11 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
 
     Raises:
         TrackingError: a store that is not a server cannot be used, or there is no such run.
+
+    Example:
+        >>> from avalanche.training.plugins import EvaluationPlugin
+        >>> with MLflowLogger("mine", parameters={"lr": 0.1}) as logger:  # doctest: +SKIP
+        ...     evaluator = EvaluationPlugin(orthogonality_metrics(), loggers=[logger])
     """
 
     def __init__(

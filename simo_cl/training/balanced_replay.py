@@ -37,6 +37,9 @@ class BalancedReplayPlugin(SupervisedPlugin):
     Raises:
         ValueError: when training on an experience starts, a memory that is too small for one sample
             of each class seen, or a batch that is too small (see :class:`ClassBalancedBatches`).
+
+    Example:
+        >>> replay = BalancedReplayPlugin(memory_size=200, batch_size=64, new_share=0.5)
     """
 
     def __init__(

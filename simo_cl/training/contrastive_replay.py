@@ -62,6 +62,17 @@ class ContrastiveReplay(SupervisedTemplate):
             batches of its own. A loss with parameters that the optimizer does not train.
             When training starts, a memory or batch that is too small for the classes, or a loss
             that gives anything but one number.
+
+    Example:
+        >>> from simo_cl.models import build_encoder, projection_head
+        >>> encoder = build_encoder("small_cnn", channels=1, width=8)
+        >>> model = EmbeddingModel(encoder, projection_head("linear", encoder.num_features, 16), 10)
+        >>> strategy = ContrastiveReplay(
+        ...     model=model,
+        ...     optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        ...     loss=SimOLoss(),
+        ...     replay=BalancedReplayPlugin(memory_size=40, batch_size=32),
+        ... )
     """
 
     def __init__(

@@ -44,6 +44,11 @@ class OnlineReplayPlugin(SupervisedPlugin):
             another store than those that the memory has, or more classes than fit into a
             class-balanced memory.
         TypeError: when an experience starts, data that are no :class:`simo_cl.ResidentDataset`.
+
+    Example:
+        >>> online = OnlineReplayPlugin(ClassBalancedMemory(200), batch_size=10, updates=2)
+        >>> online.memory.size
+        200
     """
 
     def __init__(

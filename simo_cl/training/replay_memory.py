@@ -126,6 +126,9 @@ class ReservoirMemory(_ReplayMemory):
 
     Raises:
         ValueError: a size below 1.
+
+    Example:
+        >>> online = OnlineReplayPlugin(ReservoirMemory(1000), batch_size=10)
     """
 
     def __init__(self, size: int, *, seed: int = 0) -> None:
@@ -173,6 +176,10 @@ class ClassBalancedMemory(_ReplayMemory):
     Raises:
         ValueError: a size below 1; in an update, more classes than slots (the memory is then as it
             was before).
+
+    Example:
+        >>> memory = ClassBalancedMemory(1000)
+        >>> online = OnlineReplayPlugin(memory, batch_size=10, memory_batch_size=10)
     """
 
     def __init__(self, size: int, *, seed: int = 0) -> None:

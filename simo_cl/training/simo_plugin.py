@@ -35,7 +35,10 @@ class SimOPlugin(SupervisedPlugin):
             parameter group of the strategy's optimizer and stays out of the model.
 
     Example:
-        >>> Naive(model=model, optimizer=optimizer, plugins=[SimOPlugin(weight=0.5)])
+        >>> from avalanche.training.supervised import Naive
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> strategy = Naive(model=model, optimizer=optimizer, plugins=[SimOPlugin(weight=0.5)])
     """
 
     def __init__(
