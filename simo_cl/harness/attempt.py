@@ -65,7 +65,7 @@ def _recorded(error: Exception, folder: RunFolder) -> str:
     return f"{reason} (traceback in {folder.path / 'log.txt'})"
 
 
-def seldom(step: Progress) -> Progress:
+def throttled(step: Progress) -> Progress:
     """Passes on a few calls a second, for a listener in another process."""
     passed = 0.0
 

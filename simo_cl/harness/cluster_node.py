@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 import simo_cl
-from simo_cl.harness.attempt import attempt, seldom
+from simo_cl.harness.attempt import attempt, throttled
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.precision import slowness_of
@@ -135,7 +135,7 @@ def _execute(run: PlannedRun, temporary: Path, common: Common, data: DataSet, sa
         results,
         data,
         device,
-        seldom(lambda taken, total: say("step", (taken, total))),
+        throttled(lambda taken, total: say("step", (taken, total))),
         lambda text: say("warning", (as_there(text),)),
     )
     written = [] if common.shared is not None else (results / run.folder).glob("*")

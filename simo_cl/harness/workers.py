@@ -23,7 +23,7 @@ from simo_cl.child_process import (
     process_context,
     start_without_interrupts,
 )
-from simo_cl.harness.attempt import attempt, seldom
+from simo_cl.harness.attempt import attempt, throttled
 from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
@@ -187,7 +187,7 @@ def _work(
             # Nobody listens any more, which is no failure of the run.
             os._exit(1)
 
-    step, warn = seldom(partial(say, "step")), partial(say, "warning")
+    step, warn = throttled(partial(say, "step")), partial(say, "warning")
     data, problem = None, ""
     try:
         if plugins is not None:

@@ -19,9 +19,9 @@ from matplotlib.axis import XAxis, YAxis
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from simo_cl.report.palette import INK, MUTED, RULE, SURFACE, Look
 from simo_cl.report.statistics import Spread, half_width
 from simo_cl.report.wording import fixed
+from simo_cl.results.styles import INK, MUTED, RULE, SURFACE, Style
 
 # Typed loosely: matplotlib spells out every key and the type of its value.
 STYLE: Any = {
@@ -102,7 +102,7 @@ def follow_choice(axis: XAxis | YAxis) -> None:
 def draw_curves(
     ax: Axes,
     curves: Sequence[Curve],
-    looks: Mapping[str, Look],
+    styles: Mapping[str, Style],
     *,
     experiences: int,
     y_range: tuple[float | None, float | None] = (None, None),
@@ -118,31 +118,31 @@ def draw_curves(
     """
     ends = []
     for curve in curves:
-        look = looks[curve.label]
+        style = styles[curve.label]
         xs = [experiences + 1.0] if curve.joint else [x + 1.0 for x, _ in curve.points]
         means = np.array([over_seeds.mean for _, over_seeds in curve.points])
         if not curve.joint:
             spreads = [over_seeds for _, over_seeds in curve.points]
-            draw_band(ax, xs, spreads, look, (curve.label,), bounds=bounds)
-            (line,) = ax.plot(xs, means, color=look.colour, linestyle=look.dashes)
+            draw_band(ax, xs, spreads, style, (curve.label,), bounds=bounds)
+            (line,) = ax.plot(xs, means, color=style.colour, linestyle=style.dashes)
             line.set_gid(mark(curve.label))
         for x, (_, over_seeds) in zip(xs, curve.points, strict=True):
             where = "joint" if curve.joint else f"after experience {x:.0f}"
             tip = f"{where}: {show_value(over_seeds)}"
-            draw_point(ax, x, over_seeds.mean, look, curve.label, tip)
+            draw_point(ax, x, over_seeds.mean, style, curve.label, tip)
         ends.append((curve.label, xs[-1], float(means[-1])))
     _experience_axis(ax, experiences, [curve.label for curve in curves if curve.joint])
     ax.set_ylim(*y_range)
     follow_choice(ax.yaxis)
     if name_lines:
-        name_points(ax, ends, looks)
+        name_points(ax, ends, styles)
 
 
 def draw_band(
     ax: Axes,
     xs: Sequence[float],
     spreads: Sequence[Spread],
-    look: Look,
+    style: Style,
     rows: Sequence[str],
     factor: float = 1.0,
     bounds: tuple[float, float] = (-math.inf, math.inf),
@@ -161,21 +161,21 @@ def draw_band(
     low, high = factor * np.clip(means - reach, *bounds), factor * np.clip(means + reach, *bounds)
     # One closed line, as unlike `fill_between` it is drawn where its vertices say.
     (band,) = ax.fill(
-        [*xs, *reversed(xs)], [*low, *high[::-1]], color=look.colour, alpha=0.13, linewidth=0
+        [*xs, *reversed(xs)], [*low, *high[::-1]], color=style.colour, alpha=0.13, linewidth=0
     )
     band.set_gid(mark(*rows))
 
 
-def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -> None:
+def draw_point(ax: Axes, x: float, y: float, style: Style, label: str, tip: str) -> None:
     """A row's marker at (x, y), with the tooltip's further lines."""
     (point,) = ax.plot(
         [x],
         [y],
-        marker=look.marker,
-        markersize=8 if look.marker == "*" else 5.5,
-        markerfacecolor=look.colour if look.filled else SURFACE[0],
-        markeredgecolor=SURFACE[0] if look.filled else look.colour,
-        markeredgewidth=0.6 if look.filled else 1.2,
+        marker=style.marker,
+        markersize=8 if style.marker == "*" else 5.5,
+        markerfacecolor=style.colour if style.filled else SURFACE[0],
+        markeredgecolor=SURFACE[0] if style.filled else style.colour,
+        markeredgewidth=0.6 if style.filled else 1.2,
         linestyle="none",
         clip_on=False,
         zorder=4,
@@ -186,7 +186,7 @@ def draw_point(ax: Axes, x: float, y: float, look: Look, label: str, tip: str) -
 def name_points(
     ax: Axes,
     points: Sequence[tuple[str, float, float]],
-    looks: Mapping[str, Look],
+    styles: Mapping[str, Style],
     rows: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Names beside the axes at the right, moved apart, each tied to its (name, x, y) point.
@@ -200,18 +200,18 @@ def name_points(
     placed = spread_labels([y for _, _, y in points], distance, low, high)
     left, right = ax.get_xlim()
     for (label, x, y), label_y in zip(points, placed, strict=True):
-        look = looks[label]
+        style = styles[label]
         tie = ax.annotate(
             label,
             xy=(x, y),
             xytext=(right + (right - left) * 0.03, label_y),
-            color=look.colour,
+            color=style.colour,
             fontsize=8,
             va="center",
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": look.colour,
+                "color": style.colour,
                 "linewidth": 0.5,
                 "alpha": 0.6,
                 "shrinkA": 1,

@@ -27,7 +27,6 @@ from simo_cl.report.figures import (
 from simo_cl.report.findings import headline, summary
 from simo_cl.report.leaderboard import make_leaderboard
 from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
-from simo_cl.report.palette import css_variable_of, css_variables, looks
 from simo_cl.report.sections import make_sections
 from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
@@ -35,6 +34,7 @@ from simo_cl.report.svg import glyph
 from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
 from simo_cl.report.wording import listed
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
+from simo_cl.results.styles import css_variable_of, css_variables, styles
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def render_page(
         "three": show_number,
         "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     }
-    drawn_as = looks(suite)
+    drawn_as = styles(suite)
     return templates.get_template("report.html.j2").render(
         suite=suite,
         results=shlex.join(map(str, suite.parts or [suite.folder])),
@@ -124,7 +124,7 @@ def render_page(
         summary=summary(suite, comparisons),
         checks=checks(suite),
         board=make_leaderboard(suite, comparisons),
-        glyphs={label: Markup(glyph(look)) for label, look in drawn_as.items()},
+        glyphs={label: Markup(glyph(style)) for label, style in drawn_as.items()},
         result_figures=[figure for figure in figures if figure.section == "result"],
         sections=make_sections(suite, comparisons, figures),
         everything=everything_table(suite),

@@ -16,7 +16,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path as Outline
 
 from simo_cl.report.drawing import MARK_PREFIX, STYLE
-from simo_cl.report.palette import SURFACE, Look, css_variable_of
+from simo_cl.results.styles import SURFACE, Style, css_variable_of
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -104,9 +104,9 @@ def cut_panel(drawing: ET.Element, gid: str, cell: Cell, name: str, alternative:
     return _written(root)
 
 
-def glyph(look: Look) -> str:
+def glyph(style: Style) -> str:
     """A row's marker as a small `<svg>` for tables and legends."""
-    marker = MarkerStyle(look.marker)
+    marker = MarkerStyle(style.marker)
     outline = marker.get_path().transformed(marker.get_transform())
     reach = float(np.abs(outline.vertices).max())
     steps = []
@@ -115,8 +115,8 @@ def glyph(look: Look) -> str:
             f"{10 * v / reach:.1f}" for v in points * np.tile((1, -1), len(points) // 2)
         )
         steps.append(_COMMANDS[int(code)] + ("" if code == Outline.CLOSEPOLY else scaled))
-    colour = css_variable_of(look.colour) or look.colour
-    fill = colour if look.filled else css_variable_of(SURFACE[0])
+    colour = css_variable_of(style.colour) or style.colour
+    fill = colour if style.filled else css_variable_of(SURFACE[0])
     return (
         '<svg class="glyph" viewBox="-13 -13 26 26" aria-hidden="true">'
         f'<path d="{"".join(steps)}" style="fill: {fill}; stroke: {colour}"/></svg>'

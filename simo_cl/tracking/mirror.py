@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from simo_cl.results import Run as RunOnDisk
 from simo_cl.results import Suite, read_plan, read_suite
+from simo_cl.results.styles import styles
 from simo_cl.tracking import description, store
 from simo_cl.tracking.begun_runs import begun_runs
 from simo_cl.tracking.content import Content, seed_content, strategy_content
@@ -136,7 +137,8 @@ class _Mirror:
         self.suite = suite
         self.problems = problems
         self.origin = _origin(suite, uri)
-        self.colours = _colours(suite)
+        # The report's, so that a strategy looks the same in both.
+        self.colours = {label: style.colour for label, style in styles(suite).items()}
         self.tell_left = tell_left
         self.begun = begun_runs(suite, problems)
         self.left = len(self.begun) + len({run.label for run in self.begun})
@@ -281,13 +283,6 @@ def _set_damaged_aside(file: Path, problems: list[str]) -> None:
             f"{file} was damaged ({found}); it is now {place.name}, and a new one has been made "
             "from the run folders"
         )
-
-
-def _colours(suite: Suite) -> dict[str, str]:
-    """Each label's colour: the report's, so that a strategy looks the same in both."""
-    from simo_cl.report.palette import looks
-
-    return {label: look.colour for label, look in looks(suite).items()}
 
 
 def _origin(suite: Suite, uri: str) -> str:

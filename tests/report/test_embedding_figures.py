@@ -11,8 +11,8 @@ from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.embeddings import shown_rows, shown_steps, spaced, tsne_layout
 from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
-from simo_cl.report.palette import RULE
 from simo_cl.results import load_suite
+from simo_cl.results.styles import RULE
 
 DRAWN_FROM_SAMPLES = ("tsne", "movement", "distance_and_orthogonality", "simo_similarity_samples")
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure as Canvas
 from simo_cl.report.drawing import draw_band, spread_labels
 from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
-from simo_cl.report.palette import Look, looks
 from simo_cl.report.statistics import Spread, compare_with_control
 from simo_cl.results import load_suite
+from simo_cl.results.styles import Style, styles
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def test_the_accuracy_matrix_hides_what_was_not_learnt_yet(draw):
 
 def test_a_band_ends_where_values_do():
     ax = Canvas().add_subplot()
-    look = Look("#2852ae", "#8ab4ff", "o")
-    draw_band(ax, [1, 2], [Spread(0.98, 0.05, 3)] * 2, look, ["er"], bounds=(0, 1))
+    style = Style("#2852ae", "#8ab4ff", "o")
+    draw_band(ax, [1, 2], [Spread(0.98, 0.05, 3)] * 2, style, ["er"], bounds=(0, 1))
     (band,) = ax.patches
     heights = band.get_xy()[:, 1]
     assert heights.max() == 1
@@ -89,7 +89,7 @@ def test_a_band_ends_where_values_do():
 
 def test_the_band_of_a_cosine_ends_at_one(make_suite):
     suite = load_suite(make_suite(strategies=("er", "simo", "icarl"), sample=4))
-    panels = {p.title: p for p in geometry_curves(suite, looks(suite), "features").panels}
+    panels = {p.title: p for p in geometry_curves(suite, styles(suite), "features").panels}
     ax = Canvas().add_subplot()
     panels["largest |cos| of class means"].draw(ax)
     assert max(band.get_xy()[:, 1].max() for band in ax.patches) == 1

@@ -291,13 +291,13 @@ def test_differences_are_taken_from_the_control(two_strategies: SuiteMaker) -> N
 
 
 def test_a_strategy_has_the_reports_colour(two_strategies: SuiteMaker) -> None:
-    from simo_cl.report.palette import looks
     from simo_cl.results import load_suite
+    from simo_cl.results.styles import styles
 
     shown = runs_of(mirror(two_strategies.folder))
-    for label, look in looks(load_suite(two_strategies.folder)).items():
-        assert shown[label].data.tags["mlflow.runColor"] == look.colour
-        assert shown[f"{label} seed 0"].data.tags["mlflow.runColor"] == look.colour
+    for label, style in styles(load_suite(two_strategies.folder)).items():
+        assert shown[label].data.tags["mlflow.runColor"] == style.colour
+        assert shown[f"{label} seed 0"].data.tags["mlflow.runColor"] == style.colour
 
 
 def test_it_tells_how_much_is_left(two_strategies: SuiteMaker) -> None:

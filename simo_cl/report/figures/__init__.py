@@ -25,9 +25,9 @@ from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.pairs import distance_and_orthogonality
 from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
-from simo_cl.report.palette import looks
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.results import Suite
+from simo_cl.results.styles import styles
 
 __all__ = [
     "SPACES",
@@ -86,7 +86,7 @@ def figure_makers(
     Args:
         comparisons: with the suite's control; made anew if they are not given.
     """
-    drawn_as = looks(suite)
+    drawn_as = styles(suite)
     against = compare_with_control(suite) if comparisons is None else comparisons
     both = ("features", "embedding")
     return {

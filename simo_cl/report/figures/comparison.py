@@ -8,14 +8,14 @@ from matplotlib.axes import Axes
 
 from simo_cl.report.drawing import SEEDS_FOR_A_BAND, draw_point, follow_choice, mark, show_value
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.palette import MUTED, Look
 from simo_cl.report.statistics import PRIMARY_METRIC, Comparison, half_width, seed_spread
 from simo_cl.report.tables import show_signed
 from simo_cl.results import Suite
+from simo_cl.results.styles import MUTED, Style
 
 
 def strategies_compared(
-    suite: Suite, comparisons: Sequence[Comparison], drawn_as: Mapping[str, Look]
+    suite: Suite, comparisons: Sequence[Comparison], drawn_as: Mapping[str, Style]
 ) -> Figure | None:
     """Final average accuracy with every seed, and the differences from the control."""
     labels = suite.finished_labels
@@ -74,7 +74,7 @@ def strategies_compared(
     )
 
 
-def _row_axis(ax: Axes, labels: Sequence[str], drawn_as: Mapping[str, Look]) -> None:
+def _row_axis(ax: Axes, labels: Sequence[str], drawn_as: Mapping[str, Style]) -> None:
     ax.set_yticks(range(len(labels)), labels)
     for tick, label in zip(ax.yaxis.get_major_ticks(), labels, strict=True):
         tick.label1.set_color(drawn_as[label].colour)

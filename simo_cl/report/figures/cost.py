@@ -10,13 +10,13 @@ from simo_cl.report.drawing import draw_point, follow_choice, name_points, show_
 from simo_cl.report.figures.captions import mean_note
 from simo_cl.report.figures.curves import WIDE, room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
-from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_spread
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
+from simo_cl.results.styles import Style
 
 
-def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
+def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
     """Final average accuracy and the time spent training."""
     return _scatter_figure(
         suite,
@@ -31,7 +31,7 @@ def accuracy_against_time(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure 
     )
 
 
-def plasticity(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
+def plasticity(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
     """Learning accuracy and forgetting."""
     return _scatter_figure(
         suite,
@@ -47,7 +47,7 @@ def plasticity(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
 
 def _scatter_figure(
     suite: Suite,
-    drawn_as: Mapping[str, Look],
+    drawn_as: Mapping[str, Style],
     *,
     x: tuple[str, float, str],
     y: tuple[str, float, str],

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import Curve, draw_curves
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.palette import Look
 from simo_cl.report.statistics import seed_curve
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
+from simo_cl.results.styles import Style
 
 WIDE = (3.6, 2.9)
 
 
-def accuracy(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
+def accuracy(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
     """Average accuracy over the stream."""
     return _curve_figure(
         suite,
@@ -31,7 +31,7 @@ def accuracy(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
     )
 
 
-def forgetting(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
+def forgetting(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
     """Forgetting over the stream."""
     return _curve_figure(
         suite,
@@ -47,7 +47,7 @@ def forgetting(suite: Suite, drawn_as: Mapping[str, Look]) -> Figure | None:
 
 def _curve_figure(
     suite: Suite,
-    drawn_as: Mapping[str, Look],
+    drawn_as: Mapping[str, Style],
     *,
     metric: str,
     name: str,

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from simo_cl.report.drawing import ON_STRONG, draw_heat_map
 from simo_cl.report.figures.embeddings import shown_note, shown_rows
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.palette import INK, MUTED
 from simo_cl.report.statistics import ALPHA, Comparison, compare_all_pairs
 from simo_cl.report.tables import show_signed
 from simo_cl.report.wording import count
 from simo_cl.results import Suite
+from simo_cl.results.styles import INK, MUTED
 
 MOST_ROWS = 14
 CELL = 0.56

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.font_manager import FontProperties, findfont
 
 import simo_cl.report
+import simo_cl.results.styles
 from simo_cl.report.drawing import STYLE
 from simo_cl.report.svg import ENDINGS, PDF
 
@@ -89,7 +90,8 @@ def key_of(*content: object) -> str:
 @cache
 def _surroundings() -> bytes:
     code = hashlib.sha256()
-    for file in sorted(Path(simo_cl.report.__file__).parent.rglob("*.py")):
+    drawing = sorted(Path(simo_cl.report.__file__).parent.rglob("*.py"))
+    for file in [*drawing, Path(simo_cl.results.styles.__file__)]:
         code.update(file.read_bytes())
     font = findfont(FontProperties(family=STYLE["font.sans-serif"]))
     return repr((code.hexdigest(), matplotlib.__version__, np.__version__, font)).encode()

@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name
-from simo_cl.report.palette import GREY, HUES, RULE, SURFACE
 from simo_cl.results import Run, Suite
+from simo_cl.results.styles import GREY, HUES, RULE, SURFACE
 
 MOST_COLOURS = 10
 MOST_STEPS = 6

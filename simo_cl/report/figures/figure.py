@@ -22,9 +22,9 @@ from matplotlib.lines import Line2D
 
 from simo_cl.report.drawing import NEGATIVE, POSITIVE, STYLE
 from simo_cl.report.figures.drawn_before import DrawnBefore, Written, key_of
-from simo_cl.report.palette import SURFACE, Look, looks
 from simo_cl.report.svg import Cell, cut_panel, drawing_of, save_files
 from simo_cl.results import Suite
+from simo_cl.results.styles import SURFACE, Style, styles
 
 Section = Literal[
     "result", "stream", "matrices", "geometry", "embeddings", "loss", "sweeps", "cost"
@@ -124,7 +124,7 @@ def write_figures(
     Returns:
         What was written, now or before, by the figure's name.
     """
-    drawn_as = looks(suite)
+    drawn_as = styles(suite)
     drawn = DrawnBefore(suite.folder / within)
     drawn.remove_all_but([figure.name for figure in figures])
     keys = {figure.name: key_of(figure, drawn_as) for figure in figures}
@@ -152,11 +152,11 @@ def write_figures(
 def draw_figure(suite: Suite, figure: Figure) -> Canvas:
     """A figure as matplotlib's, in the report's style."""
     with matplotlib.rc_context(STYLE):
-        return _sheet(figure, looks(suite))[0]
+        return _sheet(figure, styles(suite))[0]
 
 
 def _write(
-    figure: Figure, drawn_as: Mapping[str, Look], drawn: DrawnBefore, key: str, pdf: bool
+    figure: Figure, drawn_as: Mapping[str, Style], drawn: DrawnBefore, key: str, pdf: bool
 ) -> Written:
     with matplotlib.rc_context(STYLE):
         sheet, cells = _sheet(figure, drawn_as)
@@ -174,7 +174,7 @@ def _write(
     return written
 
 
-def _sheet(figure: Figure, drawn_as: Mapping[str, Look]) -> tuple[Canvas, list[Cell]]:
+def _sheet(figure: Figure, drawn_as: Mapping[str, Style]) -> tuple[Canvas, list[Cell]]:
     """All panels in a grid, with a legend or a key of shades below; and where each panel is."""
     width, height = figure.cell
     columns = figure.columns or min(len(figure.panels), max(1, int(12.5 / width)))
@@ -232,19 +232,19 @@ def _draw(canvas: Canvas, figure: Figure, panel: Panel, *, left: float, bottom: 
     axes.set_title(panel.title, fontsize=max(5.0, min(STYLE["axes.titlesize"], room)))
 
 
-def _legend_handles(figure: Figure, drawn_as: Mapping[str, Look]) -> list[Line2D]:
+def _legend_handles(figure: Figure, drawn_as: Mapping[str, Style]) -> list[Line2D]:
     handles = []
     for label in figure.legend:
-        look = drawn_as[label]
+        style = drawn_as[label]
         handles.append(
             Line2D(
                 [],
                 [],
-                color=look.colour,
-                linestyle=look.dashes,
-                marker=look.marker,
+                color=style.colour,
+                linestyle=style.dashes,
+                marker=style.marker,
                 markersize=5.5,
-                markerfacecolor=look.colour if look.filled else SURFACE[0],
+                markerfacecolor=style.colour if style.filled else SURFACE[0],
                 label=label,
             )
         )

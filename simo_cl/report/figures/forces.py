@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.forces import descend, group_gradient
-from simo_cl.report.palette import HUES, RULE, SURFACE
 from simo_cl.report.settings import lookup
 from simo_cl.results import Suite
+from simo_cl.results.styles import HUES, RULE, SURFACE
 
 LONGEST_ARROW = 0.45
 # Where the reader stands, and what is up for them.

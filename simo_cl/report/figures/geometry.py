@@ -11,8 +11,8 @@ from simo_cl.report.drawing import Curve, draw_curves
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.curves import finals, seed_curves
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.report.palette import Look
 from simo_cl.results import Suite
+from simo_cl.results.styles import Style
 
 # Each with its name, and the least and the greatest value that there can be.
 GEOMETRY = {
@@ -25,7 +25,7 @@ GEOMETRY = {
 }
 
 
-def geometry_curves(suite: Suite, drawn_as: Mapping[str, Look], space: str) -> Figure:
+def geometry_curves(suite: Suite, drawn_as: Mapping[str, Style], space: str) -> Figure:
     """The main geometry metrics of one space, a panel each."""
     panels = []
     shown: dict[str, None] = {}

@@ -25,9 +25,9 @@ from simo_cl.report.figures.embeddings import (
     tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.report.palette import RULE
 from simo_cl.report.wording import fixed
 from simo_cl.results import Run, Suite
+from simo_cl.results.styles import RULE
 
 MOST_ROWS = 10
 POINTS_OF_A_ROW = 800

@@ -12,8 +12,8 @@ from scipy.spatial.distance import pdist
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.embeddings import main_space, spaced
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.report.palette import HUES, MUTED
 from simo_cl.results import Suite
+from simo_cl.results.styles import HUES, MUTED
 
 SAMPLES = 60
 DOTS = 500

@@ -22,10 +22,10 @@ from simo_cl.report.figures.cost import time_unit
 from simo_cl.report.figures.curves import room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
 from simo_cl.report.optimum import class_cosine, optimum_of
-from simo_cl.report.palette import HUES, MUTED, Look
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import Spread, seed_spread
 from simo_cl.results import Suite, variant_settings
+from simo_cl.results.styles import HUES, MUTED, Style
 
 SETTING_NAMES = {
     "memory.size": "images in the memory",
@@ -71,7 +71,7 @@ class Measure:
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
-def sweeps(suite: Suite, drawn_as: Mapping[str, Look]) -> list[Figure]:
+def sweeps(suite: Suite, drawn_as: Mapping[str, Style]) -> list[Figure]:
     """A figure for every setting that has numbers as values, at least two for some strategy."""
     settings = (variant_settings(run.variant) for run in suite.runs)
     figures = []
@@ -103,12 +103,12 @@ def swept(suite: Suite, key: str) -> tuple[Series, ...]:
 
 
 def _sweep(
-    suite: Suite, drawn_as: Mapping[str, Look], key: str, series: Sequence[Series]
+    suite: Suite, drawn_as: Mapping[str, Style], key: str, series: Sequence[Series]
 ) -> Figure:
     name = SETTING_NAMES.get(key, key)
-    looks = _series_looks(series, drawn_as)
+    styles = _series_styles(series, drawn_as)
     panels = [
-        _panel(key, name, measure, series, looks)
+        _panel(key, name, measure, series, styles)
         for measure in _measures(suite, key)
         if any(measure.of(label) for s in series for _, label in s.rows)
     ]
@@ -183,7 +183,7 @@ def _theory(key: str) -> str:
 
 
 def _panel(
-    key: str, name: str, measure: Measure, series: Sequence[Series], looks: Mapping[str, Look]
+    key: str, name: str, measure: Measure, series: Sequence[Series], styles: Mapping[str, Style]
 ) -> Panel:
     measured = {
         s: [(x, label, found) for x, label in s.rows if (found := measure.of(label)) is not None]
@@ -196,21 +196,21 @@ def _panel(
         for s, points in measured.items():
             if not points:
                 continue
-            look, xs = looks[s.name], [x for x, _, _ in points]
+            style, xs = styles[s.name], [x for x, _, _ in points]
             labels = rows[s.name]
             ys = [found.mean * measure.factor for _, _, found in points]
-            ax.plot(xs, ys, color=look.colour, linestyle=look.dashes, gid=mark(*labels))
+            ax.plot(xs, ys, color=style.colour, linestyle=style.dashes, gid=mark(*labels))
             if measure.has_band:
                 spreads = [found for _, _, found in points]
-                draw_band(ax, xs, spreads, look, labels, measure.factor, measure.bounds)
+                draw_band(ax, xs, spreads, style, labels, measure.factor, measure.bounds)
             for x, y, (_, label, found) in zip(xs, ys, points, strict=True):
                 tip = show_value(found) if measure.factor == 1 else f"{y:.3g}"
-                draw_point(ax, x, y, look, label, tip)
+                draw_point(ax, x, y, style, label, tip)
             ends.append((s.name, xs[-1], ys[-1]))
-        _draw_theory(ax, measure, series, looks)
+        _draw_theory(ax, measure, series, styles)
         _value_axis(ax, name, [x for s in series for x, _ in s.rows])
         ax.set_ylabel(measure.title)
-        name_points(ax, ends, looks, rows)
+        name_points(ax, ends, styles, rows)
         follow_choice(ax.yaxis)
 
     alternative = f"{measure.title} against {name}. " + "; ".join(
@@ -221,7 +221,7 @@ def _panel(
 
 
 def _draw_theory(
-    ax: Axes, measure: Measure, series: Sequence[Series], looks: Mapping[str, Look]
+    ax: Axes, measure: Measure, series: Sequence[Series], styles: Mapping[str, Style]
 ) -> None:
     """Dashed, in the colour of what it belongs to; once and grey if it is the same for all."""
     if measure.theory is None:
@@ -232,22 +232,22 @@ def _draw_theory(
         line = tuple((x, y) for x, y in found if y is not None)
         lines.setdefault(line, []).append(s.name)
     for line, names in lines.items():
-        colour = looks[names[0]].colour if len(names) == 1 < len(series) else MUTED[0]
+        colour = styles[names[0]].colour if len(names) == 1 < len(series) else MUTED[0]
         of = mark(*(label for s in series if s.name in names for _, label in s.rows))
         (best,) = ax.plot(*zip(*line, strict=True), color=colour, linestyle=(0, (4, 2)))
         best.set(linewidth=1.1, gid=of)
 
 
-def _series_looks(series: Sequence[Series], drawn_as: Mapping[str, Look]) -> dict[str, Look]:
-    """A strategy's own look where it has one series; colours of their own where it has several."""
+def _series_styles(series: Sequence[Series], drawn_as: Mapping[str, Style]) -> dict[str, Style]:
+    """A strategy's own style where it has one series; colours of their own where it has several."""
     strategies = [s.strategy for s in series]
     found = {}
     for index, s in enumerate(series):
-        look = drawn_as[s.rows[0][1]]
+        style = drawn_as[s.rows[0][1]]
         if strategies.count(s.strategy) > 1:
             light, dark = list(HUES.values())[-1 - index % len(HUES)]
-            look = Look(light, dark, "osD^vPX"[index % 7])
-        found[s.name] = look
+            style = Style(light, dark, "osD^vPX"[index % 7])
+        found[s.name] = style
     return found
 
 

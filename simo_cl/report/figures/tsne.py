@@ -25,8 +25,8 @@ from simo_cl.report.figures.embeddings import (
     tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.report.palette import RULE
 from simo_cl.results import Run, Suite
+from simo_cl.results.styles import RULE
 
 PARTS = {"train": "training samples", "test": "test samples"}
 SAMPLES_OF_A_PART = 300

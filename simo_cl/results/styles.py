@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simo_cl.results import Suite
+from simo_cl.results.suite import Suite
 
 Dashes = tuple[int, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How a row is drawn everywhere.
 
     Attributes:
@@ -52,20 +52,20 @@ HUES = {
     "sky": ("#5f91f5", "#2dcdf9"),
 }
 _STRATEGIES = {
-    "finetune": Look(*GREY, marker="v"),
-    "joint": Look(*INK, marker="*", filled=False),
-    "er": Look(*HUES["amber"], marker="s"),
-    "er_balanced": Look(*HUES["orange"], marker="D"),
-    "er_ace": Look(*HUES["red"], marker="^"),
-    "der": Look(*HUES["violet"], marker="P"),
-    "icarl": Look(*HUES["green"], marker="X"),
-    "supcon": Look(*HUES["teal"], marker="p"),
-    "triplet": Look(*HUES["plum"], marker="<"),
-    "simo": Look(*HUES["blue"], marker="o"),
-    "er_simo": Look(*HUES["sky"], marker="h"),
-    "joint_supcon": Look(*HUES["teal"], marker="p", filled=False),
-    "joint_triplet": Look(*HUES["plum"], marker="<", filled=False),
-    "joint_simo": Look(*HUES["blue"], marker="o", filled=False),
+    "finetune": Style(*GREY, marker="v"),
+    "joint": Style(*INK, marker="*", filled=False),
+    "er": Style(*HUES["amber"], marker="s"),
+    "er_balanced": Style(*HUES["orange"], marker="D"),
+    "er_ace": Style(*HUES["red"], marker="^"),
+    "der": Style(*HUES["violet"], marker="P"),
+    "icarl": Style(*HUES["green"], marker="X"),
+    "supcon": Style(*HUES["teal"], marker="p"),
+    "triplet": Style(*HUES["plum"], marker="<"),
+    "simo": Style(*HUES["blue"], marker="o"),
+    "er_simo": Style(*HUES["sky"], marker="h"),
+    "joint_supcon": Style(*HUES["teal"], marker="p", filled=False),
+    "joint_triplet": Style(*HUES["plum"], marker="<", filled=False),
+    "joint_simo": Style(*HUES["blue"], marker="o", filled=False),
 }
 _DASHES: tuple[Dashes, ...] = (
     (0, ()),
@@ -78,7 +78,7 @@ _DASHES: tuple[Dashes, ...] = (
 _SPARE_MARKERS = ">dH8"
 
 
-def looks(suite: Suite) -> dict[str, Look]:
+def styles(suite: Suite) -> dict[str, Style]:
     """The look of every row of a suite; a strategy looks the same in every suite.
 
     Strategies that are not this project's take the hues that the suite leaves unused, in the
@@ -86,18 +86,18 @@ def looks(suite: Suite) -> dict[str, Look]:
     """
     strategies = list(dict.fromkeys(run.strategy for run in suite.runs))
     by_strategy = {name: _STRATEGIES[name] for name in strategies if name in _STRATEGIES}
-    used = {look.colour for look in by_strategy.values()}
+    used = {style.colour for style in by_strategy.values()}
     spare = [hue for hue in HUES.values() if hue[0] not in used] or list(HUES.values())
     for index, name in enumerate(name for name in strategies if name not in _STRATEGIES):
         light, dark = spare[index % len(spare)]
-        by_strategy[name] = Look(light, dark, _SPARE_MARKERS[index % len(_SPARE_MARKERS)])
+        by_strategy[name] = Style(light, dark, _SPARE_MARKERS[index % len(_SPARE_MARKERS)])
     seen = dict.fromkeys(strategies, 0)
     by_label = {}
     for label in suite.labels:
         strategy = suite.strategy_of(label)
-        look = by_strategy[strategy]
+        style = by_strategy[strategy]
         dashes = _DASHES[seen[strategy] % len(_DASHES)]
-        by_label[label] = Look(look.colour, look.dark, look.marker, look.filled, dashes)
+        by_label[label] = Style(style.colour, style.dark, style.marker, style.filled, dashes)
         seen[strategy] += 1
     return by_label
 

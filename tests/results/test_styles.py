@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simo_cl.report.palette import GREY, HUES, SURFACE, css_variable_of, looks
 from simo_cl.results import load_suite
+from simo_cl.results.styles import GREY, HUES, SURFACE, css_variable_of, styles
 
 # Simulated dichromacy in linear RGB, severity 1 (Machado, Oliveira and Fernandes 2009).
 VISION = {
@@ -74,7 +74,7 @@ def test_hues_stand_out_from_the_page(page):
 
 
 def test_a_strategy_looks_the_same_in_every_suite(make_suite, tmp_path):
-    first = looks(load_suite(make_suite(strategies=("er", "simo", "joint_simo"), seeds=(0,))))
+    first = styles(load_suite(make_suite(strategies=("er", "simo", "joint_simo"), seeds=(0,))))
     assert first["simo"].colour == first["joint_simo"].colour
     assert first["simo"].filled
     assert not first["joint_simo"].filled
@@ -83,7 +83,7 @@ def test_a_strategy_looks_the_same_in_every_suite(make_suite, tmp_path):
 
 def test_variants_share_a_colour_and_differ_in_dashes(make_suite):
     suite = load_suite(make_suite(strategies=("simo",), variants=("a=1", "a=2"), seeds=(0,)))
-    one, two = looks(suite).values()
+    one, two = styles(suite).values()
     assert one.colour == two.colour
     assert one.dashes != two.dashes
 
@@ -92,5 +92,5 @@ def test_strategies_of_others_take_unused_hues(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,))
     plan = (folder / "plan.json").read_text().replace('"strategy": "er"', '"strategy": "mine"')
     (folder / "plan.json").write_text(plan)
-    found = looks(load_suite(folder))
+    found = styles(load_suite(folder))
     assert found["mine"].colour not in (found["simo"].colour, SURFACE[0])
