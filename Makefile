@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint install install-test ui clean
+.PHONY: demo test lint docs install install-test install-docs ui clean
 
 demo: install
 	$(BIN)/simo-cl run benchmarks/quickstart.yaml
@@ -17,6 +17,10 @@ lint: install-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: install-docs
+	$(BIN)/python docs/make_reference.py
 
 ui: install
 	$(BIN)/simo-cl ui results/quickstart
@@ -25,11 +29,12 @@ ui: install
 # short or broken and is made anew; with one that is older than pyproject.toml it is brought up to
 # date.
 ifneq ($(shell $(BIN)/python -m pip --version >/dev/null 2>&1 && echo works),works)
-$(shell rm -f $(VENV)/.installed $(VENV)/.installed-test)
+$(shell rm -f $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-docs)
 endif
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
+install-docs: $(VENV)/.installed-docs
 
 $(VENV)/.installed: pyproject.toml
 	@test -f $@ || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
@@ -38,6 +43,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@
 
 clean:
