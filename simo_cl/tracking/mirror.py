@@ -111,12 +111,13 @@ def mirror(
     with _one_at_a_time(suite_folder, seconds_to_wait):
         # Not before: whoever held the lock may have read more.
         suite = read_suite(suite_folder)
+        begun = begun_runs(suite, problems)
         if store.is_own_store(suite_folder, uri):
             _set_damaged_aside(store.own_file(suite_folder), problems)
         try:
             client = store.open_client(uri)
             with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
-                return _Mirror(client, uri, suite, problems, tell_left).bring_up_to_date()
+                return _Mirror(client, uri, suite, begun, problems, tell_left).bring_up_to_date()
         except TrackingError as error:
             # The next call does not find a damaged file any more.
             error.problems = tuple(dict.fromkeys(problems))
@@ -129,6 +130,7 @@ class _Mirror:
         client: MlflowClient,
         uri: str,
         suite: Suite,
+        begun: list[RunOnDisk],
         problems: list[str],
         tell_left: Callable[[int], None],
     ) -> None:
@@ -140,7 +142,7 @@ class _Mirror:
         # The report's, so that a strategy looks the same in both.
         self.colours = {label: style.colour for label, style in styles(suite).items()}
         self.tell_left = tell_left
-        self.begun = begun_runs(suite, problems)
+        self.begun = begun
         self.left = len(self.begun) + len({run.label for run in self.begun})
         self.written: set[str] = set()
         self.without_files: list[tuple[Run, Callable[[], Content]]] = []

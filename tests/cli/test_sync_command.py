@@ -44,5 +44,5 @@ def test_what_was_found_before_a_store_failed_is_told_too(project: Project) -> N
     result = project.call("sync", "tiny", "--tracking-uri", DEAD_SERVER)
 
     assert result.exit_code == 2
-    assert "Warning: runs/er/seed0: left out, it cannot be read (" in result.output
+    assert "Warning: runs/er/seed0: left out, status.json cannot be read: " in result.output
     assert f"Error: the MLflow server {DEAD_SERVER} does not answer" in result.output

@@ -129,6 +129,7 @@ def test_the_plan_names_the_suite_its_data_and_its_runs(tmp_path: Path) -> None:
     plan = json.loads((tmp_path / "results" / "plan.json").read_text())
     assert plan.pop("version")
     assert plan == {
+        "schema": 1,
         "suite": "tiny",
         "description": "Two.",
         "control": "er",
