@@ -3,6 +3,7 @@
     python benchmarks/speed/loss.py                  # N = 130 to 65,536, d = 16, 64, 128
     python benchmarks/speed/loss.py --sizes 130,1024 --dims 128
     python benchmarks/speed/loss.py --busy 2         # beside two processes that hold the cores
+    python benchmarks/speed/loss.py --forms          # SimO's forms alone, printed
 
 All contestants of a size run in one process and in turn, as many steps as fit into a twentieth of a
 second. The median of all steps counts but the first of each turn, which stands apart: it is *cold*,
@@ -14,6 +15,9 @@ earlier call on this machine, with these versions, has measured and this one doe
 
 With --busy, SimO and SupCon take turns of one step beside so many processes that compute without
 end: d = 128, N = 1,024 and 8,192 unless --sizes and --dims say otherwise. Every step counts.
+
+With --forms, the forms take turns of one step in one thread, for the same sizes; the least CPU time
+of each is printed, which other processes lengthen least.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +57,8 @@ SIZES = {
     65536: (1024, 64),
 }
 SIMO, COMPILED, PRODUCTS = "SimO pairwise", "SimO pairwise, compiled", "bare matrix products"
-LINEAR = (SIMO, COMPILED, "SimO batch", PRODUCTS)  # everything else holds N x N matrices
+KERNEL, BATCH = "SimO kernel", "SimO batch"
+LINEAR = (SIMO, COMPILED, KERNEL, BATCH, PRODUCTS)  # everything else holds N x N matrices
 LARGEST_COMPILED = 1024  # of more rows, a graph has the operators of each block of pairs
 SECONDS_OF_A_TURN, MOST_TURNS = 0.05, 60
 SQUARES = 8  # alive at once in a loss over all pairs, about
@@ -61,6 +67,9 @@ SQUARES = 8  # alive at once in a loss over all pairs, about
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
+    if options.forms:
+        forms(options)
+        return
     here = environment("pytorch-metric-learning", "avalanche-lib")
     report = begun(options.out, "loss", here)
     if options.busy:
@@ -84,14 +93,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=numbers, help=f"of {list(SIZES)}, by default all")
     parser.add_argument("--dims", type=numbers)
     parser.add_argument("--busy", type=int, default=0, help="processes to measure beside")
+    parser.add_argument("--forms", action="store_true", help="compare SimO's forms alone")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=10.0, help="to spend on a contestant")
     parser.add_argument("--memory-limit", type=float, default=6.0, help="GB, for N x N matrices")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("results/speed"))
     options = parser.parse_args()
-    options.sizes = options.sizes or ([1024, 8192] if options.busy else list(SIZES))
-    options.dims = options.dims or ([128] if options.busy else [16, 64, 128])
+    few = options.busy or options.forms
+    options.sizes = options.sizes or ([1024, 8192] if few else list(SIZES))
+    options.dims = options.dims or ([128] if few else [16, 64, 128])
     unknown = set(options.sizes) - set(SIZES)
     if unknown:
         parser.error(f"--sizes: {sorted(unknown)} are not among {list(SIZES)}")
@@ -113,7 +124,8 @@ def contestants(classes: int, samples: int, d: int) -> dict[str, Callable[[Tenso
     return {
         SIMO: simo_loss,
         COMPILED: lambda x, y: simo_compiled(x, y, samples_per_class=samples),
-        "SimO batch": lambda x, y: simo_loss(x, y, form="batch"),
+        KERNEL: lambda x, y: simo_loss(x, y, form="kernel"),
+        BATCH: lambda x, y: simo_loss(x, y, form="batch"),
         PRODUCTS: lambda x, y: products(x, classes, samples),
         "SupCon": supcon,
         "SupCon compiled": compiled,
@@ -165,6 +177,31 @@ def naive_simo(x: Tensor, y: Tensor, epsilon: float = 0.1) -> Tensor:
     )
 
 
+# --- SimO's forms -------------------------------------------------------------------------------
+
+
+def forms(options: argparse.Namespace) -> None:
+    """Prints the least CPU milliseconds of a step of each form, and their ratio to the first."""
+    torch.set_num_threads(1)
+    settings: list[dict[str, Any]] = [
+        {"form": form, **more}
+        for more in ({}, {"leaning": 1 / 137})
+        for form in ("pairwise", "kernel", "batch")
+    ]
+    settings.insert(2, {"form": "kernel", "bias": 0.1})
+    for d in options.dims:
+        for n in options.sizes:
+            x, labels = batch(n, d, options.device)
+            steps = {str(s): one_step(partial(simo_loss, **s), x, labels) for s in settings}
+            for step in steps.values():
+                step()
+            times = one_by_one(steps, options.seconds * len(steps), clock=time.thread_time)
+            least = {name: 1e3 * min(seconds) for name, seconds in times.items()}
+            for name, ms in least.items():
+                ratio = ms / least[str(settings[0])]
+                print(f"N = {n}, d = {d}: {ms:7.2f} ms, {ratio:.2f} times, {name}", flush=True)
+
+
 # --- beside other processes ---------------------------------------------------------------------
 
 
@@ -206,14 +243,18 @@ def other_processes(number: int) -> Iterator[None]:
             process.wait()
 
 
-def one_by_one(steps: dict[str, Callable[[], None]], seconds: float) -> dict[str, list[float]]:
+def one_by_one(
+    steps: dict[str, Callable[[], None]],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """The seconds of each step, at least three of each; all have equally many."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     while min(map(len, times.values())) < 3 or sum(map(sum, times.values())) < seconds:
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return times
 
 

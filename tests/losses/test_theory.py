@@ -269,3 +269,174 @@ def test_so_many_do_not_fit() -> None:
     assert most(16, 0.1) == 18
     assert most(16, 0.2) == 42
     assert math.sqrt((100 - 16) / (16 * 99)) == pytest.approx(0.23, abs=0.005)
+
+
+# --- the kernel form ----------------------------------------------------------------------------
+
+
+def kernel(cosines: Tensor, epsilon: float, bias: float = 0.0) -> Tensor:
+    return (cosines + bias) ** 2 / (epsilon + 2 - 2 * cosines)
+
+
+def kernel_terms(x: Tensor, labels: list[int], **settings: float) -> tuple[float, float, float]:
+    terms = simo_terms(x, torch.tensor(labels), form="kernel", **settings)
+    return tuple(term.item() for term in terms)  # type: ignore[return-value]
+
+
+def with_cosines(gram: Tensor) -> Tensor:
+    """Unit rows with these products."""
+    values, vectors = torch.linalg.eigh(gram)
+    return vectors * values.clamp_min(0).sqrt()
+
+
+def simplex(n: int, cosine: float | None = None) -> Tensor:
+    """The products of n points of equal cosines, by default of a regular simplex."""
+    gram = torch.full((n, n), -1 / (n - 1) if cosine is None else cosine, dtype=torch.float64)
+    return gram.fill_diagonal_(1)
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 1.0])
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+def test_the_kernel_is_a_repulsion_and_a_distance(epsilon: float, bias: float) -> None:
+    c = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    d = 2 - 2 * c
+    expected = (1 + bias + epsilon / 2) ** 2 / (epsilon + d) + d / 4 - (1 + bias + epsilon / 4)
+    torch.testing.assert_close(kernel(c, epsilon, bias), expected)
+    assert (kernel(c, epsilon, bias).diff(n=2) > 0).all()  # convex
+    e = normalize(torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double(), dim=1)
+    pairs = (e[:, None] - e).square().sum(-1).triu(1).sum()
+    torch.testing.assert_close(pairs, 81 - e.sum(0).square().sum())
+
+
+def test_the_forms_differ_in_the_similar_part_alone_without_bias_and_leaning() -> None:
+    for cosine in (-0.9, -0.2, 0.5, 0.99):
+        of_pairwise, of_kernel = [], []
+        for form, values in (("pairwise", of_pairwise), ("kernel", of_kernel)):
+            pair = pair_at(cosine).requires_grad_()
+            value = simo_terms(pair, torch.tensor([0, 1]), form=form).dissimilar
+            values += [value.detach(), torch.autograd.grad(value, pair)[0]]
+        torch.testing.assert_close(of_kernel[0], of_pairwise[0] + 1)
+        torch.testing.assert_close(of_kernel[1], of_pairwise[1])
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.3, 1.0])
+def test_the_similar_loss_of_the_kernel(bias: float) -> None:
+    epsilon = 0.05
+    cosines = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    same = [kernel_terms(pair_at(float(c)), [0, 0], epsilon=epsilon, bias=bias)[0] for c in cosines]
+    assert same[-1] == pytest.approx(1 / (1 + (1 + bias) ** 2 / epsilon))
+    assert same[0] == pytest.approx(1 / (1 + (1 - bias) ** 2 / (4 + epsilon)))
+    assert max(same) == pytest.approx(1, abs=1e-4)
+    assert float(cosines[max(range(201), key=same.__getitem__)]) == pytest.approx(-bias, abs=0.01)
+    below = [loss for c, loss in zip(cosines.tolist(), same, strict=True) if c <= -bias]
+    assert below == sorted(below)
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("bias", [0.0, 0.1, 1 / 3, 0.8])
+def test_the_optimum_of_few_classes_has_equal_cosines(epsilon: float, bias: float) -> None:
+    """No start of descent ends below it, and the gradient there is none."""
+    x = with_cosines(simplex(4, -min(bias, 1 / 3))).requires_grad_()
+    settings = {"form": "kernel", "epsilon": epsilon, "bias": bias}
+    best = simo_loss(x, torch.arange(4), **settings)
+    (gradient,) = torch.autograd.grad(best, x)
+    assert gradient.abs().max() < 1e-9
+    if bias <= 1 / 3:
+        assert best.item() == pytest.approx(2)  # 1 a pair, in means and dissimilar
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        y = torch.randn(4, 4, generator=generator, dtype=torch.float64).requires_grad_()
+        optimizer = torch.optim.Adam([y], lr=0.05)
+        for _ in range(60):
+            optimizer.zero_grad()
+            loss = simo_loss(y, torch.arange(4), **settings)
+            loss.backward()
+            optimizer.step()
+        assert best.item() <= loss.item() + 1e-12
+        assert loss.item() == pytest.approx(best.item(), abs=0.02)
+
+
+def test_the_bound_for_more_classes_than_dimensions() -> None:
+    epsilon, generator = 0.1, torch.Generator().manual_seed(0)
+
+    def summed(gram: Tensor) -> float:
+        n = len(gram)
+        loss = kernel_terms(with_cosines(gram), list(range(n)), epsilon=epsilon)[2]
+        return (loss - 1) * n * (n - 1) / 2
+
+    for classes, d in ((5, 4), (7, 4), (8, 4), (6, 3)):
+        bound = (classes**2 / d - classes) / (8 + 2 * epsilon)
+        e = normalize(torch.randn(classes, d, generator=generator, dtype=torch.float64), dim=1)
+        assert summed(e @ e.T) >= bound
+    antipodal = torch.block_diag(*[simplex(2)] * 3)
+    assert summed(antipodal) == pytest.approx((36 / 3 - 6) / (8 + 2 * epsilon))
+    for s in (2, 3, 5):
+        assert summed(simplex(s)) == pytest.approx(1 / (4 + 2 * epsilon * (s - 1) / s))
+
+    # The six diagonals of an icosahedron, in the best choice of their directions.
+    golden = (1 + math.sqrt(5)) / 2
+    lines = torch.tensor(
+        [[0, 1, g] for g in (golden, -golden)]
+        + [[1, g, 0] for g in (golden, -golden)]
+        + [[g, 0, 1] for g in (golden, -golden)],
+        dtype=torch.float64,
+    )
+    lines = normalize(lines, dim=1)
+    off_diagonal = (lines @ lines.T)[~torch.eye(6, dtype=torch.bool)]
+    torch.testing.assert_close(off_diagonal.abs(), torch.full_like(off_diagonal, 5**-0.5))
+    signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64)] * 6)
+    least = min(summed((s[:, None] * lines) @ (s[:, None] * lines).T) for s in signs)
+    assert least / summed(antipodal) == pytest.approx(2.05, abs=0.005)
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("bias", [0.0, 0.2])
+def test_the_gradients_at_the_collapsed_point(epsilon: float, bias: float) -> None:
+    t, k = (1 + bias) / epsilon, (1 + bias) ** 2 / epsilon
+    angle = 1e-3 * math.sqrt(epsilon)
+    for labels, expected in (([0, 0], 2 * (t + t**2) / (1 + k) ** 2), ([0, 1], 2 * (t + t**2))):
+        pair = pair_at(math.cos(angle)).requires_grad_()
+        settings = {"form": "kernel", "epsilon": epsilon, "bias": bias}
+        loss = simo_loss(pair, torch.tensor(labels), **settings, weights=(1, 0, 1))
+        (gradient,) = torch.autograd.grad(loss, pair)
+        assert float(gradient[0].norm()) / angle == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_table_of_the_collapsed_point() -> None:
+    _, *rows = table_after("### Collapse")
+    c = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    for row in rows:
+        epsilon, bias, pull, push, ratio, optimum = (float(cell) for cell in row)
+        t, k = (1 + bias) / epsilon, (1 + bias) ** 2 / epsilon
+        assert push == pytest.approx(2 * (t + t**2), rel=0.006)
+        assert pull == pytest.approx(2 * (t + t**2) / (1 + k) ** 2, rel=0.006)
+        assert ratio == pytest.approx((1 + k) ** 2, rel=0.006)
+        loss = 31 / (1 + kernel(c, epsilon, bias)) + 7 * (1 + kernel(c, epsilon, bias))
+        best = float(c[loss.argmin()])
+        assert optimum == pytest.approx(best, abs=0.006)
+        threshold = (1 + bias) ** 2 / (math.sqrt(31 / 7) - 1)
+        assert (best == 1) == (epsilon >= threshold)
+    assert pytest.approx(0.9, abs=0.01) == 1 / (math.sqrt(31 / 7) - 1)
+    k = float(kernel(torch.tensor(0.97), 0.01))
+    assert (1 + k) ** 2 == pytest.approx(200, rel=0.05)
+
+
+def test_the_table_of_the_optima() -> None:
+    """The cosines found there are those of the closed form, to two digits, where it says so."""
+    _, *rows = table_after("### Where its optima lie")
+    assert len(rows) >= 16
+    for row in rows:
+        (classes, d), bias = (int(n) for n in row[0].split(",")), float(row[1])
+        counted = [part.split(" × ") for part in row[3].split(", ")]
+        assert sum(int(n) for n, _ in counted) == classes * (classes - 1) // 2
+        settings = row[2].strip("()").split(") (")
+        for setting, loss, above in zip(settings, row[4].split(), row[5].split(), strict=True):
+            epsilon, leaning = (float(number) for number in setting.split(", "))
+            cosines = torch.tensor([float(c) for n, c in counted for _ in range(int(n))])
+            of_pairs = (1 + kernel(cosines, epsilon, bias)) ** (1 - 2 * leaning)
+            similar = 1 / (1 + (1 + bias) ** 2 / epsilon)
+            assert float(loss) == pytest.approx(similar + 2 * float(of_pairs.mean()), abs=5e-3)
+            assert abs(float(above)) < 1e-3
+            if float(above) == 0 and classes <= d + 1:
+                best = min(bias if classes <= d else 1, 1 / (classes - 1))
+                assert [float(c) for _, c in counted] == pytest.approx([-best], abs=0.006)
