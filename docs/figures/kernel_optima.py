@@ -240,7 +240,7 @@ def draw(path: Path) -> None:
         biases = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
         found = [float(descend(classes, 6, starts=1, bias=b).cosines.mean()) for b in biases]
         left.plot(biases, found, "o", color=colour, markersize=4, label=f"{classes} classes")
-    left.set(xlabel="bias b", ylabel="cosine of classes, found and closed form")
+    left.set(xlabel="bias b", ylabel="cosine of classes")
     left.legend(frameon=False)
     c = torch.linspace(-0.2, 1, 1201, dtype=torch.float64)
     for epsilon, colour in zip(EPSILONS, ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True):
