@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.figures.sweeps import swept
-from simo_cl.report.optimum import best_cosine, class_cosine
+from simo_cl.report.optimum import best_cosine, class_cosine, optimum_of
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.results import load_suite
 
@@ -45,6 +45,13 @@ def test_a_line_joins_rows_that_differ_in_one_setting(swept_suite):
         (1000, "er[memory.size=1000]"),
     )
     assert simo.strategy == "simo"
+
+
+def test_the_kernel_form_asks_for_minus_its_bias_and_has_no_pairwise_forces(swept_suite):
+    kernel = "form=kernel,bias=0.2"
+    suite = swept_suite(f"epsilon=0.1,{kernel}", f"epsilon=0.5,{kernel}")
+    assert [optimum_of(suite, label) for label in suite.finished_labels] == [-0.2, -0.2]
+    assert figure_of(suite, "forces") is None
 
 
 def test_crossed_settings_make_a_line_for_every_value_of_the_other(swept_suite):

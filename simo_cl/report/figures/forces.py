@@ -36,7 +36,7 @@ _GROUPS = (
 
 
 def forces(suite: Suite) -> Figure | None:
-    """The loss's forces, with the epsilon of the suite's first SimO row; None without one."""
+    """The forces of the pairwise form, with the epsilon of its first row; None without one."""
     epsilon = _first_epsilon(suite)
     if epsilon is None:
         return None
@@ -56,8 +56,9 @@ def forces(suite: Suite) -> Figure | None:
 
 def _first_epsilon(suite: Suite) -> float | None:
     for label in suite.finished_labels:
-        epsilon = lookup(suite.finished(label)[0].config, "settings.epsilon")
-        if isinstance(epsilon, (int, float)):
+        config = suite.finished(label)[0].config
+        epsilon = lookup(config, "settings.epsilon")
+        if isinstance(epsilon, (int, float)) and lookup(config, "settings.form") != "kernel":
             return float(epsilon)
     return None
 
