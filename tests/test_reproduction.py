@@ -39,8 +39,16 @@ def plain_colours(per_class: int) -> Images:
 
 @pytest.mark.parametrize(
     ("name", "experiences", "batches"),
-    # Of 22 images in each of five experiences, all but SCR hold out two.
-    [("online replay", 10, 10), ("MIR", 10, 10), ("ER-ACE", 5, 10), ("SCR", 15, 15)],
+    # Of 22 images in each of five experiences, all but ER-AML and SCR hold out two. Our ER-AML has
+    # batches of 20, all new in the first experience and half of them later.
+    [
+        ("online replay", 10, 10),
+        ("MIR", 10, 10),
+        ("ER-ACE", 5, 10),
+        ("ER-AML", 5, 10),
+        ("ER-AML of the paper", 5, 9),
+        ("SCR", 15, 15),
+    ],
 )
 def test_a_recipe_trains_and_is_evaluated(
     reproduction: ModuleType,

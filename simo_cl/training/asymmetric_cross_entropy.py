@@ -28,13 +28,7 @@ class AsymmetricCrossEntropy(nn.Module):
 
     def __init__(self, replay: BalancedReplayPlugin | OnlineReplayPlugin) -> None:
         super().__init__()
-        if replay.views != 1:
-            raise ValueError(f"replay has {replay.views} views; ER-ACE is for 1")
-        if isinstance(replay, BalancedReplayPlugin) and not replay.replays_current:
-            raise ValueError(
-                "replay keeps current samples out of its memory while it trains on them, so that "
-                "nothing would tell their classes from older ones; give it replays_current=True"
-            )
+        refuse_without_current_samples(replay, "ER-ACE")
         self._replay = replay
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -46,3 +40,20 @@ class AsymmetricCrossEntropy(nn.Module):
         absent.index_fill_(0, labels[:new], False)
         of_new = F.cross_entropy(scores[:new].masked_fill(absent, -torch.inf), labels[:new])
         return (of_new + F.cross_entropy(scores[new:], labels[new:])) / 2
+
+
+def refuse_without_current_samples(
+    replay: BalancedReplayPlugin | OnlineReplayPlugin, method: str
+) -> None:
+    """Refuses a plugin for a method by which only the memory tells new classes from older ones.
+
+    Raises:
+        ValueError: more than one view, or no current samples in the memory.
+    """
+    if replay.views != 1:
+        raise ValueError(f"replay has {replay.views} views; {method} is for 1")
+    if isinstance(replay, BalancedReplayPlugin) and not replay.replays_current:
+        raise ValueError(
+            "replay keeps current samples out of its memory while it trains on them, so that "
+            "nothing would tell their classes from older ones; give it replays_current=True"
+        )

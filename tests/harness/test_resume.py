@@ -139,7 +139,7 @@ def test_nor_do_they_with_two_threads(tmp_path: Path, data: DataSet, wholes: Who
     in_three_pieces(run, tmp_path, data, wholes(run))
 
 
-@pytest.mark.parametrize("strategy", ["co2l", "er", "er_ace", "mir", "simo"])
+@pytest.mark.parametrize("strategy", ["co2l", "er", "er_ace", "er_aml", "mir", "simo"])
 def test_nor_do_they_online(strategy: str, tmp_path: Path, data: DataSet, wholes: Wholes) -> None:
     run = run_of(tmp_path, strategy, ONLINE)
     in_three_pieces(run, tmp_path, data, wholes(run))
