@@ -62,6 +62,10 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
         "replay_batch_size": None,
         "clip_grad_norm": 1.0,
         "read_out": "features",
+        "distill": None,
+        "distill_weight": 1.0,
+        "distill_temperature": 0.2,
+        "distill_past_temperature": 0.01,
         "epsilon": 0.5,
         "leaning": 0.0,
         "bias": 0.0,
@@ -203,13 +207,14 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
         (
             "strategies:\n  er:\n  simmo:\n",
             "simmo",
-            "no strategy 'simmo' in strategies; there are der, er, .*Did you mean 'simo'?",
+            "no strategy 'simmo' in strategies; there are co2l, der, er, .*Did you mean 'simo'?",
         ),
         (
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
             "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, "
-            "replay_batch_size, clip_grad_norm, read_out, epsilon, leaning, normalize, "
+            "replay_batch_size, clip_grad_norm, read_out, distill_weight, distill_temperature, "
+            "distill_past_temperature, distill, epsilon, leaning, normalize, "
             "normalize_means, form, weights. Did you mean 'epsilon'?",
         ),
         (
