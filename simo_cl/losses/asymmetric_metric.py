@@ -30,7 +30,8 @@ def asymmetric_metric_loss(
         A scalar, the mean over the new samples that count; 0 if none does.
 
     Example:
-        >>> asymmetric_metric_loss(torch.randn(6, 8), torch.tensor([4, 5, 4, 4, 5, 0]), 3)
+        >>> asymmetric_metric_loss(torch.eye(5), torch.tensor([4, 5, 4, 5, 0]), 2)
+        tensor(1.0986)
     """
     points = F.normalize(features.float(), dim=1)
     cosines = points[:new_samples] @ points.T / temperature

@@ -34,7 +34,8 @@ def relation_distillation(
         ValueError: fewer than two samples, or not as many past embeddings.
 
     Example:
-        >>> relation_distillation(torch.randn(8, 16), torch.randn(8, 16))
+        >>> relation_distillation(torch.eye(3), torch.eye(3))
+        tensor(0.6931)
     """
     if len(embeddings) < 2 or len(past) != len(embeddings):
         raise ValueError(

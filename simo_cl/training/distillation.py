@@ -35,7 +35,7 @@ class RelationDistillation(SupervisedPlugin):
         TypeError: when training starts, a model that is no :class:`simo_cl.EmbeddingModel`.
 
     Example:
-        >>> ContrastiveReplay(..., plugins=[RelationDistillation(weight=0.5)])
+        >>> plugins = [RelationDistillation(weight=0.5)]  # of ContrastiveReplay
     """
 
     def __init__(

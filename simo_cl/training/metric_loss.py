@@ -41,7 +41,11 @@ def metric_loss(
             of four embeddings with labels; or the loss remembers what it does not say.
 
     Example:
-        >>> metric_loss("ProxyAnchorLoss", {"margin": 0.2}, num_classes=10, embedding_size=128)
+        >>> loss = metric_loss(
+        ...     "ProxyAnchorLoss", {"margin": 0.2}, num_classes=10, embedding_size=128
+        ... )
+        >>> [tuple(weights.shape) for weights in loss.parameters()]
+        [(10, 128)]
     """
     given = {
         "num_classes": num_classes,
