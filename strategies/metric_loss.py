@@ -6,12 +6,12 @@ for each class, to come or seen, train with the model.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from simo_cl.harness.contrastive import ContrastiveSettings, embedding_replay
-from simo_cl.harness.settings import Number
 from simo_cl.harness.setup import Setup
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.metric_loss import metric_loss
@@ -19,8 +19,20 @@ from simo_cl.training.mined_loss import MinedLoss
 
 SEARCH_SPACE = {"lr": [1e-3, 3e-3], "views": [1, 2]}
 
-# In this order: YAML reads 1e-3 as a text.
-Argument = Annotated[bool | int | Number | str, Field(union_mode="left_to_right")]
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            # YAML reads 1e-3 as a text.
+            return float(value)
+        except ValueError:
+            return value
+    if isinstance(value, (bool, int, float)) and math.isfinite(value):
+        return value
+    raise ValueError("must be a number, a text, or true or false")
+
+
+Argument = Annotated[bool | int | float | str, BeforeValidator(_argument)]
 
 
 class Settings(ContrastiveSettings):

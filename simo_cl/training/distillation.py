@@ -16,12 +16,12 @@ from simo_cl.models import EmbeddingModel
 class RelationDistillation(SupervisedPlugin):
     """Adds ``weight`` times :func:`simo_cl.losses.relation_distillation.relation_distillation`.
 
-    From the second experience on, all samples of a batch are embedded by a copy of the model as it
-    was before the experience, too. The copy is in evaluation mode: what is distilled is one fixed
-    function of an image, as in Cha et al., Co2L, ICCV 2021, where batch normalization in training
-    mode would make it another one for every batch. (In their code the copy stays in training mode,
-    with running statistics that go on moving.) Its forward passes are not among the images that
-    encoders count.
+    From the strategy's second ``train`` call on, all samples of a batch are embedded by a copy of
+    the model as it was before that call, too. The copy is in evaluation mode: what is distilled is
+    one fixed function of an image, as in Cha et al., Co2L, ICCV 2021, where batch normalization in
+    training mode would make it another one for every batch. (In their code the copy stays in
+    training mode, with running statistics that go on moving.) Its forward passes are not among the
+    images that encoders count.
 
     Args:
         weight: of the added term, 0 or more.

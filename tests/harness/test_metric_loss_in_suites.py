@@ -33,6 +33,10 @@ def test_arguments_are_numbers_texts_and_truth_values(tmp_path: Path) -> None:
             r"tiny.yaml:\d+: .*ArcFaceLoss cannot be made of .*unexpected keyword.*'marginn'",
         ),
         ("{miner: Semihard}", r"tiny.yaml:\d+: .*has no Semihard; it has .*TripletMarginMiner"),
+        (
+            "{loss: ArcFaceLoss, arguments: {margin: [1]}}",
+            r"tiny.yaml:\d+: .*arguments.margin is \[1\]: must be a number, a text, or true or",
+        ),
         ("{loss: VICRegLoss}", "VICRegLoss cannot be computed of embeddings and labels alone"),
     ],
 )
