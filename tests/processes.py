@@ -9,14 +9,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import pytest
+import spared
+
 # A module that is not among them is imported by each process that wants it.
 _IMPORTED = [
+    "alembic.autogenerate",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "networkx",
     "simo_cl.cli",
     "simo_cl.harness.evaluation",
     "simo_cl.harness.execute_suite",
@@ -27,23 +34,33 @@ _IMPORTED = [
     "simo_cl.streams.digits",
     "simo_cl.tracking.mirror",
     "simo_cl.tracking.mlflow_logger",
+    "torch._inductor.config",
+    "torch.export._trace",
 ]
 
 
 class _Process(ForkServerProcess):
-    """Has the environment of the moment it is made, as a process that is spawned would.
+    """Has the environment, process group and blocked signals of who starts it, as if spawned.
 
     It never steps back for others: the tests wait for it, on a busy machine for minutes.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def start(self) -> None:
         self._environment = dict(os.environ)
+        self._group = os.getpgrp()
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        super().start()
 
     def run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        os.setpgid(0, self._group)
         os.environ.clear()
         os.environ.update(self._environment)
         os.nice = lambda increment: 0
+        # Its own processes are forked by the same server, in place of which Python starts another.
+        forkserver.ensure_running = resource_tracker.ensure_running
+        forkserver._forkserver.ensure_running = resource_tracker.ensure_running
+        spared.copy_stores_as_told(pytest.MonkeyPatch())
         super().run()
 
 
@@ -93,7 +110,7 @@ def start_forked(
 
 
 def start_command(words: Sequence[str | Path], *, says: Path) -> ForkServerProcess:
-    """Gives a command of simo-cl, in a session of its own, as a terminal would."""
+    """Gives a command of simo-cl, in a process group of its own, as a terminal would."""
     return start_forked(_command, [str(word) for word in words], says=[says])
 
 
@@ -117,13 +134,20 @@ def _call(
 
 
 def _command(words: list[str]) -> None:
-    os.setsid()
+    os.setpgid(0, 0)
     # A shell that starts tests in the background has them ignore what a terminal sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["simo-cl", *words]
-    from simo_cl.cli import app
+    import joblib
 
-    app()
+    from simo_cl.cli import app
+    from simo_cl.harness import workers
+    from simo_cl.tracking import follow
+
+    follow.get_context = workers.get_context = forks
+    spared.leave_out_figures(pytest.MonkeyPatch())
+    with joblib.parallel_config("sequential"):
+        app()
 
 
 def _script(words: list[str]) -> None:

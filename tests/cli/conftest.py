@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import spared
 import torch
 from project import Project
 from typer.testing import Result
@@ -16,6 +17,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _spared(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> None:
+    spared.leave_out_figures(monkeypatch)
+    spared.copy_stores(monkeypatch, empty_store)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
@@ -23,7 +30,10 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Result]:
-    """A suite in which one strategy cannot be built, one diverges, and one is fine."""
+    """A suite in which one strategy cannot be built, one diverges, and one is fine.
+
+    Nothing is left out of its report and its store.
+    """
     project = Project(tmp_path_factory.mktemp("mixed"))
     suite = project.suite("raises", "diverges", "finetune", name="mixed")
     return project, project.call("run", suite)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import forked
 import pytest
+import spared
 import torch
 from forked import Event, Execute, Kill
 from processes import forks
@@ -22,6 +23,11 @@ def _one_thread() -> Iterator[None]:
     """Runs choose their number of threads for the whole process; the next test gets one again."""
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_copied(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> None:
+    spared.copy_stores(monkeypatch, empty_store)
 
 
 @pytest.fixture

@@ -8,12 +8,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import spared
 from processes import start_command, wait_until
 from tiny import SETTINGS, STRATEGIES, write_suite
 
 pytestmark = pytest.mark.slow
 
 SUITE = SETTINGS.replace("epochs: 0.2", "epochs: 500") + "strategies: {er: }\nseeds: [0, 1, 2]\n"
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_copied(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> None:
+    spared.copy_stores(monkeypatch, empty_store)
 
 
 class Command:
@@ -37,14 +43,13 @@ class Command:
         wait_until(checkpoints)
 
     def processes(self) -> list[str]:
-        """Those of its session that are left."""
+        """Those of its group that are left."""
         listed = subprocess.run(
-            ["ps", "-o", "pid=,stat=,args=", "-s", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
+            ["ps", "-e", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True
         )
-        return [line for line in listed.stdout.splitlines() if line.split()[1][0] != "Z"]
+        lines = [line.split() for line in listed.stdout.splitlines()]
+        group = str(self.process.pid)
+        return [" ".join(words) for words in lines if words[0] == group and words[1][0] != "Z"]
 
     def output(self) -> str:
         self.process.join()

@@ -172,16 +172,6 @@ def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite store with MLflow's tables in it: making those takes two seconds, copying none."""
-    from simo_cl.tracking.store import open_client
-
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    open_client(f"sqlite:///{file}")
-    return file
-
-
 @dataclass
 class Exported:
     """A model, and the folder with what a run leaves of it."""
