@@ -243,7 +243,7 @@ class Request:
             planned_for = torch.device("cuda" if suite.resources.gpus > 0 else "cpu")
         folder = strategies_folder(path, None if strategies_dir is None else Path(strategies_dir))
         planned = plan_runs(everything, folder, file.places, precision_of(planned_for))
-        chosen = [r for r in planned if r.settings.strategy in names and r.settings.seed in wanted]
+        chosen = [r for r in planned if r.settings.entry in names and r.settings.seed in wanted]
         results = Path(self.results) / suite.name
         if workers_follow and self.ray is None and self.jobs != 1:
             _import_for_workers(chosen, results, device)

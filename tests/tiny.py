@@ -16,8 +16,9 @@ from simo_cl.streams import DataSet, Images, load_data
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ROOT / "strategies"
 SHIPPED = sorted(path.stem for path in STRATEGIES.glob("*.py"))
-FOR_BATCHES = [name for name in SHIPPED if name != "mir"]
-FOR_ONLINE = [name for name in SHIPPED if name != "icarl"]
+JOINT_CONTRASTIVE = ["joint_simo", "joint_supcon", "joint_triplet"]
+FOR_BATCHES = [name for name in SHIPPED if name != "mir"] + JOINT_CONTRASTIVE
+FOR_ONLINE = [name for name in SHIPPED if name != "icarl"] + JOINT_CONTRASTIVE
 
 SETTINGS = """\
 data: {name: digits}
@@ -41,6 +42,18 @@ training: {optimizer: sgd, momentum: 0, threads: 1}
 memory: {size: 40}
 evaluation: {samples_per_class: 4}
 """
+
+
+def entries(*names: str, given: str = "") -> str:
+    """A suite's strategies, with the settings given or their defaults; `joint_simo` is `simo` on all
+    classes at once."""
+    settings = {
+        name: f"{{strategy: {name.removeprefix('joint_')}, joint: true}}"
+        for name in JOINT_CONTRASTIVE
+    }
+    return (
+        f"strategies: {{{', '.join(f'{name}: {settings.get(name, given)}' for name in names)}}}\n"
+    )
 
 
 def write_suite(folder: Path, text: str, name: str = "tiny.yaml") -> Path:

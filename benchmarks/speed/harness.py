@@ -191,7 +191,7 @@ def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
 def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[PlannedRun]:
     file = read_suite(suite, (setting, *more))
     runs = plan_runs(file.suite, ROOT / "strategies", file.places, precision_of(CPU))
-    return [run for run in runs if run.settings.strategy in strategies]
+    return [run for run in runs if run.settings.entry in strategies]
 
 
 def execute(

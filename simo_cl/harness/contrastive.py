@@ -22,6 +22,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class EmbeddingSettings(StrategySettings):
     """Settings of every strategy built by :func:`embedding_replay`."""
 
+    joint: bool = Field(False, description="train on all classes at once, read out likewise")
     head: Head = "mlp"
     dimension: PositiveInt = Field(128, description="of the embeddings")
     views: Annotated[int, Field(ge=1, le=2)] = 1

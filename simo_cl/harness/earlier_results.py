@@ -108,19 +108,20 @@ def _label_and_difference(path: Path, planned: Sequence[PlannedRun]) -> tuple[st
     """What a finished run is called, and why the plan has it no more."""
     try:
         config = read_config(path)
-        strategy, variant = config["strategy"], config["variant"]
+        # Entries have had names of their own since there are several of a strategy.
+        entry, variant = config.get("entry", config["strategy"]), config["variant"]
     except (ValueError, KeyError):
         return path.name, "its config.yaml cannot be read"
-    label = run_label(strategy, variant)
-    of_strategy = [run for run in planned if run.settings.strategy == strategy]
-    if not of_strategy:
+    label = run_label(entry, variant)
+    of_entry = [run for run in planned if run.settings.entry == entry]
+    if not of_entry:
         return label, "none of the suite's strategies now"
-    like_it = [run for run in of_strategy if run.variant == variant]
+    like_it = [run for run in of_entry if run.variant == variant]
     if not like_it:
         return label, "no point of the suite's grid now"
     run = like_it[0]
-    before = dict(_flatten(config, strategy))
-    now = dict(_flatten(run.settings.model_dump(mode="json"), strategy))
+    before = dict(_flatten(config, entry))
+    now = dict(_flatten(run.settings.model_dump(mode="json"), entry))
     changed = [
         f"{key} is {before.get(key, 'not set')} there, {now.get(key, 'not set')} here"
         for key in {**before, **now}
@@ -130,11 +131,11 @@ def _label_and_difference(path: Path, planned: Sequence[PlannedRun]) -> tuple[st
     return label, _listed(changed, "; ") or f"{file} has changed, or a file that it imports"
 
 
-def _flatten(settings: Mapping[str, Any], strategy: str) -> Iterator[tuple[str, Any]]:
+def _flatten(settings: Mapping[str, Any], entry: str) -> Iterator[tuple[str, Any]]:
     """Settings by the names that ``--set`` has for them, without what names a run."""
     for section, content in settings.items():
         if isinstance(content, Mapping):
-            prefix = f"{strategy}@" if section == "settings" else f"{section}."
+            prefix = f"{entry}@" if section == "settings" else f"{section}."
             yield from ((prefix + key, value) for key, value in content.items())
 
 

@@ -66,6 +66,7 @@ class Evaluation:
         settings: of the evaluation.
         memory_size: of the suite.
         evaluate_on: ``"test"`` or ``"validation"``.
+        joint: whether it trains on all classes in one experience.
 
     Attributes:
         layers: name of a space to the name of the submodule that gives it, in the order of
@@ -85,9 +86,12 @@ class Evaluation:
         settings: EvaluationSettings,
         memory_size: int,
         evaluate_on: str,
+        *,
+        joint: bool,
     ) -> None:
         self._strategy = strategy
         self._file = file
+        self._joint = joint
         self._settings = settings
         self._memory_size = memory_size
         self._train_stream = benchmark.train_stream
@@ -215,7 +219,7 @@ class Evaluation:
             rows = self._accuracies[name]
             rows.append(self._by_experience(predicted, recorded.labels))
             prefix = "" if name == "own" else f"{name}/"
-            values = continual_metrics(rows, joint=self._file.joint)
+            values = continual_metrics(rows, joint=self._joint)
             metrics |= {prefix + key: value for key, value in values.items()}
         return metrics
 
@@ -225,7 +229,7 @@ class Evaluation:
 
     def _forward_transfer(self, recorded: Embedded, sample_of_all: Embedded) -> Metrics:
         """Here alone the k-NN knows the classes to come; the read-out ``knn`` does not."""
-        if self._file.joint:
+        if self._joint:
             return {}
         predictions = knn(*_points(sample_of_all), recorded.spaces["features"])
         self._knn_of_all.append(self._by_experience(predictions, recorded.labels))
@@ -268,7 +272,7 @@ class Evaluation:
         if buffer is not None and len(buffer):
             return self._embed([buffer.eval()])
         dataset = experience.dataset
-        if self._file.joint:
+        if self._joint:
             per_class = self._memory_size // len(experience.classes_in_this_experience)
             dataset = _first_per_class(dataset, max(1, per_class))
         return self._embed([dataset.eval()])

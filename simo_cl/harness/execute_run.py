@@ -54,9 +54,9 @@ def execute_run(
     lines = [] if saved is None else saved["lines"]
     folder.start(run.config, DataRecord.of(data), environment, lines)
     benchmark = make_benchmark(
-        data, settings.stream, settings.training, settings.seed, file.joint, device
+        data, settings.stream, settings.training, settings.seed, run.joint, device
     )
-    steps = steps_of_experiences(benchmark, settings, file.joint)
+    steps = steps_of_experiences(benchmark, settings, run.joint)
     setup = Setup(
         settings,
         data,
@@ -76,6 +76,7 @@ def execute_run(
         settings.evaluation,
         settings.memory.size,
         settings.stream.evaluate_on,
+        joint=run.joint,
     )
     strategy.model.to(device)
     resumption = Resumption(run, data, folder, strategy, budget, evaluation)

@@ -181,7 +181,7 @@ def write_plan(
         version=simo_cl.__version__,
         runs=tuple(
             PlanEntry(
-                strategy=run.settings.strategy,
+                strategy=run.settings.entry,
                 variant=run.variant,
                 seed=run.settings.seed,
                 folder=run.folder.as_posix(),

@@ -33,7 +33,7 @@ TUNING_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One strategy with one seed.
+    """One entry of a suite's strategies with one seed.
 
     Attributes:
         settings: resolved.
@@ -51,8 +51,13 @@ class PlannedRun:
 
     @property
     def label(self) -> str:
-        """The strategy, with the grid point in brackets if the suite has a grid."""
-        return run_label(self.settings.strategy, self.variant)
+        """The entry, with the grid point in brackets if the suite has a grid."""
+        return run_label(self.settings.entry, self.variant)
+
+    @property
+    def joint(self) -> bool:
+        """Whether it trains on all classes in one experience."""
+        return self.strategy_file.joint or bool(self.settings.settings.get("joint", False))
 
     @property
     def name(self) -> str:
@@ -70,7 +75,7 @@ class PlannedRun:
     def folder(self) -> Path:
         """Relative to the suite's folder."""
         settings = self.settings
-        return run_folder_name(settings.strategy, self.variant, settings.seed, self.digest)
+        return run_folder_name(settings.entry, self.variant, settings.seed, self.digest)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,7 +84,7 @@ class PlannedRun:
 
 
 def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> list[PlannedRun]:
-    """All runs of a suite: every strategy, at every point of the grid, with every seed.
+    """All runs of a suite: every entry, at every point of the grid, with every seed.
 
     Args:
         suite: as read.
@@ -92,8 +97,10 @@ def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> li
         SuiteError: an unknown strategy, setting, control or grid key, or a wrong value.
     """
     files = {
-        name: load_strategy(name, folder, places.of("strategies", name))
-        for name in suite.strategies
+        entry: load_strategy(
+            strategy_of(suite, entry, places), folder, places.of("strategies", entry, "strategy")
+        )
+        for entry in suite.strategies
     }
     if suite.control is not None and suite.control not in files:
         raise SuiteError(
@@ -104,11 +111,26 @@ def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> li
         _check_axis(key, values, list(files), places.of("grid", key))
     # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
     return [
-        _run(suite, files[name], point, seed, places, auto)
+        _run(suite, entry, file, point, seed, places, auto)
         for seed in suite.seeds
-        for name in suite.strategies
-        for point in _grid_points(suite, name)
+        for entry, file in files.items()
+        for point in _grid_points(suite, entry)
     ]
+
+
+def strategy_of(suite: Suite, entry: str, places: Places) -> str:
+    """The strategy that an entry names, or that it is named after.
+
+    Raises:
+        SuiteError: it names something else than a strategy.
+    """
+    strategy = suite.strategies.get(entry, {}).get("strategy", entry)
+    if not isinstance(strategy, str):
+        raise SuiteError(
+            f"{places.of('strategies', entry, 'strategy')}: strategies.{entry}.strategy is "
+            f"{strategy!r}; it must be the name of a strategy, as {{strategy: simo}}"
+        )
+    return strategy
 
 
 def with_seeds(runs: Sequence[PlannedRun], seeds: Sequence[int]) -> list[PlannedRun]:
@@ -121,14 +143,18 @@ def with_seeds(runs: Sequence[PlannedRun], seeds: Sequence[int]) -> list[Planned
     ]
 
 
-def _check_axis(key: str, values: list[Any], strategies: list[str], where: str) -> None:
+def _check_axis(key: str, values: list[Any], entries: list[str], where: str) -> None:
     """Refuses an axis of the grid that names nothing to vary; wrong values show later."""
-    strategy, at, _ = key.partition("@")
+    entry, at, setting = key.partition("@")
     section = key.partition(".")[0]
-    if at and strategy not in strategies:
+    if at and entry not in entries:
         raise SuiteError(
-            f"{where}: grid key {key!r}: no strategy {strategy!r} in this suite; it has "
-            f"{', '.join(strategies)}.{nearest(strategy, strategies)}"
+            f"{where}: grid key {key!r}: no strategy {entry!r} in this suite; it has "
+            f"{', '.join(entries)}.{nearest(entry, entries)}"
+        )
+    if at and setting == "strategy":
+        raise SuiteError(
+            f"{where}: grid key {key!r}: an entry is of one strategy; write an entry for each"
         )
     if not at and section not in CommonSettings.model_fields:
         sections = list(CommonSettings.model_fields)
@@ -147,18 +173,19 @@ def _check_axis(key: str, values: list[Any], strategies: list[str], where: str) 
         raise SuiteError(f"{where}: grid key {key!r} names {repeated[0]} twice")
 
 
-def _grid_points(suite: Suite, strategy: str) -> list[dict[str, Any]]:
-    """The grid's points that concern a strategy: another's own settings are not crossed with it."""
+def _grid_points(suite: Suite, entry: str) -> list[dict[str, Any]]:
+    """The grid's points that concern an entry: another's own settings are not crossed with it."""
     axes = {
         key: values
         for key, values in suite.grid.items()
-        if "@" not in key or key.startswith(f"{strategy}@")
+        if "@" not in key or key.startswith(f"{entry}@")
     }
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
 def _run(
     suite: Suite,
+    entry: str,
     file: StrategyFile,
     point: dict[str, Any],
     seed: int,
@@ -166,30 +193,31 @@ def _run(
     auto: Precision,
 ) -> PlannedRun:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
-    content["strategies"] = {file.name: dict(suite.strategies[file.name])}
+    content["strategies"] = {entry: dict(suite.strategies[entry])}
     for key, value in point.items():
         set_key(content, key, value, places.of("grid", key))
         places = places.moved(key_path(key), places.of("grid", key))
-    own = content.pop("strategies")[file.name]
+    own = content.pop("strategies")[entry]
+    own.pop("strategy", None)
     content["model"] = with_precision(content["model"], auto)
-    of_strategy = file.settings(own, places, ("strategies", file.name))
+    of_strategy = file.settings(own, places, ("strategies", entry))
     settings = of_strategy.model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
-            {**content, "strategy": file.name, "seed": seed, "settings": settings}
+            {**content, "entry": entry, "strategy": file.name, "seed": seed, "settings": settings}
         )
     except ValidationError as error:
         raise SuiteError(explain_validation(error, RunSettings, places)) from None
     protocol = resolved.stream.protocol
     if protocol not in file.protocols:
         raise SuiteError(
-            f"{places.of('strategies', file.name)}: {file.name} is for the "
+            f"{places.of('strategies', entry)}: {file.name} is for the "
             f"{' and '.join(file.protocols)} protocol alone, and stream.protocol is {protocol}"
         )
     try:
         of_strategy.check(resolved)
     except ValueError as error:
-        where = places.of("strategies", file.name)
+        where = places.of("strategies", entry)
         raise SuiteError(f"{where}: {file.name}: {error}") from None
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
     return PlannedRun(resolved, variant, file, places, suite.checkpoint_minutes)

@@ -157,7 +157,7 @@ def _costs(
     costs = {}
     for label, trial in trials.items():
         run = one_of_each[label]
-        settings, joint = run.settings, run.strategy_file.joint
+        settings, joint = run.settings, run.joint
         benchmark = make_benchmark(
             data, settings.stream, settings.training, settings.seed, joint, device
         )

@@ -200,12 +200,14 @@ _ALONE_IN_BATCH = (
 _ALONE_IN_ONLINE = ("stream.batch_size", "stream.replay_batch_size", "stream.updates_per_batch")
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""Of what has a folder."""
+
+
 class Suite(CommonSettings):
     """A suite file."""
 
-    name: str = Field(
-        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="default: the file's name"
-    )
+    name: Name = Field("", description="default: the file's name")
     description: str = ""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     control: str | None = Field(None, description="the strategy others are tested against")
@@ -213,7 +215,9 @@ class Suite(CommonSettings):
         10.0, description="between two checkpoints within an experience; each begins with one"
     )
     resources: ResourceSettings = ResourceSettings()
-    strategies: dict[str, dict[str, Any]] = Field(min_length=1)
+    strategies: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="names of rows to settings; `strategy` is the name of a file"
+    )
     grid: dict[str, list[Any]] = Field(default_factory=dict)
 
     @field_validator("seeds", mode="before")
@@ -257,7 +261,8 @@ class RunSettings(CommonSettings):
     """One run, resolved: everything that decides its result."""
 
     model: RunModelSettings = RunModelSettings()
-    strategy: str
+    entry: str = Field(description="of the suite's strategies: the name of the run's row")
+    strategy: str = Field(description="the name of its file")
     seed: int
     settings: dict[str, Any] = Field(description="the strategy's own, defaults filled in")
 

@@ -27,7 +27,8 @@ class StrategyFile:
 
     A file has a docstring, a class ``Settings`` that extends ``StrategySettings``, a
     ``SEARCH_SPACE`` that maps settings to lists of values, and ``build(setup, settings)`` that
-    gives an Avalanche strategy. It may set ``JOINT = True`` (train on all classes at once),
+    gives an Avalanche strategy. It may set ``JOINT = True`` (train on all classes at once; or have
+    ``joint: bool`` among its settings),
     ``PROTOCOLS`` (those of ``stream.protocol`` that it is for; default both), ``FEATURE_LAYER``
     (the submodule that gives the features; default "encoder") and define
     ``memory(strategy)`` (its replay memory as a data set, where the strategy has neither a
@@ -80,6 +81,12 @@ class StrategyFile:
             SuiteError: names the key, what was given and what is allowed.
         """
         model: type[StrategySettings] = self.module.Settings
+        if "joint" in given and "joint" not in model.model_fields:
+            key = (*within, "joint")
+            raise SuiteError(
+                f"{places.of(*key)}: {'.'.join(key)}: {self.name} cannot train on all classes at "
+                "once; the contrastive strategies can, and `joint` does with cross-entropy"
+            )
         try:
             return model.model_validate(given)
         except ValidationError as error:
@@ -148,6 +155,10 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
         raise SuiteError(f"{prefix}{path} lacks {', '.join(missing)}; see docs/strategies.md")
     if not (isinstance(module.Settings, type) and issubclass(module.Settings, StrategySettings)):
         raise SuiteError(f"{prefix}{path}: Settings must extend StrategySettings")
+    if "strategy" in module.Settings.model_fields:
+        raise SuiteError(
+            f"{prefix}{path}: Settings must not have `strategy`: in a suite it names the file"
+        )
     space = module.SEARCH_SPACE
     if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
         raise SuiteError(f"{prefix}{path}: SEARCH_SPACE must map settings to lists of values")

@@ -84,13 +84,13 @@ def read_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
 
 
 def key_path(key: str) -> KeyPath:
-    """The path of a dotted key or of ``strategy@setting``: ("strategies", strategy, setting)."""
-    strategy, at, setting = key.partition("@")
-    return ("strategies", strategy, setting) if at else tuple(key.split("."))
+    """The path of a dotted key or of ``entry@setting``: ("strategies", entry, setting)."""
+    entry, at, setting = key.partition("@")
+    return ("strategies", entry, setting) if at else tuple(key.split("."))
 
 
 def set_key(content: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Sets a dotted key, or ``strategy@setting``, in a nested dictionary.
+    """Sets a dotted key, or ``entry@setting``, in a nested dictionary.
 
     Raises:
         SuiteError: the key goes through a single value; the message begins with ``where``.
@@ -233,7 +233,10 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
     if kind == "missing":
         return f"key {key!r} is missing; it is required"
     if key.endswith(".[key]"):
-        return f"key {key.removesuffix('.[key]')!r} is no text; put it into quotes"
+        problem = "is no text; put it into quotes"
+        if kind == "string_pattern_mismatch":
+            problem = _WANTED[kind]
+        return f"key {key.removesuffix('.[key]')!r} {problem}"
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]

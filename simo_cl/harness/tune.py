@@ -232,6 +232,7 @@ def _run(
         training=suite.training,
         memory=suite.memory,
         evaluation=suite.evaluation,
+        entry=file.name,
         strategy=file.name,
         seed=TUNING_SEED,
         settings=file.settings(given, places, own).model_dump(mode="json"),

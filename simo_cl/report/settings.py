@@ -9,7 +9,7 @@ from typing import Any
 from simo_cl.results import Suite
 
 # What names a run, not what it was set to.
-_IDENTITY = ("strategy", "seed", "variant")
+_IDENTITY = ("entry", "strategy", "seed", "variant")
 _OWN = "settings."
 
 

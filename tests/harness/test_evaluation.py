@@ -116,12 +116,18 @@ def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     settings, device = run.settings, torch.device("cpu")
     torch.manual_seed(0)
     benchmark = make_benchmark(
-        data, settings.stream, settings.training, 0, file.joint, torch.device("cpu")
+        data, settings.stream, settings.training, 0, run.joint, torch.device("cpu")
     )
-    setup = Setup(settings, data, device, [20] if file.joint else [10, 10])
+    setup = Setup(settings, data, device, [20] if run.joint else [10, 10])
     strategy = file.module.build(setup, file.settings({}, run.places))
     evaluation = Evaluation(
-        benchmark, strategy, file, settings.evaluation, settings.memory.size, "test"
+        benchmark,
+        strategy,
+        file,
+        settings.evaluation,
+        settings.memory.size,
+        "test",
+        joint=run.joint,
     )
     layer = file.feature_layer
     initial = look(name, layer, strategy, data, 0, {})
@@ -313,11 +319,17 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Any
     (run,) = planned(tmp_path_factory.mktemp("untrained"), "strategies: {finetune: }\n")
     data, file, settings = load_data("digits"), run.strategy_file, run.settings
     cpu = torch.device("cpu")
-    benchmark = make_benchmark(data, settings.stream, settings.training, 0, file.joint, cpu)
+    benchmark = make_benchmark(data, settings.stream, settings.training, 0, run.joint, cpu)
     setup = Setup(settings, data, cpu, [1, 1])
     strategy = file.module.build(setup, file.settings({}, run.places))
     evaluation = Evaluation(
-        benchmark, strategy, file, settings.evaluation, settings.memory.size, "test"
+        benchmark,
+        strategy,
+        file,
+        settings.evaluation,
+        settings.memory.size,
+        "test",
+        joint=run.joint,
     )
     evaluation.before_training()
     return evaluation, strategy, benchmark

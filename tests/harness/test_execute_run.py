@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import FOR_BATCHES, planned
+from tiny import FOR_BATCHES, STRATEGIES, entries, outcome, planned, write_suite
 
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder
 
-ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_BATCHES) + "}\n"
+ALL = entries(*FOR_BATCHES)
 JOINT = [name for name in FOR_BATCHES if name.startswith("joint")]
 CONTRASTIVE = [name for name in FOR_BATCHES if name.endswith(("simo", "supcon", "triplet"))]
 CONTRASTIVE.remove("er_simo")
@@ -42,7 +42,7 @@ class Results:
 def run_all(execute: Any, folder: Path, runs: list[PlannedRun]) -> Results:
     outcome = execute(runs, folder)
     assert outcome.failed == {}
-    return Results(folder, {run.settings.strategy: run for run in runs})
+    return Results(folder, {run.settings.entry: run for run in runs})
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,18 @@ def test_strategies_take_equally_many_steps_and_forward_equally_many_images(
 
     for strategy in costs:
         assert costs[strategy] == (joint if strategy in JOINT else incremental), strategy
+
+
+@pytest.mark.parametrize("strategy", ["simo", "supcon", "triplet"])
+def test_joint_training_by_setting_is_that_by_file(
+    results: Results, execute: Any, tmp_path: Path, strategy: str
+) -> None:
+    text = (STRATEGIES / f"{strategy}.py").read_text() + "\nJOINT = True\n"
+    write_suite(tmp_path / "own", text, "own.py")
+
+    own = run_all(execute, tmp_path, planned(tmp_path, entries("own"), strategies=tmp_path / "own"))
+
+    assert outcome(own.path("own")) == outcome(results.path(f"joint_{strategy}"))
 
 
 def test_two_views_forward_no_more_images_than_one(execute: Any, tmp_path: Path) -> None:

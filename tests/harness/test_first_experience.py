@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import ONLINE, SETTINGS, part_of_digits, planned
+from tiny import ONLINE, SETTINGS, entries, part_of_digits, planned
 
 from simo_cl.harness.execute_run import execute_run, first_rows, make_benchmark
 from simo_cl.harness.plan import PlannedRun
@@ -38,7 +38,7 @@ def data() -> DataSet:
 def run_of(
     folder: Path, strategy: str, *overrides: str, seed: int = 0, settings: str = SETTINGS
 ) -> PlannedRun:
-    more = f"strategies: {{{strategy}: }}\nseeds: [{seed}]\ncheckpoint_minutes: 0\n"
+    more = entries(strategy) + f"seeds: [{seed}]\ncheckpoint_minutes: 0\n"
     (run,) = planned(folder / "suite", more, (*AIRNET, *overrides), settings=settings)
     return run
 
@@ -46,7 +46,7 @@ def run_of(
 def setup_of(run: PlannedRun, data: DataSet) -> Setup:
     settings = run.settings
     benchmark = make_benchmark(
-        data, settings.stream, settings.training, settings.seed, run.strategy_file.joint, CPU
+        data, settings.stream, settings.training, settings.seed, run.joint, CPU
     )
     return Setup(settings, data, CPU, [1, 1], first_rows=first_rows(benchmark))
 

@@ -15,7 +15,7 @@ import torch
 from nondeterministic import OPERATORS
 from processes import run_forked
 from stand_in import StandIn, stand_in_device
-from tiny import ONLINE, SETTINGS, SHIPPED, STRATEGIES, planned
+from tiny import JOINT_CONTRASTIVE, ONLINE, SETTINGS, SHIPPED, STRATEGIES, entries, planned
 from torch.utils.data import DataLoader
 
 from simo_cl.harness import evaluation, execute_run
@@ -33,7 +33,7 @@ CASES = [
     f"{protocol} {strategy}"
     for strategy in SHIPPED
     for protocol in load_strategy(strategy, STRATEGIES).module.__dict__.get("PROTOCOLS", PROTOCOLS)
-]
+] + [f"{protocol} {name}" for name in JOINT_CONTRASTIVE for protocol in PROTOCOLS]
 
 # Where a value has to come to the host.
 AFTER_AN_EXPERIENCE = {
@@ -120,7 +120,7 @@ def some_digits() -> DataSet:
 
 def _planned(case: str, folder: Path) -> PlannedRun:
     protocol, strategy = case.split()
-    (run,) = planned(folder, f"strategies: {{{strategy}: }}\n", settings=PROTOCOLS[protocol])
+    (run,) = planned(folder, entries(strategy), settings=PROTOCOLS[protocol])
     return run
 
 

@@ -56,6 +56,7 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
     assert er.settings == {"lr": 1e-3}
     assert simo.settings == {
         "lr": 1e-3,
+        "joint": False,
         "head": "mlp",
         "dimension": 128,
         "views": 1,
@@ -77,6 +78,44 @@ def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:
     }
     assert er.training == simo.training
     assert er.training.weight_decay == 5e-4
+
+
+TWICE = """\
+strategies:
+  simo:
+  small: {strategy: simo, dimension: 16}
+  at_once: {strategy: simo, joint: true}
+control: small
+"""
+
+
+def test_a_strategy_may_stand_in_a_suite_several_times(tmp_path: Path) -> None:
+    more = TWICE + "grid: {small@epsilon: [0.1, 0.5]}\n"
+    runs = planned(tmp_path, more, ("small@views=2",))
+
+    assert [run.label for run in runs] == [
+        "simo",
+        "small[epsilon=0.1]",
+        "small[epsilon=0.5]",
+        "at_once",
+    ]
+    assert [run.folder.parts[1] for run in runs] == [
+        "simo",
+        "small@epsilon=0.1",
+        "small@epsilon=0.5",
+        "at_once",
+    ]
+    assert {run.settings.strategy for run in runs} == {"simo"}
+    assert [run.joint for run in runs] == [False, False, False, True]
+    settings = [run.settings.settings for run in runs]
+    assert [own["dimension"] for own in settings] == [128, 16, 16, 128]
+    assert [own["views"] for own in settings] == [1, 2, 2, 1]
+
+
+def test_the_entries_of_one_strategy_have_folders_of_their_own(tmp_path: Path) -> None:
+    runs = planned(tmp_path, "strategies: {simo: , again: {strategy: simo}}\n")
+
+    assert len({run.folder for run in runs}) == 2
 
 
 def test_the_grid_crosses_shared_settings_and_a_strategy_s_own(tmp_path: Path) -> None:
@@ -151,6 +190,7 @@ def test_what_changes_no_result_changes_no_digest(
     "override",
     [
         "data.name=mnist",
+        "simo@joint=true",
         "stream.experiences=5",
         "stream.class_order=seeded",
         "model.width=5",
@@ -212,7 +252,7 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
         (
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
-            "unknown key 'strategies.simo.epsilonn'; allowed here: lr, head, dimension, views, "
+            "unknown key 'strategies.simo.epsilonn'; allowed here: lr, joint, head, dimension, views, "
             "replay_batch_size, clip_grad_norm, read_out, distill_weight, distill_temperature, "
             "distill_past_temperature, distill, epsilon, leaning, normalize, "
             "normalize_means, form, weights. Did you mean 'epsilon'?",
@@ -227,6 +267,37 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "head",
             "strategies.simo.head is 'mpl'; allowed: 'none', 'linear' or 'mlp'. "
             "Did you mean 'mlp'?",
+        ),
+        (
+            "strategies:\n  er:\n  mine:\n    lr: 0.1\n    strategy: simmo\n",
+            "strategy: simmo",
+            "no strategy 'simmo' in strategies; there are der, .*Did you mean 'simo'?",
+        ),
+        (
+            "strategies:\n  er:\n  mine: {strategy: 5}\n",
+            "mine",
+            "strategies.mine.strategy is 5; it must be the name of a strategy, as {strategy: simo}",
+        ),
+        (
+            "strategies:\n  er:\n  a/b: {strategy: simo}\n",
+            "a/b",
+            "key 'strategies.a/b' must be made of letters, digits, '.', '_' and '-', and begin",
+        ),
+        (
+            "strategies:\n  simo:\n  er: {joint: true}\n",
+            "er",
+            "strategies.er.joint: er cannot train on all classes at once; the contrastive "
+            "strategies can, and `joint` does with cross-entropy",
+        ),
+        (
+            "strategies:\n  simo: {joint: 1}\n",
+            "simo",
+            "strategies.simo.joint is 1 (a whole number): must be true or false",
+        ),
+        (
+            TWICE + "grid:\n  small@strategy: [simo, supcon]\n",
+            "small@",
+            "grid key 'small@strategy': an entry is of one strategy; write an entry for each",
         ),
         (
             BOTH + "control: err\n",
@@ -322,7 +393,7 @@ def test_the_shipped_suites_can_be_planned(path: Path) -> None:
     file = read_suite(path)
     runs: list[Any] = plan_runs(file.suite, STRATEGIES, file.places, "float32")
 
-    assert {run.settings.strategy for run in runs} == set(file.suite.strategies)
+    assert {run.settings.entry for run in runs} == set(file.suite.strategies)
     assert len(runs) % len(file.suite.seeds) == 0
     assert len({run.folder for run in runs}) == len(runs)
 

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tiny import FOR_BATCHES, ONLINE, SETTINGS, outcome, part_of_digits, planned, write_suite
+from tiny import (
+    FOR_BATCHES,
+    ONLINE,
+    SETTINGS,
+    entries,
+    outcome,
+    part_of_digits,
+    planned,
+    write_suite,
+)
 from torch import nn
 
 from simo_cl.harness.checkpoint import Checkpoints
@@ -74,7 +83,7 @@ def run_of(
     **options: Any,
 ) -> PlannedRun:
     """The run of a strategy, with the settings given, that is saved as often as can be."""
-    text = f"strategies: {{{strategy}: {given}}}\ncheckpoint_minutes: 0\n"
+    text = entries(strategy, given=given) + "checkpoint_minutes: 0\n"
     epochs = ("training.epochs=3",) if settings == SETTINGS else ()
     overrides = ("stream.experiences=3", *epochs, *more)
     (run,) = planned(folder / "suite", text, overrides, settings=settings, **options)

@@ -75,16 +75,12 @@ def test_shipped_files_are_complete(name: str) -> None:
 
 
 def test_strategies_that_differ_in_the_loss_alone_have_as_many_trials_to_draw_from() -> None:
-    for prefix in ("", "joint_"):
-        sizes = {
-            name: math.prod(
-                len(values)
-                for values in load_strategy(prefix + name, STRATEGIES).search_space.values()
-            )
-            for name in ("simo", "supcon", "triplet")
-        }
+    sizes = {
+        name: math.prod(map(len, load_strategy(name, STRATEGIES).search_space.values()))
+        for name in ("simo", "supcon", "triplet")
+    }
 
-        assert len(set(sizes.values())) == 1, sizes
+    assert len(set(sizes.values())) == 1, sizes
 
 
 def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -> None:
@@ -137,6 +133,13 @@ def test_modules_beside_a_file_are_part_of_its_digest_and_of_no_other(tmp_path: 
     assert (mine.module.DEPTH, changed.module.DEPTH) == (1, 2)
     assert changed.digest != mine.digest
     assert load_strategy("other", tmp_path).digest == other.digest
+
+
+def test_a_setting_may_not_be_called_strategy(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE.replace("depth: int = 1", "strategy: int = 1"), "mine.py")
+
+    with pytest.raises(SuiteError, match=r"mine\.py: Settings must not have `strategy`"):
+        load_strategy("mine", tmp_path)
 
 
 def test_a_name_that_is_no_file_gets_the_nearest(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import FOR_BATCHES, FOR_ONLINE, ONLINE, SETTINGS, planned
+from tiny import FOR_BATCHES, FOR_ONLINE, ONLINE, SETTINGS, entries, planned
 
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.execute_suite import checked_data
@@ -49,9 +49,7 @@ def _no_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def costs(folder: Path, strategy: str, settings: str, data: DataSet, *more: str) -> list[Any]:
     """Steps and images after each experience."""
-    (run,) = planned(
-        folder, f"strategies: {{{strategy}: }}\n", (*ENCODER, *more), settings=settings
-    )
+    (run,) = planned(folder, entries(strategy), (*ENCODER, *more), settings=settings)
     execute_run(run, data, RunFolder(folder / run.folder), torch.device("cpu"), lambda *step: None)
     lines = (folder / run.folder / "metrics.jsonl").read_text().splitlines()
     metrics = [json.loads(line)["metrics"] for line in lines]
