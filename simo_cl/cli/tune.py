@@ -25,7 +25,7 @@ from simo_cl.cli.terminal import given_command, make_console, tell
 
 def tune(
     suite: SuiteArgument,
-    strategy: Annotated[str, typer.Option(help="Whose settings to choose.")],
+    strategy: Annotated[str, typer.Option(help="The suite's entry whose settings to choose.")],
     trials: Annotated[int, typer.Option(min=1, help="Points of its search space to try.")],
     device: DeviceOption = "auto",
     data_root: DataRootOption = None,
@@ -39,11 +39,11 @@ def tune(
     console = make_console()
     with plain_errors(), interruptible(console):
         use_plugins(plugins)
-        from simo_cl.harness.strategy_files import load_strategy, strategies_folder
+        from simo_cl.harness.strategy_files import strategies_folder
         from simo_cl.harness.suite_file import read_suite
 
         suite_file = read_suite(suite, overrides or ())
-        file = load_strategy(strategy, strategies_folder(suite, strategies_dir), "--strategy")
+        strategies = strategies_folder(suite, strategies_dir)
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.tune import run_trials, trials_table, write_trials
 
@@ -52,7 +52,8 @@ def tune(
         with SuiteProgress(console) as progress:
             tried = run_trials(
                 suite_file,
-                file,
+                strategy,
+                strategies,
                 trials,
                 folder,
                 device=chosen_device,

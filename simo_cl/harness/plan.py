@@ -199,7 +199,8 @@ def _run(
         places = places.moved(key_path(key), places.of("grid", key))
     own = content.pop("strategies")[entry]
     own.pop("strategy", None)
-    content["model"] = with_precision(content["model"], auto)
+    if content["model"]["precision"] == "auto":
+        content["model"]["precision"] = auto
     of_strategy = file.settings(own, places, ("strategies", entry))
     settings = of_strategy.model_dump(mode="json")
     try:
@@ -221,11 +222,6 @@ def _run(
         raise SuiteError(f"{where}: {file.name}: {error}") from None
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
     return PlannedRun(resolved, variant, file, places, suite.checkpoint_minutes)
-
-
-def with_precision(model: dict[str, Any], auto: Precision) -> dict[str, Any]:
-    """A suite's settings of the model, as its runs have them."""
-    return {**model, "precision": auto} if model["precision"] == "auto" else model
 
 
 def _in_a_name(value: Any) -> str:

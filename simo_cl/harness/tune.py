@@ -17,12 +17,12 @@ from rich.table import Table
 
 from simo_cl.harness.earlier_results import refuse_to_replace
 from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
-from simo_cl.harness.plan import TUNING_SEED, PlannedRun, with_precision
+from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, strategy_of
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.settings import RunModelSettings, RunSettings
-from simo_cl.harness.strategy_files import StrategyFile
-from simo_cl.harness.suite_file import SuiteError, SuiteFile
+from simo_cl.harness.settings import Suite
+from simo_cl.harness.strategy_files import StrategyFile, load_strategy
+from simo_cl.harness.suite_file import Places, SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.models import Precision
 from simo_cl.results import RunFolder, write_atomically
@@ -47,14 +47,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """What was tried for one strategy.
+    """What was tried for one entry of a suite.
 
     Attributes:
+        entry: its name.
+        given: the settings that it has in the suite.
+        file: of its strategy.
         budget: the settings that all share.
         ranked: the trials that were asked for, best first.
         earlier: others that have finished before with the same settings.
     """
 
+    entry: str
+    given: dict[str, Any]
     file: StrategyFile
     budget: dict[str, Any]
     ranked: list[Trial]
@@ -68,13 +73,15 @@ class Trials:
     def best_as_yaml(self) -> str:
         """The line for a suite's ``strategies``."""
         assert self.best is not None
-        point = yaml.safe_dump(self.best.point, default_flow_style=True, sort_keys=False)
-        return f"{self.file.name}: {point.strip()}"
+        settings = {**self.given, **self.best.point}
+        text = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, width=math.inf)
+        return f"{self.entry}: {text.strip()}"
 
 
 def run_trials(
     suite_file: SuiteFile,
-    file: StrategyFile,
+    entry: str,
+    strategies: Path,
     trials: int,
     folder: Path,
     *,
@@ -84,49 +91,54 @@ def run_trials(
     command: str = "",
     replace: bool = False,
 ) -> Trials:
-    """Tries different points of the strategy's search space, drawn uniformly.
+    """Tries different points of a strategy's search space, drawn uniformly.
 
     Each trains on nine tenths of the training images and is scored by its final average accuracy on
     the last tenth, with a seed that no table reports. Trials that finished earlier are not run
     again.
 
     Args:
-        suite_file: gives all settings but the strategy's, and defaults for those not searched.
-        file: of the strategy.
+        suite_file: gives all settings that are not searched; its grid takes no part.
+        entry: of the suite's strategies, or a strategy that it has not, with its defaults.
+        strategies: folder with the strategy files.
         trials: how many points.
         folder: for the trials' run folders.
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
-        command: of this process, for another that would tune the same strategy and waits.
+        command: of this process, for another that would tune the same and waits.
         replace: whether the file of :func:`write_trials` may lose trials with other settings.
 
     Raises:
         SuiteError: fewer points than trials, a suite that reports the tuning seed, one that
-            :func:`checked_data` refuses, or finished trials with other settings.
+            :func:`plan_runs` or :func:`checked_data` refuses, or finished trials with other
+            settings.
         DataError: the data cannot be had, or earlier trials are of others.
     """
-    suite = suite_file.suite
+    suite, places = suite_file.suite, suite_file.places
     if TUNING_SEED in suite.seeds:
         raise SuiteError(
-            f"{suite_file.places.of('seeds')}: seeds has {TUNING_SEED}, which is the seed of "
+            f"{places.of('seeds')}: seeds has {TUNING_SEED}, which is the seed of "
             "tuning and never reported; choose another"
         )
+    if entry not in suite.strategies:
+        places = places.moved(("strategies", entry), "--strategy")
+    where = places.of("strategies", entry, "strategy")
+    file = load_strategy(strategy_of(suite, entry, places), strategies, where)
     points = _points(file.search_space)
     if trials > len(points):
         raise SuiteError(
-            f"--trials is {trials}; the search space of {file.name!r} has {len(points)} points, so "
+            f"--trials is {trials}; the search space of {entry!r} has {len(points)} points, so "
             f"it must be from 1 to {len(points)}"
         )
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
-    auto = precision_of(device)
-    planned = [_run(suite_file, file, point, auto) for point in points]
+    planned = _plan(suite, entry, file, places, precision_of(device))
     runs = [planned[index] for index in sorted(chosen)]
     data = checked_data(runs, data_root)
     if slowness := slowness_of(runs[0].settings.model.precision, device):
         progress.warn(slowness)
-    with suite_lock(folder / f"{file.name}.lock", command, progress.tell):
+    with suite_lock(folder / f"{entry}.lock", command, progress.tell):
         if not replace:
-            listed, shown = _listed(folder, file.name), str(folder / _file_name(file.name))
+            listed, shown = _listed(folder, entry), str(folder / _file_name(entry))
             refuse_to_replace(planned, planned, folder, listed, shown)
         refuse_other_data(runs, folder, data)
         execute_runs(runs, folder, data=data, device=device, progress=progress)
@@ -138,14 +150,16 @@ def run_trials(
         elif not math.isnan(trial.average_accuracy):
             earlier.append(trial)
     budget = runs[0].settings.model_dump(mode="json", exclude={"settings"})
-    return Trials(file, budget, _ranked(tried), earlier)
+    given = suite.strategies.get(entry, {})
+    return Trials(entry, given, file, budget, _ranked(tried), earlier)
 
 
 def write_trials(folder: Path, trials: Trials) -> Path:
     """Writes all trials, earlier ones with the same settings included, with the search space and
-    the settings that they share, as ``<strategy>.json``; gives its path."""
+    the settings that they share, as ``<entry>.json``; gives its path."""
     ranked = _ranked([*trials.ranked, *trials.earlier])
     content = {
+        "entry": trials.entry,
         "strategy": trials.file.name,
         "search_space": trials.file.search_space,
         "trials": [
@@ -160,14 +174,14 @@ def write_trials(folder: Path, trials: Trials) -> Path:
         "folders": [trial.folder.as_posix() for trial in ranked],
         "run": trials.budget,
     }
-    path = folder / _file_name(trials.file.name)
+    path = folder / _file_name(trials.entry)
     write_atomically(path, json.dumps(content, indent=1) + "\n")
     return path
 
 
 def trials_table(trials: Trials) -> Table:
     """The trials for the terminal, best first."""
-    table = Table(title=f"{trials.file.name}: average accuracy on the validation split")
+    table = Table(title=f"{trials.entry}: average accuracy on the validation split")
     names = list(trials.file.search_space)
     for name in [*names, "average accuracy"]:
         table.add_column(name, justify="right")
@@ -178,19 +192,19 @@ def trials_table(trials: Trials) -> Table:
     return table
 
 
-def _file_name(strategy: str) -> str:
-    return f"{strategy}.json"
+def _file_name(entry: str) -> str:
+    return f"{entry}.json"
 
 
-def _listed(folder: Path, strategy: str) -> set[str]:
-    """The run folders of the trials that the strategy's file has now; all there are of a file that
+def _listed(folder: Path, entry: str) -> set[str]:
+    """The run folders of the trials that the entry's file has now; all there are of a file that
     does not say."""
-    path = folder / _file_name(strategy)
+    path = folder / _file_name(entry)
     with suppress(OSError, ValueError, KeyError, TypeError):
         return set(json.loads(path.read_text(encoding="utf-8"))["folders"])
     return {
         run.relative_to(folder).as_posix()
-        for pattern in (f"runs/{strategy}/*", f"runs/{strategy}@*/*")
+        for pattern in (f"runs/{entry}/*", f"runs/{entry}@*/*")
         for run in (folder.glob(pattern) if path.exists() else ())
     }
 
@@ -215,30 +229,20 @@ def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
-def _run(
-    suite_file: SuiteFile, file: StrategyFile, point: dict[str, Any], auto: Precision
-) -> PlannedRun:
-    suite, places, own = suite_file.suite, suite_file.places, ("strategies", file.name)
-    given = {**suite.strategies.get(file.name, {}), **point}
-    for key in point:
-        places = places.moved((*own, key), f"{file.path}: SEARCH_SPACE")
-    stream = suite.stream.model_copy(
-        update={"validation": VALIDATION_SHARE, "evaluate_on": "validation"}
+def _plan(
+    suite: Suite, entry: str, file: StrategyFile, places: Places, auto: Precision
+) -> list[PlannedRun]:
+    """A run for each point of the search space, in the order of :func:`_points`."""
+    for key in file.search_space:
+        places = places.moved(("grid", f"{entry}@{key}"), f"{file.path}: SEARCH_SPACE")
+    held_out = {"validation": VALIDATION_SHARE, "evaluate_on": "validation"}
+    trials = suite.model_copy(
+        update={
+            "stream": suite.stream.model_copy(update=held_out),
+            "seeds": (TUNING_SEED,),
+            "control": None,
+            "strategies": {entry: suite.strategies.get(entry, {})},
+            "grid": {f"{entry}@{key}": list(of) for key, of in file.search_space.items()},
+        }
     )
-    settings = RunSettings(
-        data=suite.data,
-        stream=stream,
-        model=RunModelSettings(**with_precision(suite.model.model_dump(), auto)),
-        training=suite.training,
-        memory=suite.memory,
-        evaluation=suite.evaluation,
-        entry=file.name,
-        strategy=file.name,
-        seed=TUNING_SEED,
-        settings=file.settings(given, places, own).model_dump(mode="json"),
-    )
-    variant = ",".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in point.items()
-    )
-    return PlannedRun(settings, variant, file, places)
+    return plan_runs(trials, file.path.parent, places, auto)

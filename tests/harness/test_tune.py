@@ -14,7 +14,7 @@ from simo_cl.harness.plan import TUNING_SEED
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import SuiteError, read_suite
-from simo_cl.harness.tune import Trials, run_trials, trials_table, write_trials
+from simo_cl.harness.tune import Trials, _plan, run_trials, trials_table, write_trials
 
 STRATEGY = '''"""Fine-tuning that cannot be built with every setting."""
 
@@ -44,13 +44,15 @@ def tune(
     text: str = STRATEGY,
     more: str = "strategies: {own: {other: 7}}\n",
     replace: bool = False,
+    entry: str = "own",
 ) -> Trials:
     write_suite(folder / "strategies", text, "own.py")
     suite = write_suite(folder / "benchmarks", SETTINGS + more)
     with SuiteProgress(Console(quiet=True)) as progress:
         return run_trials(
             read_suite(suite, ["training.epochs=0.05"]),
-            load_strategy("own", folder / "strategies"),
+            entry,
+            folder / "strategies",
             trials,
             folder / "tuning",
             device=torch.device("cpu"),
@@ -99,6 +101,33 @@ def test_what_is_not_searched_is_as_the_suite_says(tried: tuple[Path, Trials]) -
     assert all("other: 7" in path.read_text() for path in configs)
 
 
+def test_the_best_for_the_suite_keeps_what_the_suite_gives(tmp_path: Path) -> None:
+    text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
+    more = "strategies: {mine: {strategy: own, other: 7}}\ngrid: {memory.size: [20, 40]}\n"
+
+    found = tune(tmp_path, 1, text, more, entry="mine")
+
+    path = write_trials(tmp_path / "tuning", found)
+    assert path.name == "mine.json"
+    assert found.best is not None
+    assert found.best_as_yaml() == (
+        f"mine: {{strategy: own, other: 7, lr: {found.best.point['lr']}, kind: good}}"
+    )
+    assert found.best.folder.parts[1] == f"mine@lr={found.best.point['lr']},kind=good"
+
+
+def test_trials_are_planned_as_runs_are(tmp_path: Path) -> None:
+    write_suite(tmp_path / "strategies", STRATEGY, "own.py")
+    file = read_suite(
+        write_suite(tmp_path, SETTINGS + "strategies: {own: }\ncheckpoint_minutes: 3\n")
+    )
+    own = load_strategy("own", tmp_path / "strategies")
+
+    runs = _plan(file.suite, "own", own, file.places, "float32")
+
+    assert [run.checkpoint_minutes for run in runs] == [3.0] * 6
+
+
 def test_fewer_trials_are_among_more(tried: tuple[Path, Trials], tmp_path: Path) -> None:
     two = tune(tmp_path, 2)
 
@@ -112,7 +141,7 @@ def test_the_file_has_every_trial_and_what_they_share(
 ) -> None:
     content: Any = json.loads(write_trials(tmp_path, tried[1]).read_text())
 
-    assert content["strategy"] == "own"
+    assert (content["entry"], content["strategy"]) == ("own", "own")
     assert content["search_space"] == {"lr": [1e-4, 1e-2], "kind": ["fine", "bad", "good"]}
     assert len(content["trials"]) == 6
     assert content["trials"][-1]["average_accuracy"] is None
@@ -170,6 +199,12 @@ def test_the_table_says_what_failed(tried: tuple[Path, Trials]) -> None:
             STRATEGY.replace('"kind":', '"kinds":'),
             "strategies: {own: }\n",
             r"own\.py: SEARCH_SPACE: unknown key 'strategies\.own\.kinds'.*Did you mean 'kind'",
+        ),
+        (
+            1,
+            STRATEGY + "\n\nPROTOCOLS = ('online',)\n",
+            "strategies: {own: }\n",
+            r"tiny\.yaml:11: own is for the online protocol alone, and stream\.protocol is batch",
         ),
         (1, STRATEGY, "strategies: {own: {othr: 1}}\n", r"tiny\.yaml:11: unknown key .*othr"),
     ],
