@@ -168,7 +168,7 @@ def _check_axis(key: str, values: list[Any], entries: list[str], where: str) -> 
         )
     if not values:
         raise SuiteError(f"{where}: grid key {key!r} has no values; give a list")
-    repeated = [value for value, count in Counter(map(str, values)).items() if count > 1]
+    repeated = [value for value, count in Counter(map(_in_a_name, values)).items() if count > 1]
     if repeated:
         raise SuiteError(f"{where}: grid key {key!r} names {repeated[0]} twice")
 
@@ -225,7 +225,10 @@ def _run(
 
 
 def _in_a_name(value: Any) -> str:
-    """A grid's value without what separates folders or the parts of a variant."""
+    """A grid's value without what separates folders, or the parts of a variant or of a list; such
+    characters become ``~`` and their code, so that no two values have the same name."""
     if isinstance(value, list):
         return "+".join(map(_in_a_name, value)) or "none"
-    return re.sub(r"[/,\[\]]", "_", str(value))
+    if not isinstance(value, str):
+        return str(value)
+    return re.sub(r"[\x00-\x1f/\\,+~\[\]]", lambda found: f"~{ord(found[0]):02X}", value)

@@ -203,9 +203,13 @@ def mean_array(suite: Suite, label: str, name: str) -> np.ndarray | None:
 
 
 def file_label(label: str) -> str:
-    """A row's label as part of a file name: `simo[memory.size=200]` -> `simo@memory.size=200`."""
+    """A row's label as part of a file name: `simo[memory.size=200]` -> `simo@memory.size=200`.
+
+    Characters that are not for every file system become `~` and their code, so that no two labels
+    share a file.
+    """
     cleaned = label.replace("[", "@").replace("]", "")
-    return "".join(c if c.isalnum() or c in "@._=-+," else "-" for c in cleaned)
+    return "".join(c if c.isalnum() or c in "@._=-+,~" else f"~{ord(c):02X}" for c in cleaned)
 
 
 def show_spread(suite: Suite, label: str, metric: str) -> str:

@@ -12,6 +12,7 @@ from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.suite_file import SuiteError, read_suite
 from simo_cl.models import Precision
+from simo_cl.report.tables import file_label
 
 BOTH = "strategies:\n  er:\n  simo: {epsilon: 0.5}\n"
 
@@ -159,10 +160,37 @@ def test_a_value_makes_no_folder_in_the_folder_nor_too_long_a_name(tmp_path: Pat
 
     short, *long = planned(tmp_path, more, strategies=tmp_path / "own")
 
-    assert short.folder.parts[1] == "own@path=a_b_c"
+    assert short.folder.parts[1] == "own@path=a~2Fb~2Cc"
     assert short.settings.settings["path"] == "a/b,c"
     for run in long:
         (tmp_path / run.folder).mkdir(parents=True)
+
+
+LOOK_ALIKE = [
+    "a/b",
+    "a_b",
+    "'a,b'",
+    "a~2Fb",
+    "a+b",
+    "[a, b]",
+    "'[a, b]'",
+    "a\\b",
+    "'1'",
+    "1e3",
+    "[]",
+]
+
+
+def test_values_that_look_alike_are_rows_of_their_own(tmp_path: Path) -> None:
+    text = STRATEGY.format(settings="path: str | list[str] | float = ''")
+    write_suite(tmp_path / "own", text, "own.py")
+    more = f"strategies: {{own: }}\ngrid: {{own@path: [{', '.join(LOOK_ALIKE)}]}}\n"
+
+    runs = planned(tmp_path, more, strategies=tmp_path / "own")
+
+    assert len({run.label for run in runs}) == len(LOOK_ALIKE)
+    assert len({file_label(run.label) for run in runs}) == len(LOOK_ALIKE)
+    assert len({run.folder.parts[1] for run in runs}) == len(LOOK_ALIKE)
 
 
 @pytest.mark.parametrize(
@@ -362,6 +390,11 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             BOTH + "grid:\n  memory.size: [20, 40, 20]\n",
             "memory.size",
             "grid key 'memory.size' names 20 twice",
+        ),
+        (
+            BOTH + "grid:\n  training.augment: [[], none]\n",
+            "training.augment",
+            "grid key 'training.augment' names none twice",
         ),
         (
             BOTH + "grid:\n  memory.size: 20\n",
