@@ -220,8 +220,7 @@ class Request:
         from simo_cl.harness.precision import precision_of
         from simo_cl.harness.strategy_files import strategies_folder
 
-        if self.plugins is not None:
-            load_plugins(Path(self.plugins))
+        plugins = "none" if self.plugins is None else load_plugins(Path(self.plugins))
         device = choose_device(self.device)
         path, strategies_dir = Path(self.path), self.strategies_dir
         file = read_suite(path, self._settings())
@@ -242,7 +241,8 @@ class Request:
             # Its nodes are not asked: the kind of device that runs reserve there.
             planned_for = torch.device("cuda" if suite.resources.gpus > 0 else "cpu")
         folder = strategies_folder(path, None if strategies_dir is None else Path(strategies_dir))
-        planned = plan_runs(everything, folder, file.places, precision_of(planned_for))
+        precision = precision_of(planned_for)
+        planned = plan_runs(everything, folder, file.places, precision, plugins)
         chosen = [r for r in planned if r.settings.entry in names and r.settings.seed in wanted]
         results = Path(self.results) / suite.name
         if workers_follow and self.ray is None and self.jobs != 1:

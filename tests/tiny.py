@@ -45,8 +45,10 @@ evaluation: {samples_per_class: 4}
 
 
 def entries(*names: str, given: str = "") -> str:
-    """A suite's strategies, with the settings given or their defaults; `joint_simo` is `simo` on all
-    classes at once."""
+    """A suite's strategies, with the settings given or the defaults.
+
+    `joint_simo` is `simo` on all classes at once.
+    """
     settings = {
         name: f"{{strategy: {name.removeprefix('joint_')}, joint: true}}"
         for name in JOINT_CONTRASTIVE
@@ -70,10 +72,11 @@ def planned(
     overrides: tuple[str, ...] = (),
     strategies: Path = STRATEGIES,
     settings: str = SETTINGS,
+    plugins: str = "none",
 ) -> list[PlannedRun]:
     """The runs of the tiny suite with more text at its end."""
     file = read_suite(write_suite(folder, settings + more), overrides)
-    return plan_runs(file.suite, strategies, file.places, "float32")
+    return plan_runs(file.suite, strategies, file.places, "float32", plugins)
 
 
 def part_of_digits() -> DataSet:

@@ -66,10 +66,10 @@ def device_of(name: str) -> torch.device:
         fail(f"--device: {error}")
 
 
-def use_plugins(path: Path | None) -> None:
-    """Imports the file of ``--plugins``, if one is given."""
+def use_plugins(path: Path | None) -> str:
+    """Imports the file of ``--plugins``, if one is given, and gives its digest."""
     if path is None:
-        return
+        return "none"
     from simo_cl.harness.plugins import load_plugins
 
-    load_plugins(path)
+    return load_plugins(path)

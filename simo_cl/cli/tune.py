@@ -38,7 +38,7 @@ def tune(
     """Choose a strategy's settings on a tenth of the training images held out."""
     console = make_console()
     with plain_errors(), interruptible(console):
-        use_plugins(plugins)
+        digest = use_plugins(plugins)
         from simo_cl.harness.strategy_files import strategies_folder
         from simo_cl.harness.suite_file import read_suite
 
@@ -59,6 +59,7 @@ def tune(
                 device=chosen_device,
                 data_root=data_root,
                 progress=progress,
+                plugins=digest,
                 command=given_command(),
                 replace=replace,
             )

@@ -134,7 +134,9 @@ def _label_and_difference(path: Path, planned: Sequence[PlannedRun]) -> tuple[st
 def _flatten(settings: Mapping[str, Any], entry: str) -> Iterator[tuple[str, Any]]:
     """Settings by the names that ``--set`` has for them, without what names a run."""
     for section, content in settings.items():
-        if isinstance(content, Mapping):
+        if section in ("numerics", "plugins"):
+            yield section, content
+        elif isinstance(content, Mapping):
             prefix = f"{entry}@" if section == "settings" else f"{section}."
             yield from ((prefix + key, value) for key, value in content.items())
 

@@ -67,7 +67,8 @@ class PlannedRun:
 
     @property
     def digest(self) -> str:
-        """Of what decides the result: the resolved settings and the strategy's file."""
+        """Of what decides the result: the resolved settings, the files of the strategy and of
+        ``--plugins``, and the library's own way to compute."""
         content = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256((content + self.strategy_file.digest).encode()).hexdigest()[:8]
 
@@ -83,7 +84,9 @@ class PlannedRun:
         return {**self.settings.model_dump(mode="json"), "variant": self.variant}
 
 
-def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> list[PlannedRun]:
+def plan_runs(
+    suite: Suite, folder: Path, places: Places, auto: Precision, plugins: str = "none"
+) -> list[PlannedRun]:
     """All runs of a suite: every entry, at every point of the grid, with every seed.
 
     Args:
@@ -92,6 +95,7 @@ def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> li
         places: where its settings were given, for messages.
         auto: the precision that ``model.precision: auto`` stands for; see
             :func:`simo_cl.harness.precision.precision_of`.
+        plugins: digest of the user's own file, from :func:`simo_cl.harness.plugins.load_plugins`.
 
     Raises:
         SuiteError: an unknown strategy, setting, control or grid key, or a wrong value.
@@ -111,7 +115,7 @@ def plan_runs(suite: Suite, folder: Path, places: Places, auto: Precision) -> li
         _check_axis(key, values, list(files), places.of("grid", key))
     # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
     return [
-        _run(suite, entry, file, point, seed, places, auto)
+        _run(suite, entry, file, point, seed, places, auto, plugins)
         for seed in suite.seeds
         for entry, file in files.items()
         for point in _grid_points(suite, entry)
@@ -191,6 +195,7 @@ def _run(
     seed: int,
     places: Places,
     auto: Precision,
+    plugins: str,
 ) -> PlannedRun:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
     content["strategies"] = {entry: dict(suite.strategies[entry])}
@@ -205,7 +210,14 @@ def _run(
     settings = of_strategy.model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
-            {**content, "entry": entry, "strategy": file.name, "seed": seed, "settings": settings}
+            {
+                **content,
+                "entry": entry,
+                "strategy": file.name,
+                "seed": seed,
+                "settings": settings,
+                "plugins": plugins,
+            }
         )
     except ValidationError as error:
         raise SuiteError(explain_validation(error, RunSettings, places)) from None

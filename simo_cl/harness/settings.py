@@ -15,6 +15,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+NUMERICS = 1
+"""Of the code that computes a run's numbers; part of every run's hash.
+
+Raised by hand with every change that moves them, so that runs from before and after never share a
+mean. A golden run among the tests notices such a change.
+"""
+
 Strict = ConfigDict(extra="forbid", frozen=True, strict=True)
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -265,6 +272,8 @@ class RunSettings(CommonSettings):
     strategy: str = Field(description="the name of its file")
     seed: int
     settings: dict[str, Any] = Field(description="the strategy's own, defaults filled in")
+    numerics: int = Field(NUMERICS, description="of the code that computes the numbers")
+    plugins: str = Field("none", description="digest of the file of --plugins, and of its helpers")
 
     @field_validator("training")
     @classmethod

@@ -88,6 +88,7 @@ def run_trials(
     device: torch.device,
     data_root: Path | None,
     progress: SuiteProgress,
+    plugins: str = "none",
     command: str = "",
     replace: bool = False,
 ) -> Trials:
@@ -105,6 +106,7 @@ def run_trials(
         folder: for the trials' run folders.
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
+        plugins: as in :func:`plan_runs`.
         command: of this process, for another that would tune the same and waits.
         replace: whether the file of :func:`write_trials` may lose trials with other settings.
 
@@ -131,7 +133,7 @@ def run_trials(
             f"it must be from 1 to {len(points)}"
         )
     chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
-    planned = _plan(suite, entry, file, places, precision_of(device))
+    planned = _plan(suite, entry, file, places, precision_of(device), plugins)
     runs = [planned[index] for index in sorted(chosen)]
     data = checked_data(runs, data_root)
     if slowness := slowness_of(runs[0].settings.model.precision, device):
@@ -230,7 +232,12 @@ def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _plan(
-    suite: Suite, entry: str, file: StrategyFile, places: Places, auto: Precision
+    suite: Suite,
+    entry: str,
+    file: StrategyFile,
+    places: Places,
+    auto: Precision,
+    plugins: str,
 ) -> list[PlannedRun]:
     """A run for each point of the search space, in the order of :func:`_points`."""
     for key in file.search_space:
@@ -245,4 +252,4 @@ def _plan(
             "grid": {f"{entry}@{key}": list(of) for key, of in file.search_space.items()},
         }
     )
-    return plan_runs(trials, file.path.parent, places, auto)
+    return plan_runs(trials, file.path.parent, places, auto, plugins)

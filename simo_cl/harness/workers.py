@@ -190,8 +190,6 @@ def _work(
     step, warn = throttled(partial(say, "step")), partial(say, "warning")
     data, problem = None, ""
     try:
-        if plugins is not None:
-            load_plugins(plugins)
         data = _read(path, *shown)
     except Exception as error:
         problem = _in_words(error)
@@ -204,6 +202,8 @@ def _work(
             if data is None:
                 raise SuiteError(problem)
             run = pickle.loads(job)
+            if plugins is not None:
+                load_plugins(plugins, run.settings.plugins)
         except Exception as error:
             say("unable", f"its process could not begin it: {_in_words(error)}")
         else:

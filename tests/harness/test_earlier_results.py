@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tiny import STRATEGIES, planned, write_suite
 from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.settings import Suite
+from simo_cl.harness.settings import NUMERICS, Suite
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import load_data
@@ -164,6 +165,19 @@ def test_a_changed_strategy_file_is_named(results: Results, tmp_path: Path) -> N
     changed = planned(tmp_path, "strategies: {er: }\n", strategies=strategies)
 
     assert f"er (1 run): {strategies / 'er.py'} has changed" in results.refusal(changed)
+
+
+def test_what_other_code_has_computed_is_named(results: Results, tmp_path: Path) -> None:
+    now = planned(tmp_path, "strategies: {er: }\n", plugins="0123")
+    before = [
+        replace(run, settings=run.settings.model_copy(update={"numerics": 0, "plugins": "none"}))
+        for run in now
+    ]
+    results.command(before, before)
+
+    assert folders(*before) & folders(*now) == set()
+    message = f"er (1 run): numerics is 0 there, {NUMERICS} here; plugins is none there, 0123 here"
+    assert message in results.refusal(now)
 
 
 def test_more_of_a_grid_replaces_nothing(results: Results, tmp_path: Path) -> None:

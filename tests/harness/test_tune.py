@@ -123,7 +123,7 @@ def test_trials_are_planned_as_runs_are(tmp_path: Path) -> None:
     )
     own = load_strategy("own", tmp_path / "strategies")
 
-    runs = _plan(file.suite, "own", own, file.places, "float32")
+    runs = _plan(file.suite, "own", own, file.places, "float32", "none")
 
     assert [run.checkpoint_minutes for run in runs] == [3.0] * 6
 

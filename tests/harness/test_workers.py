@@ -18,6 +18,7 @@ from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.user_files import digest_of, read_sources
 from simo_cl.harness.workers import default_jobs, devices_for, execute_in_workers
 from simo_cl.results import RunFolder
 
@@ -168,16 +169,28 @@ def test_a_strategy_file_changed_meanwhile_is_refused(tmp_path: Path, strategies
 def test_processes_have_the_plugins(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(ENCODER)
-    load_plugins(path)
-    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n", ("model.encoder=mine",))
+    two = "strategies: {er: }\nseeds: [0, 1]\n"
+    runs = planned(tmp_path, two, ("model.encoder=mine",), plugins=load_plugins(path))
     assert in_two_processes(runs, tmp_path, path).failed == {}
+
+
+def test_plugins_changed_meanwhile_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("import _beside\n")
+    (tmp_path / "_beside.py").write_text("")
+    two = "strategies: {er: }\nseeds: [0, 1]\n"
+    runs = planned(tmp_path, two, plugins=load_plugins(path))
+    (tmp_path / "_beside.py").write_text("# changed\n")
+    outcome = in_two_processes(runs, tmp_path, path)
+    assert "mine.py was changed after the command began" in outcome.failed["er, seed 0"]
 
 
 def test_a_process_that_cannot_begin_says_why(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     # A second import would find the name taken, and say that instead.
     path.write_text(ENCODER.replace('"mine"', '"halfway"') + "raise RuntimeError('not here')\n")
-    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
+    digest = digest_of(read_sources(path))[:12]
+    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n", plugins=digest)
     outcome = in_two_processes(runs, tmp_path, path)
     for run in runs:
         assert "could not begin it: --plugins" in outcome.failed[run.name]
