@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from simo_cl.report.statistics import Comparison, Spread, seed_spread
+from simo_cl.metrics.over_seeds import Spread
+from simo_cl.report.statistics import Comparison, seed_spread
 from simo_cl.report.tables import show_number, show_seconds, show_signed
 from simo_cl.results import Suite
 

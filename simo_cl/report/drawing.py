@@ -19,7 +19,8 @@ from matplotlib.axis import XAxis, YAxis
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from simo_cl.report.statistics import Spread, half_width
+from simo_cl.metrics.over_seeds import Spread
+from simo_cl.report.statistics import half_width
 from simo_cl.report.wording import fixed
 from simo_cl.results.styles import INK, MUTED, RULE, SURFACE, Style
 

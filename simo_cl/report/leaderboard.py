@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.cells import spread_note
 from simo_cl.report.statistics import (
     ALPHA,
     PRIMARY_METRIC,
     Comparison,
-    Spread,
     Verdict,
     half_width,
     seed_spread,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from simo_cl.metrics.over_seeds import Spread, spread
 from simo_cl.report.settings import lookup
-from simo_cl.report.statistics import Spread, spread
 from simo_cl.results import Suite
 
 

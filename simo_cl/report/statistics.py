@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from simo_cl.metrics.over_seeds import Spread, spread
 from simo_cl.results import Suite
 
 PRIMARY_METRIC = "average_accuracy"
@@ -25,15 +26,6 @@ ALPHA = 0.05
 SEEDS_FOR_WILCOXON = 10
 
 Verdict = Literal["above", "below", "not told apart", "untested"]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and standard deviation (n - 1) over seeds; `std` is None with one seed."""
-
-    mean: float
-    std: float | None
-    count: int
 
 
 @dataclass(frozen=True)
@@ -64,14 +56,6 @@ class Comparison:
     reason: str = ""
 
 
-def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and standard deviation of the values of all seeds; None without values."""
-    if len(values) == 0:
-        return None
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(mean=float(np.mean(values)), std=std, count=len(values))
-
-
 def half_width(over_seeds: Spread) -> float | None:
     """Half the 95 % t interval of the mean, n - 1 degrees of freedom; None with one seed."""
     if over_seeds.std is None:
@@ -81,15 +65,8 @@ def half_width(over_seeds: Spread) -> float | None:
 
 
 def seed_spread(suite: Suite, label: str, metric: str) -> Spread | None:
-    """Mean and deviation of a final metric over a row's finished seeds.
-
-    None unless every finished seed has the metric: a mean over some of them would stand beside
-    the full number of seeds and be read as theirs.
-    """
-    values = suite.values(label, metric)
-    if len(values) < len(suite.finished(label)):
-        return None
-    return spread(list(values.values()))
+    """Mean and deviation of a final metric over a row's finished seeds; None unless all have it."""
+    return spread([run.final.get(metric) for run in suite.finished(label)])
 
 
 def seed_curve(suite: Suite, label: str, metric: str) -> list[tuple[int, Spread]]:
@@ -97,18 +74,15 @@ def seed_curve(suite: Suite, label: str, metric: str) -> list[tuple[int, Spread]
 
     Experiences in which a finished seed lacks the metric are left out, as in `seed_spread`.
     """
-    runs = suite.finished(label)
-    by_experience: dict[int, list[float]] = {}
-    for run in runs:
-        for trained in run.history:
-            if metric in trained.metrics:
-                by_experience.setdefault(trained.experience, []).append(trained.metrics[metric])
-    curve = []
-    for experience, values in sorted(by_experience.items()):
-        over_seeds = spread(values) if len(values) == len(runs) else None
-        if over_seeds is not None:
-            curve.append((experience, over_seeds))
-    return curve
+    by_run = [
+        {trained.experience: trained.metrics.get(metric) for trained in run.history}
+        for run in suite.finished(label)
+    ]
+    spreads = {
+        experience: spread([values.get(experience) for values in by_run])
+        for experience in sorted({experience for values in by_run for experience in values})
+    }
+    return [(experience, found) for experience, found in spreads.items() if found is not None]
 
 
 def compare_with_control(suite: Suite, metric: str = PRIMARY_METRIC) -> list[Comparison]:

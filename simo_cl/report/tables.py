@@ -12,6 +12,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from simo_cl.metrics import over_seeds
 from simo_cl.report.statistics import (
     Comparison,
     compare_all_pairs,
@@ -195,11 +196,7 @@ def mean_array(suite: Suite, label: str, name: str) -> np.ndarray | None:
 
     None unless every finished seed has the array, in one shape.
     """
-    arrays = [run.array(name) for run in suite.finished(label)]
-    present = [array for array in arrays if array is not None]
-    if not present or len(present) < len(arrays) or len({a.shape for a in present}) > 1:
-        return None
-    return np.mean(np.stack(present).astype(np.float64), axis=0)
+    return over_seeds.mean_array([run.array(name) for run in suite.finished(label)])
 
 
 def file_label(label: str) -> str:
@@ -214,12 +211,12 @@ def file_label(label: str) -> str:
 
 def show_spread(suite: Suite, label: str, metric: str) -> str:
     """Mean and deviation as text, `0.523 ± 0.004`; empty where undefined."""
-    over_seeds = seed_spread(suite, label, metric)
-    if over_seeds is None:
+    found = seed_spread(suite, label, metric)
+    if found is None:
         return ""
-    if over_seeds.std is None:
-        return show_number(over_seeds.mean)
-    return f"{show_number(over_seeds.mean)} ± {show_number(over_seeds.std)}"
+    if found.std is None:
+        return show_number(found.mean)
+    return f"{show_number(found.mean)} ± {show_number(found.std)}"
 
 
 def show_number(value: float) -> str:
@@ -292,12 +289,12 @@ def _key_columns(suite: Suite) -> list[str]:
 
 
 def _parts(suite: Suite, label: str, metric: str) -> dict[str, float | None]:
-    over_seeds = seed_spread(suite, label, metric)
-    if over_seeds is None:
+    found = seed_spread(suite, label, metric)
+    if found is None:
         return {}
-    mean, reach = over_seeds.mean, half_width(over_seeds)
+    mean, reach = found.mean, half_width(found)
     low, high = (None, None) if reach is None else (mean - reach, mean + reach)
-    return dict(zip(PARTS, (mean, over_seeds.std, low, high), strict=True))
+    return dict(zip(PARTS, (mean, found.std, low, high), strict=True))
 
 
 def _matrix_table(matrix: np.ndarray) -> pd.DataFrame:

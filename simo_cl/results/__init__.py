@@ -7,7 +7,7 @@ A suite's folder holds a :class:`Plan` and a folder for each of its runs, to whi
 from simo_cl.results.arrays import read_arrays
 from simo_cl.results.atomic_write import write_atomically, write_partial
 from simo_cl.results.config import read_config
-from simo_cl.results.history import Measured, shared_metrics
+from simo_cl.results.history import Measured
 from simo_cl.results.labels import run_folder_name, run_label, variant_settings
 from simo_cl.results.merge import merge_suites
 from simo_cl.results.plan import PLAN, Plan, PlanEntry, read_plan
@@ -45,7 +45,6 @@ __all__ = [
     "refuse_without_runs",
     "run_folder_name",
     "run_label",
-    "shared_metrics",
     "variant_settings",
     "write_atomically",
     "write_partial",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -80,15 +80,3 @@ def read_history(folder: Path, *, is_finished: bool) -> tuple[tuple[Measured, ..
             return tuple(history), fault
         history.append(measured)
     return tuple(history), ""
-
-
-def shared_metrics(each: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """The values of each metric that all have.
-
-    A mean over some of the seeds would stand beside the number of all and be read as theirs.
-    """
-    return {
-        name: [metrics[name] for metrics in each]
-        for name in (each[0] if each else ())
-        if all(name in metrics for metrics in each)
-    }

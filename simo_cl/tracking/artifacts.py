@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from simo_cl.metrics.over_seeds import mean_array
 from simo_cl.results import ARRAYS, read_arrays
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def write_mean_artifacts(label: str, runs: Sequence[Run], to: Path, problems: li
     """Writes the last metrics of the seeds in `runs`, and their mean accuracy matrix, to `to`."""
     by_seed = {f"seed {run.seed}": run.history[-1].metrics for run in runs if run.history}
     _write_metrics(by_seed, to / "tables" / "metrics.csv")
-    matrices = [arrays[OWN] for run in runs if OWN in (arrays := _read_arrays(run, problems))]
-    if not matrices or len({matrix.shape for matrix in matrices}) > 1:
+    over_seeds = mean_array([_read_arrays(run, problems).get(OWN) for run in runs])
+    if over_seeds is None:
         return
-    mean = _of_the_learnt(np.mean(matrices, axis=0))
+    mean = _of_the_learnt(over_seeds)
     _write_matrix(OWN, mean, to / "tables" / "accuracy_own_mean.csv")
-    seeds = "1 seed" if len(matrices) == 1 else f"mean of {len(matrices)} seeds"
+    seeds = "1 seed" if len(runs) == 1 else f"mean of {len(runs)} seeds"
     _save(_accuracy_figure(mean, f"{label}, {seeds}"), to / MEAN_ACCURACY_FIGURE)
 
 

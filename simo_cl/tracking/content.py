@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import shlex
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simo_cl.results import Run, Suite, shared_metrics
+from simo_cl.metrics.over_seeds import mean_metrics
+from simo_cl.results import Run, Suite
 from simo_cl.tracking import artifacts, description, store
 from simo_cl.tracking.logged_model import ExportedModel, exported_model
 from simo_cl.tracking.view import ACCURACY_IMAGE
@@ -151,16 +151,22 @@ def _shared_parameters(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _mean_blocks(runs: Sequence[Run]) -> list[list[Metric]]:
-    """The mean over the runs of each metric after each experience that all of them have.
+    """The mean over the runs of each metric that all of them have, after each experience.
 
-    Stamped with the latest time that went in, so that the same runs always give the same rows.
+    What not all have after the last one is left out: MLflow's tables would show an earlier value as
+    the final one. Stamped with the latest time that went in, so that the same runs always give the
+    same rows.
     """
-    blocks = []
-    for measured in zip(*(run.history for run in runs), strict=False):
-        shared = shared_metrics([each.metrics for each in measured])
-        means = {name: statistics.fmean(values) for name, values in shared.items()}
-        blocks.append(_block(measured[0].experience, max(each.time for each in measured), means))
-    return blocks
+    complete = list(zip(*(run.history for run in runs), strict=False))
+    means = [mean_metrics([each.metrics for each in measured]) for measured in complete]
+    return [
+        _block(
+            measured[0].experience,
+            max(each.time for each in measured),
+            {name: found.mean for name, found in of_all.items() if name in means[-1]},
+        )
+        for measured, of_all in zip(complete, means, strict=True)
+    ]
 
 
 def _block(experience: int, time: float, metrics: Mapping[str, float]) -> list[Metric]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 
-from simo_cl.results import Run, Suite, shared_metrics
+from simo_cl.metrics.over_seeds import mean_metrics
+from simo_cl.results import Run, Suite
 
 # The least that any supported MLflow takes as an experiment's description.
 _LONGEST = 5000
@@ -104,12 +104,11 @@ def of_a_strategy(label: str, finished: Sequence[Run], planned: int) -> str:
     last = {run.seed: run.history[-1].metrics for run in finished if run.history}
     if not last:
         return f"`{label}`: none of {planned} seeds has finished."
-    shared, means, rows = shared_metrics(list(last.values())), {}, []
+    shared, means, rows = mean_metrics(list(last.values())), {}, []
     for name in (name for name in HEADLINES if name in shared):
-        values = shared[name]
-        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-        means[name] = f"{statistics.fmean(values):.3f}{spread}"
-        each = " | ".join(f"{value:.3f}" for value in values)
+        found = shared[name]
+        means[name] = f"{found.mean:.3f}" + ("" if found.std is None else f" ± {found.std:.3f}")
+        each = " | ".join(f"{metrics[name]:.3f}" for metrics in last.values())
         rows.append(f"| `{name}` | {means[name]} | {each} |")
     headline = ", ".join(f"`{name}` {means[name]}" for name in HEADLINES[:2] if name in means)
     return "\n".join(

@@ -12,10 +12,11 @@ import pytest
 from joblib import parallel_config
 from matplotlib.figure import Figure as Canvas
 
+from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.drawing import draw_band, spread_labels
 from simo_cl.report.figures import suite_figures, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
-from simo_cl.report.statistics import Spread, compare_with_control
+from simo_cl.report.statistics import compare_with_control
 from simo_cl.results import load_suite
 from simo_cl.results.styles import Style, styles
 

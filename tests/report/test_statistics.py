@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from simo_cl.metrics.over_seeds import spread
 from simo_cl.report.statistics import (
     compare_all_pairs,
     compare_with_control,
@@ -13,7 +14,6 @@ from simo_cl.report.statistics import (
     holm,
     paired_t,
     seed_spread,
-    spread,
     wilcoxon,
 )
 from simo_cl.results import load_suite

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simo_cl.results.history import Measured, read_history, shared_metrics
+from simo_cl.results.history import Measured, read_history
 
 
 def line(experience: int, **metrics: Any) -> str:
@@ -66,8 +66,3 @@ def test_a_run_that_has_not_finished_may_have_none(tmp_path: Path) -> None:
     assert read_history(tmp_path, is_finished=False) == ((), "")
     assert "cannot be read" in read_history(tmp_path, is_finished=True)[1]
     assert history(tmp_path, "") == ([], "metrics.jsonl is empty")
-
-
-def test_shared_metrics_are_those_that_all_have() -> None:
-    assert shared_metrics([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": [1.0, 3.0]}
-    assert shared_metrics([]) == {}

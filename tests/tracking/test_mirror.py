@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -42,7 +43,9 @@ def artifacts(report: MirrorReport, run: Run, folder: str | None = None) -> set[
 def two_strategies(suite: SuiteMaker) -> SuiteMaker:
     suite.plan([("er", 0), ("er", 1), ("simo[memory.size=200]", 0)])
     suite.run("er", 0, level=0.5, arrays=True)
-    suite.run("er", 1, level=0.6, started=suite.STARTED + 1000)
+    folder = suite.run("er", 1, level=0.6, started=suite.STARTED + 1000)
+    # The one that all must have for a mean; each more takes a figure.
+    np.savez(folder / "arrays.npz", **{"accuracy/own": suite.arrays(1, 0.6)["accuracy/own"]})
     suite.run("simo[memory.size=200]", 0, level=0.8)
     return suite
 
@@ -173,6 +176,26 @@ def test_a_mean_is_over_all_seeds_or_there_is_none(suite: SuiteMaker) -> None:
         assert history(report, runs["er"], name) == [
             (experience + 1, round(over_seeds.mean, 9)) for experience, over_seeds in curve
         ]
+
+
+def test_what_a_seed_lacks_at_the_end_is_in_no_table_of_means(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0), ("er", 1)])
+    for seed in (0, 1):
+        folder = suite.run("er", seed, experiences=2)
+        last = suite.values(2, seed, 0.5)
+        if seed == 1:
+            del last["forgetting"]
+        suite.add_line(folder, 2, last, suite.STARTED + 30.0)
+    np.savez(folder.parent / "seed0-1a2b3c4d" / "arrays.npz", **suite.arrays(0, 0.5))
+    report = mirror(suite.folder)
+    parent = runs_of(report)["er"]
+
+    # Of the experience before, MLflow would show a value as the last one.
+    assert "forgetting" not in parent.data.metrics
+    assert parent.data.metrics["average_accuracy"] == pytest.approx(0.505)
+    client = MlflowClient(report.tracking_uri)
+    tables = {file.path for file in client.list_artifacts(parent.info.run_id, "tables")}
+    assert tables == {"tables/metrics.csv"}
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/tiny", "a file"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from simo_cl.metrics.bounds import coherence_bound, welch_bound
+from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.drawing import (
     draw_band,
     draw_point,
@@ -23,7 +24,7 @@ from simo_cl.report.figures.curves import room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
 from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.settings import lookup
-from simo_cl.report.statistics import Spread, seed_spread
+from simo_cl.report.statistics import seed_spread
 from simo_cl.results import Suite, variant_settings
 from simo_cl.results.styles import HUES, MUTED, Style
 
