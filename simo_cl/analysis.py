@@ -306,11 +306,11 @@ class Results:
 
 
 def _refuse_unknown(what: str, name: str | None, known: Iterable[str]) -> None:
-    from simo_cl.harness.suite_file import nearest
+    from simo_cl.registry import did_you_mean
 
     names = list(known)
     if name not in names:
         raise ValueError(
             f"no {what} {name!r}; there are {', '.join(names) or 'none'}."
-            f"{nearest(str(name), names)}"
+            f"{did_you_mean(str(name), names)}"
         )

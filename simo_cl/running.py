@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from simo_cl.analysis import Results, load_results
-from simo_cl.harness.suite_file import SuiteError, nearest, read_suite
+from simo_cl.harness.plan import plan_runs, read_checked
+from simo_cl.harness.strategy_files import strategy_names
+from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.terminal import tell
+from simo_cl.registry import did_you_mean
 from simo_cl.results import refuse_without_runs
 from simo_cl.tracking.redact import without_secrets
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from simo_cl.harness.cluster import Cluster
     from simo_cl.harness.plan import PlannedRun
     from simo_cl.harness.settings import Suite
+    from simo_cl.harness.suite_file import SuiteFile
     from simo_cl.streams import DataSet
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -212,27 +216,19 @@ class Request:
 
     def _checked(self, console: Console, *, workers_follow: bool = False) -> _Asked:
         """What is asked for, once everything is found to fit that could be wrong."""
+        strategies_dir = None if self.strategies_dir is None else Path(self.strategies_dir)
+        file, folder = read_checked(Path(self.path), self._settings(), strategies_dir)
+        suite = file.suite
+        entries = self._entries(file, folder)
+        wanted = suite.seeds if self.seeds is None else _different(self.seeds)
         import torch
 
         from simo_cl.harness.environment import choose_device
-        from simo_cl.harness.plan import plan_runs
         from simo_cl.harness.plugins import load_plugins
         from simo_cl.harness.precision import precision_of
-        from simo_cl.harness.strategy_files import strategies_folder
 
         plugins = "none" if self.plugins is None else load_plugins(Path(self.plugins))
         device = choose_device(self.device)
-        path, strategies_dir = Path(self.path), self.strategies_dir
-        file = read_suite(path, self._settings())
-        suite = file.suite
-        names = list(suite.strategies) if self.strategies is None else list(self.strategies)
-        for name in names:
-            if name not in suite.strategies:
-                raise SuiteError(
-                    f"--strategies: {path} has no strategy {name!r}; it has "
-                    f"{', '.join(suite.strategies)}.{nearest(name, list(suite.strategies))}"
-                )
-        wanted = suite.seeds if self.seeds is None else _different(self.seeds)
         everything = suite.model_copy(
             update={"seeds": (*suite.seeds, *(s for s in wanted if s not in suite.seeds))}
         )
@@ -240,10 +236,9 @@ class Request:
         if self.ray is not None:
             # Its nodes are not asked: the kind of device that runs reserve there.
             planned_for = torch.device("cuda" if suite.resources.gpus > 0 else "cpu")
-        folder = strategies_folder(path, None if strategies_dir is None else Path(strategies_dir))
         precision = precision_of(planned_for)
         planned = plan_runs(everything, folder, file.places, precision, plugins)
-        chosen = [r for r in planned if r.settings.entry in names and r.settings.seed in wanted]
+        chosen = [r for r in planned if r.settings.entry in entries and r.settings.seed in wanted]
         results = Path(self.results) / suite.name
         if workers_follow and self.ray is None and self.jobs != 1:
             _import_for_workers(chosen, results, device)
@@ -256,6 +251,21 @@ class Request:
         if cluster is None:
             _warn_of_slowness(console, chosen, device, self.jobs or 1)
         return _Asked(suite, planned, chosen, results, data, device, cluster)
+
+    def _entries(self, file: SuiteFile, folder: Path) -> list[str]:
+        """The suite's entries that are asked for."""
+        there = list(file.suite.strategies)
+        names = there if self.strategies is None else list(self.strategies)
+        for name in names:
+            if name not in there:
+                hint = did_you_mean(name, there)
+                if name in strategy_names(folder):
+                    hint = f" There is a strategy {name!r}; to run it, add it under `strategies:`."
+                raise SuiteError(
+                    f"--strategies: {name!r} is not in {file.places.path}, which has "
+                    f"{', '.join(there)}.{hint}"
+                )
+        return names
 
     def _cluster(self, suite: Suite) -> Cluster | None:
         from simo_cl.harness.cluster import Cluster

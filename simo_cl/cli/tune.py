@@ -38,12 +38,10 @@ def tune(
     """Choose a strategy's settings on a tenth of the training images held out."""
     console = make_console()
     with plain_errors(), interruptible(console):
-        digest = use_plugins(plugins)
-        from simo_cl.harness.strategy_files import strategies_folder
-        from simo_cl.harness.suite_file import read_suite
+        from simo_cl.harness.plan import read_checked
 
-        suite_file = read_suite(suite, overrides or ())
-        strategies = strategies_folder(suite, strategies_dir)
+        suite_file, strategies = read_checked(suite, overrides or (), strategies_dir)
+        digest = use_plugins(plugins)
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.tune import run_trials, trials_table, write_trials
 

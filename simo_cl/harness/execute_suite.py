@@ -17,9 +17,10 @@ from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
-from simo_cl.harness.suite_file import Places, SuiteError, nearest
+from simo_cl.harness.suite_file import Places, SuiteError
 from simo_cl.harness.workers import default_jobs, execute_in_workers
 from simo_cl.models import Encoder, build_encoder, encoder_names
+from simo_cl.registry import did_you_mean
 from simo_cl.results import PLAN, Plan, PlanEntry, RunFolder
 from simo_cl.streams import (
     DataError,
@@ -142,7 +143,7 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
     if name not in names:
         raise SuiteError(
             f"{runs[0].places.of('data', 'name')}: data.name is {name!r}, which is no data set; "
-            f"there are {', '.join(names)}.{nearest(name, names)}"
+            f"there are {', '.join(names)}.{did_you_mean(name, names)}"
         )
     data = load_data(name, root)
     checked = set()
@@ -270,7 +271,7 @@ def refuse_unknown_encoder(name: str, places: Places) -> None:
     if name not in names:
         raise SuiteError(
             f"{places.of('model', 'encoder')}: model.encoder is {name!r}, which is no encoder; "
-            f"there are {', '.join(names)}.{nearest(name, names)}"
+            f"there are {', '.join(names)}.{did_you_mean(name, names)}"
         )
 
 

@@ -9,23 +9,34 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from simo_cl.harness.settings import CommonSettings, RunSettings, Suite
-from simo_cl.harness.strategy_files import StrategyFile, load_strategy
+from simo_cl.harness.strategy_files import (
+    StrategyFile,
+    load_strategy,
+    setting_names,
+    strategies_folder,
+    strategy_path,
+)
 from simo_cl.harness.suite_file import (
     Places,
     SuiteError,
+    SuiteFile,
     explain_validation,
     key_path,
-    nearest,
+    read_suite,
     set_key,
 )
-from simo_cl.models import Precision
+from simo_cl.registry import did_you_mean
 from simo_cl.results import run_folder_name, run_label
+
+if TYPE_CHECKING:
+    from simo_cl.models import Precision
 
 TUNING_SEED = 1_000_000
 """Of the trials of ``tune``; a seed that no table reports."""
@@ -84,6 +95,21 @@ class PlannedRun:
         return {**self.settings.model_dump(mode="json"), "variant": self.variant}
 
 
+def read_checked(
+    suite: Path, overrides: Sequence[str], strategies_dir: Path | None
+) -> tuple[SuiteFile, Path]:
+    """The suite, with what ``overrides`` change, and the folder of its strategy files; what is
+    quickly found to be wrong is refused before the libraries are imported that take seconds.
+
+    Raises:
+        SuiteError: the file cannot be read, or names something that there is not.
+    """
+    folder = strategies_folder(suite, strategies_dir)
+    file = read_suite(suite, overrides, partial(setting_names, folder))
+    refuse_unknown_names(file.suite, folder, file.places)
+    return file, folder
+
+
 def plan_runs(
     suite: Suite, folder: Path, places: Places, auto: Precision, plugins: str = "none"
 ) -> list[PlannedRun]:
@@ -100,19 +126,13 @@ def plan_runs(
     Raises:
         SuiteError: an unknown strategy, setting, control or grid key, or a wrong value.
     """
+    refuse_unknown_names(suite, folder, places)
     files = {
         entry: load_strategy(
             strategy_of(suite, entry, places), folder, places.of("strategies", entry, "strategy")
         )
         for entry in suite.strategies
     }
-    if suite.control is not None and suite.control not in files:
-        raise SuiteError(
-            f"{places.of('control')}: control is {suite.control!r}, which is none of the suite's "
-            f"strategies: {', '.join(files)}.{nearest(suite.control, list(files))}"
-        )
-    for key, values in suite.grid.items():
-        _check_axis(key, values, list(files), places.of("grid", key))
     # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
     return [
         _run(suite, entry, file, point, seed, places, auto, plugins)
@@ -120,6 +140,30 @@ def plan_runs(
         for entry, file in files.items()
         for point in _grid_points(suite, entry)
     ]
+
+
+def refuse_unknown_names(suite: Suite, folder: Path, places: Places) -> None:
+    """Looks for what is quickly found to be wrong, without importing a strategy.
+
+    Args:
+        suite: as read.
+        folder: with the strategy files.
+        places: where its settings were given, for messages.
+
+    Raises:
+        SuiteError: an entry of a strategy that there is not, an unknown control or grid key.
+    """
+    entries = list(suite.strategies)
+    for entry in entries:
+        where = places.of("strategies", entry, "strategy")
+        strategy_path(strategy_of(suite, entry, places), folder, where)
+    if suite.control is not None and suite.control not in entries:
+        raise SuiteError(
+            f"{places.of('control')}: control is {suite.control!r}, which is none of the suite's "
+            f"strategies: {', '.join(entries)}.{did_you_mean(suite.control, entries)}"
+        )
+    for key, values in suite.grid.items():
+        _check_axis(key, values, entries, places.of("grid", key))
 
 
 def strategy_of(suite: Suite, entry: str, places: Places) -> str:
@@ -154,7 +198,7 @@ def _check_axis(key: str, values: list[Any], entries: list[str], where: str) -> 
     if at and entry not in entries:
         raise SuiteError(
             f"{where}: grid key {key!r}: no strategy {entry!r} in this suite; it has "
-            f"{', '.join(entries)}.{nearest(entry, entries)}"
+            f"{', '.join(entries)}.{did_you_mean(entry, entries)}"
         )
     if at and setting == "strategy":
         raise SuiteError(
@@ -164,7 +208,7 @@ def _check_axis(key: str, values: list[Any], entries: list[str], where: str) -> 
         sections = list(CommonSettings.model_fields)
         raise SuiteError(
             f"{where}: grid key {key!r}: write strategy@setting, or section.setting with one of "
-            f"the sections {', '.join(sections)}.{nearest(section, sections)}"
+            f"the sections {', '.join(sections)}.{did_you_mean(section, sections)}"
         )
     if section == "data":
         raise SuiteError(

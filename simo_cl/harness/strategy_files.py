@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from simo_cl.harness.settings import StrategySettings
-from simo_cl.harness.suite_file import KeyPath, Places, SuiteError, explain_validation, nearest
+from simo_cl.harness.suite_file import KeyPath, Places, SuiteError, explain_validation
 from simo_cl.harness.user_files import (
     Sources,
     digest_of,
@@ -19,6 +20,7 @@ from simo_cl.harness.user_files import (
     import_sources,
     read_sources,
 )
+from simo_cl.registry import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,21 @@ def strategy_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
+def strategy_path(name: str, folder: Path, where: str = "") -> Path:
+    """The file of a strategy.
+
+    Raises:
+        SuiteError: there is none; the message begins with ``where``.
+    """
+    names = strategy_names(folder)
+    if name not in names:
+        raise SuiteError(
+            f"{where}{': ' if where else ''}no strategy {name!r} in {folder}; there are "
+            f"{', '.join(names)}.{did_you_mean(name, names)}"
+        )
+    return folder / f"{name}.py"
+
+
 def strategy_summary(path: Path) -> str:
     """The first line of a strategy file's docstring, without importing the file.
 
@@ -130,20 +147,40 @@ def strategy_summary(path: Path) -> str:
     return docstring.partition("\n")[0]
 
 
+def setting_names(folder: Path, strategy: str) -> set[str]:
+    """Names of a strategy's own settings, as far as they can be read without importing its file."""
+    return _fields(folder / f"{strategy}.py", "Settings")
+
+
+def _fields(path: Path, name: str) -> set[str]:
+    """Names of the annotated attributes of a class, and of those that it extends."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            own = {
+                a.target.id
+                for a in node.body
+                if isinstance(a, ast.AnnAssign) and isinstance(a.target, ast.Name)
+            }
+            bases = (base.id for base in node.bases if isinstance(base, ast.Name))
+            return own.union(*(_fields(path, base) for base in bases))
+        if isinstance(node, ast.ImportFrom) and any(a.name == name for a in node.names):
+            spec = importlib.util.find_spec(node.module or "") if node.level == 0 else None
+            return _fields(Path(spec.origin), name) if spec and spec.origin else set()
+    return set()
+
+
 def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
     """Imports a strategy file.
 
     Raises:
         SuiteError: there is no such file, or it lacks what a strategy file must have.
     """
-    names = strategy_names(folder)
+    path = strategy_path(name, folder, where)
     prefix = f"{where}: " if where else ""
-    if name not in names:
-        raise SuiteError(
-            f"{prefix}no strategy {name!r} in {folder}; there are {', '.join(names)}."
-            f"{nearest(name, names)}"
-        )
-    path = folder / f"{name}.py"
     try:
         sources = read_sources(path)
         module = import_sources(sources, folder)

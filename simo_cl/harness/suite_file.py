@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from simo_cl.harness.settings import OF_KEYS, Suite
+from simo_cl.registry import did_you_mean
 
 KeyPath = tuple[str, ...]
 """Keys from the top of a suite down; a place in a list is a key, too, such as ``"0"``."""
@@ -62,13 +62,19 @@ class SuiteFile:
     places: Places
 
 
-def read_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
+def read_suite(
+    path: Path,
+    overrides: Sequence[str] = (),
+    settings_of: Callable[[str], Collection[str]] = lambda strategy: (),
+) -> SuiteFile:
     """Reads and validates a suite file.
 
     Args:
         path: a YAML file.
         overrides: ``key=value`` with a dotted key, as ``training.epochs=1`` or
             ``simo@epsilon=0.2``; the value is read as YAML.
+        settings_of: names of a strategy's own settings, for the message about an override that does
+            not say of which entry it is.
 
     Raises:
         SuiteError: names the file, line and key, what was given and what is allowed.
@@ -76,7 +82,7 @@ def read_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
     content, places = _parse(path)
     content.setdefault("name", path.stem)
     for override in overrides:
-        places = _apply(content, override, places)
+        places = _apply(content, override, places, settings_of)
     try:
         return SuiteFile(Suite.model_validate(content), places)
     except ValidationError as error:
@@ -133,12 +139,6 @@ def explain_validation(
     return "\n".join(dict.fromkeys(complaints))
 
 
-def nearest(given: str, allowed: Sequence[str]) -> str:
-    """`` Did you mean 'x'?`` or nothing."""
-    close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
 def _parse(path: Path) -> tuple[dict[str, Any], Places]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -180,7 +180,7 @@ def _suites_near(path: Path) -> str:
     there = [str(suite) for folder in folders for suite in sorted(folder.glob("*.yaml"))]
     if not there:
         return "`simo-cl init DIR` writes the shipped suites."
-    return f"Suites near there: {', '.join(there)}.{nearest(str(path), there)}"
+    return f"Suites near there: {', '.join(there)}.{did_you_mean(str(path), there)}"
 
 
 def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
@@ -195,7 +195,12 @@ def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath
             yield from _lines(value, (*path, str(index)))
 
 
-def _apply(content: dict[str, Any], override: str, places: Places) -> Places:
+def _apply(
+    content: dict[str, Any],
+    override: str,
+    places: Places,
+    settings_of: Callable[[str], Collection[str]],
+) -> Places:
     key, equals, value = (part.strip() for part in override.partition("="))
     where = f"--set {override}"
     if not equals or not key:
@@ -204,16 +209,31 @@ def _apply(content: dict[str, Any], override: str, places: Places) -> Places:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
         raise SuiteError(f"{where}: {value!r} is not a valid YAML value") from None
-    strategy, at, _ = key.partition("@")
-    strategies = content.get("strategies")
-    if at and isinstance(strategies, dict) and strategy not in strategies:
-        names = [str(name) for name in strategies]
-        raise SuiteError(
-            f"{where}: the suite has no strategy {strategy!r}; it has {', '.join(names)}."
-            f"{nearest(strategy, names)}"
-        )
+    entry, at, _ = key.partition("@")
+    entries = content.get("strategies")
+    if isinstance(entries, dict):
+        names = [str(name) for name in entries]
+        if at and entry not in entries:
+            raise SuiteError(
+                f"{where}: the suite has no strategy {entry!r}; it has {', '.join(names)}."
+                f"{did_you_mean(entry, names)}"
+            )
+        if key not in Suite.model_fields:
+            having = [
+                str(name)
+                for name, given in entries.items()
+                if key in settings_of(_strategy_of(given, str(name)))
+            ]
+            if having:
+                listed = " or ".join(f"{name}@{key}" for name in having)
+                raise SuiteError(f"{where}: {key} is a setting of one entry: write {listed}")
     set_key(content, key, parsed, where)
     return places.moved(key_path(key), where)
+
+
+def _strategy_of(entry: Any, name: str) -> str:
+    """The strategy of an entry that has not been validated."""
+    return str(entry.get("strategy", name)) if isinstance(entry, dict) else name
 
 
 def _has_bad_item(short: Any, items: Sequence[Any]) -> bool:
@@ -227,7 +247,7 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
     given, kind = item.get("input"), item["type"]
     if kind == "extra_forbidden":
         allowed = _allowed_keys(model, item["loc"][:-1])
-        hint = nearest(str(item["loc"][-1]), allowed)
+        hint = did_you_mean(str(item["loc"][-1]), allowed)
         listed = f"; allowed here: {', '.join(allowed)}." if allowed else ""
         return f"unknown key {key!r}{listed}{hint}"
     if kind == "missing":
@@ -240,7 +260,7 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
-        hint = nearest(given, allowed) if isinstance(given, str) else ""
+        hint = did_you_mean(given, allowed) if isinstance(given, str) else ""
         return f"{key} is {given!r}; allowed: {expected}.{hint}"
     if kind == "value_error":
         return f"{key} is {given!r}: {item['ctx']['error']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +14,7 @@ from simo_cl.models.precision import Precision
 from simo_cl.models.resnet18 import resnet18
 from simo_cl.models.small_cnn import small_cnn
 from simo_cl.pooling import Pool
+from simo_cl.registry import did_you_mean
 
 EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]
 """(input channels, width, normalisation) to a backbone and its number of features."""
@@ -70,9 +70,10 @@ def build_encoder(
         precision: ``"bfloat16"`` runs the backbone under autocast.
     """
     if name not in _BUILDERS:
-        close = difflib.get_close_matches(name, _BUILDERS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no encoder {name!r}; there are {', '.join(encoder_names())}.{hint}")
+        names = encoder_names()
+        raise ValueError(
+            f"no encoder {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
+        )
     backbone, num_features = _BUILDERS[name](channels, width, norm)
     return Encoder(backbone, num_features, precision)
 

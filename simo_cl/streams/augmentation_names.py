@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+
+from simo_cl.registry import did_you_mean
 
 AUGMENTATIONS = ("crop", "flip", "resized_crop", "color_jitter", "grayscale")
 
@@ -14,11 +15,9 @@ def check_augmentations(names: Sequence[str], allowed: Sequence[str] = AUGMENTAT
         raise ValueError(f"Augmentations must be a list of names, not the text '{names}'.")
     for name in names:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
             raise ValueError(
-                f"The augmentation '{name}' does not exist here."
-                + (f" Did you mean '{near[0]}'?" if near else "")
-                + f" Allowed: {', '.join(allowed)}."
+                f"The augmentation '{name}' does not exist here.{did_you_mean(name, allowed)} "
+                f"Allowed: {', '.join(allowed)}."
             )
     if len(set(names)) < len(names):
         raise ValueError(f"Augmentations {list(names)}: a name is given twice.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from simo_cl.registry import did_you_mean
 from simo_cl.streams import cifar, digits, image_folder, mnist
 from simo_cl.streams.data_set import (
     DataBrokenError,
@@ -231,11 +231,8 @@ _SOURCES: dict[str, DataSource] = {
 def _source(name: str) -> DataSource:
     if name in _SOURCES:
         return _SOURCES[name]
-    near = difflib.get_close_matches(name, _SOURCES, n=1)
     raise UnknownDataError(
-        f"Unknown data set '{name}'."
-        + (f" Did you mean '{near[0]}'?" if near else "")
-        + f" Known: {', '.join(_SOURCES)}."
+        f"Unknown data set '{name}'.{did_you_mean(name, _SOURCES)} Known: {', '.join(_SOURCES)}."
     )
 
 

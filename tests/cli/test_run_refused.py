@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from project import Project
 
@@ -66,8 +69,22 @@ from project import Project
         (
             "",
             "--strategies simmo",
-            "--strategies: .* has no strategy 'simmo'; it has er, simo. Did",
+            "--strategies: 'simmo' is not in .*tiny.yaml, which has er, simo. Did you mean 'simo'?",
         ),
+        (
+            "",
+            "--strategies finetune",
+            "--strategies: 'finetune' is not in .*tiny.yaml, which has er, simo. There is a "
+            "strategy 'finetune'; to run it, add it under `strategies:`.",
+        ),
+        (
+            "",
+            "--set epsilon=50",
+            "--set epsilon=50: epsilon is a setting of one entry: write simo@epsilon",
+        ),
+        ("", "--set dimension=8", "write simo@dimension"),
+        ("", "--set lr=8", "write er@lr or simo@lr"),
+        ("", "--set epsilonn=50", "--set epsilonn=50: unknown key 'epsilonn'; allowed here: "),
         ("", "--device gpu", "--device: device 'gpu' is none that runs are for"),
         ("", "--plugins mine.py", "--plugins mine.py: no such file"),
         ("", "--strategies-dir nowhere", "no folder with strategy files (looked in nowhere)"),
@@ -89,6 +106,31 @@ def test_what_cannot_start_is_explained_and_writes_nothing(
     assert begin in result.output
     assert end in result.output
     assert not project.results.exists()
+
+
+EARLY = """\
+import sys
+from typer.testing import CliRunner
+from simo_cl.cli import app
+for options in sys.argv[2:]:
+    result = CliRunner().invoke(app, ["run", sys.argv[1], *options.split()])
+    print(result.exit_code, "torch" in sys.modules)
+"""
+
+
+def test_what_is_quickly_found_to_be_wrong_is_said_before_slow_imports(project: Project) -> None:
+    options = ["--seeds a", "--strategies simmo", "--set epsilon=5", "--set control=x"]
+    options += ["--set strategies.simmo={}", "--set memory.size=few"]
+
+    # A process of its own, in which nothing has been imported.
+    said = subprocess.run(
+        [sys.executable, "-c", EARLY, project.suite("er", "simo"), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert said.splitlines() == ["2 False"] * len(options)
 
 
 def test_a_broken_data_file_is_named(project: Project) -> None:
