@@ -1,9 +1,87 @@
-"""Names that users write, and what they stand for."""
+"""Parts by the names that users write: encoders, data sources, losses, metrics and so on.
+
+Each room has a :class:`Registry` of its kind; :mod:`simo_cl.register` adds a user's parts to them.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A part that is imported when it is first asked for.
+
+    Example:
+        >>> Lazy("math", "sqrt").load()(4)
+        2.0
+    """
+
+    module: str
+    attribute: str
+
+    def load(self) -> object:
+        return getattr(importlib.import_module(self.module), self.attribute)
+
+
+class UnknownNameError(ValueError):
+    """A name that nothing is registered under. The message says which there are."""
+
+
+class Registry(Mapping[str, Part], Generic[Part]):
+    """Parts of one kind by name, in the order in which they were added.
+
+    Args:
+        kind: in messages, with its article: "an encoder".
+        parts: that there are from the start; a :class:`Lazy` is imported on first use.
+
+    Example:
+        >>> roots = Registry("a root", {"square": Lazy("math", "sqrt")})
+        >>> roots["square"](9)
+        3.0
+        >>> roots["sqare"]  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        simo_cl.registry.UnknownNameError: 'sqare' is not a root; there are square. Did you ...
+    """
+
+    def __init__(self, kind: str, parts: Mapping[str, Part | Lazy] | None = None) -> None:
+        self.kind = kind
+        self._parts: dict[str, Part | Lazy] = dict(parts or {})
+
+    def add(self, name: str, part: Part | Lazy) -> None:
+        """Raises a ValueError if the name is taken."""
+        if name in self._parts:
+            raise ValueError(f"there is {self.kind} {name!r} already; choose another name")
+        self._parts[name] = part
+
+    def __getitem__(self, name: str) -> Part:
+        """The part of that name, imported if need be; raises an :class:`UnknownNameError`."""
+        if name not in self._parts:
+            raise UnknownNameError(
+                f"{name!r} is not {self.kind}; there are {', '.join(self._parts)}."
+                f"{did_you_mean(name, self._parts)}"
+            )
+        part = self._parts[name]
+        if isinstance(part, Lazy):
+            loaded: Part = part.load()  # type: ignore[assignment]
+            self._parts[name] = part = loaded
+        return part
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
 
 
 def did_you_mean(given: str, names: Iterable[str]) -> str:

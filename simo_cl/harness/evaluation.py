@@ -23,6 +23,7 @@ from simo_cl.metrics.continual import (
     new_class_accuracy,
     old_class_accuracy,
 )
+from simo_cl.metrics.described import READ_OUTS, own_metrics
 from simo_cl.metrics.geometry import (
     centred,
     class_mean_cosines,
@@ -31,7 +32,7 @@ from simo_cl.metrics.geometry import (
     geometry_metrics,
     simo_similarity,
 )
-from simo_cl.metrics.readouts import knn, linear_probe, mlp_head, nearest_class_mean
+from simo_cl.metrics.readouts import knn
 from simo_cl.streams.resident import ResidentDataset
 
 Metrics = dict[str, float]
@@ -53,11 +54,10 @@ class Evaluation:
     Every read-out classifies the whole evaluation stream from one pass over it:
 
     - ``own``: the strategy's own classifier, and what is reported;
-    - ``ncm_memory``: nearest class mean of the features, means from the strategy's memory
-      (fine-tuning: from the current experience; joint training: from a class-balanced sample as
-      large as the memory);
-    - ``ncm_oracle``, ``linear_probe``, ``knn``, ``mlp_head``: fitted on the same bounded sample of
-      training images of all seen classes for all strategies. Diagnostics: no strategy may keep it.
+    - those of :data:`READ_OUTS` that are fitted on the strategy's memory (fine-tuning: on the
+      current experience; joint training: on a class-balanced sample as large as the memory);
+    - those that are fitted on the same bounded sample of training images of all seen classes for
+      all strategies. Diagnostics: no strategy may keep it.
 
     Args:
         benchmark: from :func:`simo_cl.class_incremental`.
@@ -205,14 +205,11 @@ class Evaluation:
     def _accuracy_metrics(
         self, recorded: Embedded, own: Tensor, oracle: Embedded, memory: Embedded
     ) -> Metrics:
+        fitted_on = {"memory": _points(memory), "oracle": _points(oracle)}
         features = recorded.spaces["features"]
-        predictions = {
-            "own": own.numpy(),
-            "ncm_memory": nearest_class_mean(*_points(memory), features),
-            "ncm_oracle": nearest_class_mean(*_points(oracle), features),
-            "linear_probe": linear_probe(*_points(oracle), features),
-            "knn": knn(*_points(oracle), features),
-            "mlp_head": mlp_head(*_points(oracle), features),
+        predictions = {"own": own.numpy()} | {
+            name: read_out.classify(*fitted_on[read_out.fitted_on], features)
+            for name, read_out in READ_OUTS.items()
         }
         metrics: Metrics = {}
         for name, predicted in predictions.items():
@@ -220,6 +217,8 @@ class Evaluation:
             rows.append(self._by_experience(predicted, recorded.labels))
             prefix = "" if name == "own" else f"{name}/"
             values = continual_metrics(rows, joint=self._joint)
+            if not self._joint:
+                values |= own_metrics("continual", np.array(rows))
             metrics |= {prefix + key: value for key, value in values.items()}
         return metrics
 
@@ -238,7 +237,7 @@ class Evaluation:
         return {"forward_transfer": forward_transfer(self._knn_of_all, self._knn_initial)}
 
     def _geometry(self, space: str, points: Tensor, labels: Tensor) -> Metrics:
-        metrics = geometry_metrics(points, labels)
+        metrics = geometry_metrics(points, labels) | own_metrics("geometry", points, labels)
         directions = class_mean_directions(points, labels, self._num_classes)
         learnt = self._directions_when_learnt.get(space)
         if learnt is None:

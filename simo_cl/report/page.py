@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from simo_cl.report import explain
+from simo_cl.metrics.described import Metric, of_family
 from simo_cl.report.cells import PageTable, breakable
 from simo_cl.report.checks import checks
 from simo_cl.report.drawing import NEGATIVE, POSITIVE
@@ -26,7 +26,14 @@ from simo_cl.report.figures import (
 )
 from simo_cl.report.findings import headline, summary
 from simo_cl.report.leaderboard import make_leaderboard
-from simo_cl.report.page_tables import everything_table, present, seeds_table, settings_table
+from simo_cl.report.page_tables import (
+    everything_table,
+    geometry,
+    present,
+    read_outs,
+    seeds_table,
+    settings_table,
+)
 from simo_cl.report.sections import make_sections
 from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
@@ -187,11 +194,11 @@ def _settings_tables(suite: Suite) -> list[PageTable]:
     )
 
 
-def _explanations() -> list[tuple[str, list[explain.Explanation]]]:
+def _explanations() -> list[tuple[str, list[Metric]]]:
     return [
-        ("Continual learning", list(explain.CONTINUAL.values())),
-        ("Read-outs", list(explain.READOUTS.values())),
-        ("Geometry, on unit-norm test samples", list(explain.GEOMETRY.values())),
+        ("Continual learning", list(of_family("continual").values())),
+        ("Read-outs", list(read_outs().values())),
+        ("Geometry, on unit-norm test samples", list(geometry().values())),
     ]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from simo_cl.report import explain
+from simo_cl.metrics.described import METRICS, READ_OUTS, Metric, of_family
 from simo_cl.report.cells import (
     Cell,
     Column,
@@ -16,7 +17,6 @@ from simo_cl.report.cells import (
     spread_cell,
     spread_note,
 )
-from simo_cl.report.explain import Explanation
 from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.origin import origins
 from simo_cl.report.settings import Difference, lookup
@@ -24,21 +24,54 @@ from simo_cl.report.statistics import Comparison
 from simo_cl.report.tables import metric_names, show_seconds
 from simo_cl.results import Suite
 
+# Told by others that have one; they are in "Every final metric".
+_WITHOUT_A_COLUMN = (
+    "neighbourhood/d_within",
+    "neighbourhood/d_between",
+    "neighbourhood/subspace_overlap",
+    "neighbourhood/subspace_overlap_chance",
+    "collapse/effective_rank_share",
+    "collapse/participation_ratio_share",
+    "simo/similarity_within",
+    "simo/similarity_between",
+)
+
 
 def continual_table(suite: Suite) -> PageTable | None:
     """Accuracy, forgetting and transfer."""
-    return _metric_table(suite, "continual", "Continual-learning metrics", explain.CONTINUAL)
+    return _metric_table(suite, "continual", "Continual-learning metrics", of_family("continual"))
 
 
 def readouts_table(suite: Suite) -> PageTable | None:
     """Final average accuracy by read-out."""
-    return _metric_table(suite, "readouts", "Average accuracy by read-out", explain.READOUTS)
+    return _metric_table(suite, "readouts", "Average accuracy by read-out", read_outs())
 
 
 def geometry_table(suite: Suite, space: str, name: str) -> PageTable | None:
     """Final geometry in one space."""
-    metrics = {f"{space}/{key}": meaning for key, meaning in explain.GEOMETRY.items()}
+    metrics = {f"{space}/{key}": metric for key, metric in geometry().items()}
     return _metric_table(suite, f"geometry_{space}", f"Geometry: {name}", metrics)
+
+
+def read_outs() -> dict[str, Metric]:
+    """Average accuracy by read-out, the strategy's own first."""
+    accuracy = METRICS["average_accuracy"]
+    own = "The strategy's own classifier: what every other table reports."
+    return {"average_accuracy": replace(accuracy, heading="own, reported", meaning=own)} | {
+        f"{name}/average_accuracy": replace(
+            accuracy, heading=read_out.heading, meaning=read_out.meaning
+        )
+        for name, read_out in READ_OUTS.items()
+    }
+
+
+def geometry() -> dict[str, Metric]:
+    """The geometry that has a column of its own."""
+    return {
+        name: metric
+        for name, metric in of_family("geometry").items()
+        if name not in _WITHOUT_A_COLUMN
+    }
 
 
 def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable | None:
@@ -73,7 +106,7 @@ def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable |
 
 def cost_table(suite: Suite) -> PageTable | None:
     """Steps, images and time."""
-    return _metric_table(suite, "cost", "What a run costs", explain.COST)
+    return _metric_table(suite, "cost", "What a run costs", of_family("cost"))
 
 
 def optimum_table(suite: Suite) -> PageTable | None:
@@ -133,7 +166,7 @@ def seeds_table(suite: Suite) -> PageTable | None:
     """Every planned run with its main numbers or what became of it."""
     names = ("average_accuracy", "forgetting", "intransigence")
     columns = [Column("seed"), Column("state")]
-    columns += [_column(explain.CONTINUAL[name]) for name in names]
+    columns += [_column(METRICS[name]) for name in names]
     columns.append(Column("wall-clock", "From start to end of the run, evaluation included."))
     rows = []
     for run in suite.runs:
@@ -160,7 +193,7 @@ def settings_table(
 
 
 def _metric_table(
-    suite: Suite, key: str, caption: str, metrics: Mapping[str, Explanation]
+    suite: Suite, key: str, caption: str, metrics: Mapping[str, Metric]
 ) -> PageTable | None:
     """A row a strategy, a column a metric that at least one strategy has."""
     cells = {
@@ -179,8 +212,8 @@ def _metric_table(
     return PageTable(key, caption, "strategy", columns, rows, spread_note(suite))
 
 
-def _column(explanation: Explanation) -> Column:
-    return Column(explanation.heading, explanation.meaning, explanation.arrow)
+def _column(metric: Metric) -> Column:
+    return Column(metric.heading, metric.meaning, metric.arrow)
 
 
 def _sortable(text: str) -> float | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from simo_cl.metrics.described import READ_OUTS, Family, of_family
 from simo_cl.metrics.over_seeds import mean_metrics
 from simo_cl.results import Run, Suite
 
@@ -21,62 +22,11 @@ HEADLINES = (
 )
 """What is compared first, in this order."""
 
-# Each with the better direction, where one is better in itself.
-_CONTINUAL = {
-    "average_accuracy": "↑ mean accuracy over the experiences seen so far, without task labels",
-    "average_anytime_accuracy": "↑ mean of the average accuracies up to here",
-    "forgetting": "↓ best earlier minus present accuracy, mean over earlier experiences",
-    "backward_transfer": "↑ present accuracy minus that right after learning, likewise",
-    "forward_transfer": "↑ k-NN accuracy on experiences to come, over the untrained encoder's",
-    "learning_accuracy": "↑ accuracy on each experience right after training on it, mean",
-    "min_accuracy": "↑ lowest accuracy since learnt, mean over earlier experiences",
-    "worst_case_accuracy": "↑ that, mixed with the accuracy on the newest experience",
-    "new_class_accuracy": "↑ accuracy on the newest experience's classes",
-    "old_class_accuracy": "↑ accuracy on all earlier classes",
-}
-_READ_OUTS = {
-    "ncm_memory": "nearest class mean, means from the strategy's own memory",
-    "ncm_oracle": "nearest class mean, means from training images of all seen classes",
-    "linear_probe": "logistic regression on those images",
-    "knn": "10 nearest neighbours among those images",
-    "mlp_head": "a small network, one epoch on those images",
-}
 _SPACES = {
     "features": "the encoder's features",
     "embedding": "the space of the loss, after the projection head",
     "features_centred": "the features minus their mean",
     "embedding_centred": "the embeddings minus their mean",
-}
-_GEOMETRY = {
-    "orthogonality/mean_abs_cos": "↓ mean abs(cosine) between class means",
-    "orthogonality/rms_cos": "↓ its root mean square",
-    "orthogonality/coherence": "↓ the largest",
-    "orthogonality/bound_gap": "↓ coherence minus the best known lower bound",
-    "orthogonality/rms_gap": "↓ rms_cos minus Welch's bound",
-    "orthogonality/o_within": "↑ mean squared cosine of two samples of a class",
-    "orthogonality/o_between": "↓ of samples of different classes",
-    "neighbourhood/d_within": "↓ mean squared distance of two samples of a class, 0 to 4",
-    "neighbourhood/d_between": "↑ of samples of different classes; 2 is orthogonal",
-    "neighbourhood/ratio": "↓ d_within over d_between",
-    "neighbourhood/knn_purity": "↑ share of the 10 nearest with the sample's class",
-    "neighbourhood/antipodal_share": "↓ share of same-class pairs beyond a right angle",
-    "neighbourhood/subspace_overlap": "↓ shared principal directions of two classes, 0 to 1",
-    "neighbourhood/subspace_overlap_chance": "of random subspaces",
-    "neighbourhood/subspace_overlap_normalized": "↓ 0 is chance, 1 is the same",
-    "collapse/effective_rank": "dimensions in use: exponential of the singular values' entropy",
-    "collapse/effective_rank_share": "of all dimensions; near 0 is a collapse",
-    "collapse/participation_ratio": "dimensions that carry the variance",
-    "collapse/participation_ratio_share": "of all dimensions",
-    "drift/class_mean": "↓ 1 minus the cosine of an old class's mean now and when learnt",
-    "simo/similarity_within": "↑ SimO similarity of two samples of a class, 0 to 1",
-    "simo/similarity_between": "↓ of samples of different classes",
-}
-_COST = {
-    "train/loss": "mean training loss of the experience",
-    "cost/steps": "optimizer steps so far",
-    "cost/images": "images forwarded in training so far",
-    "cost/train_seconds": "time spent training so far",
-    "cost/evaluate_seconds": "time spent evaluating so far",
 }
 
 
@@ -141,12 +91,13 @@ def _tables(names: Iterable[str]) -> Iterable[str]:
     names = set(names)
     prefixes = {name.partition("/")[0] for name in names}
     spaces = {name.partition("/")[2] for name in names if name.partition("/")[0] in _SPACES}
+    read_outs = {name: read_out.meaning for name, read_out in READ_OUTS.items()}
     parts = (
-        ("metric", "", _CONTINUAL, names),
-        ("the same, with another classifier on the features", "/...", _READ_OUTS, prefixes),
+        ("metric", "", _meanings("continual"), names),
+        ("the same, with another classifier on the features", "/...", read_outs, prefixes),
         ("space", "/...", _SPACES, prefixes),
-        ("in a space, on unit vectors", "", _GEOMETRY, spaces),
-        ("cost", "", _COST, names),
+        ("in a space, on unit vectors", "", _meanings("geometry"), spaces),
+        ("cost", "", _meanings("training") | _meanings("cost"), names),
     )
     for heading, ending, meanings, there in parts:
         rows = [
@@ -154,3 +105,9 @@ def _tables(names: Iterable[str]) -> Iterable[str]:
         ]
         if rows:
             yield "\n".join([f"| {heading} | meaning |", "|---|---|", *rows])
+
+
+def _meanings(family: Family) -> dict[str, str]:
+    """Each with the better direction, where one is better in itself."""
+    metrics = of_family(family).values()
+    return {metric.name: f"{metric.arrow} {metric.meaning}".strip() for metric in metrics}

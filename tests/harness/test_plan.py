@@ -281,8 +281,8 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "strategies:\n  er:\n  simo:\n    lr: 0.1\n    epsilonn: 1\n",
             "epsilonn",
             "unknown key 'strategies.simo.epsilonn'; allowed here: lr, joint, head, dimension, "
-            "views, replay_batch_size, clip_grad_norm, read_out, distill_weight, distill_temperature, "
-            "distill_past_temperature, distill, epsilon, leaning, normalize, "
+            "views, replay_batch_size, clip_grad_norm, read_out, distill_weight, "
+            "distill_temperature, distill_past_temperature, distill, epsilon, leaning, normalize, "
             "normalize_means, form, weights. Did you mean 'epsilon'?",
         ),
         (
