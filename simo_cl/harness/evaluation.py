@@ -33,6 +33,7 @@ from simo_cl.metrics.geometry import (
     simo_similarity,
 )
 from simo_cl.metrics.readouts import knn
+from simo_cl.models import EmbeddingModel
 from simo_cl.streams.resident import ResidentDataset
 
 Metrics = dict[str, float]
@@ -46,6 +47,12 @@ _REMEMBERED = (
     "_knn_of_all",
     "seconds",
 )
+
+
+_WRONG_LAYER = {
+    "features": ("FEATURE_LAYER", "images into features"),
+    "embedding": ("EMBEDDING_LAYER", "features into the space of the loss"),
+}
 
 
 class Evaluation:
@@ -98,15 +105,18 @@ class Evaluation:
         self._stream = benchmark.test_stream if evaluate_on == "test" else benchmark.valid_stream
         self._num_classes = benchmark.n_classes
         modules = [name for name, _ in strategy.model.named_modules() if name]
-        if file.feature_layer not in modules:
-            raise ValueError(
-                f"FEATURE_LAYER is {file.feature_layer!r}, which the model has not; its submodules "
-                f"are {', '.join(modules)}. Set it in {file.path} to the one that turns images "
-                "into features"
-            )
         self.layers = {"features": file.feature_layer}
-        if hasattr(strategy.model, "head"):
+        if file.embedding_layer is not None:
+            self.layers["embedding"] = file.embedding_layer
+        elif isinstance(strategy.model, EmbeddingModel):
             self.layers["embedding"] = "head"
+        for space, layer in self.layers.items():
+            if layer not in modules:
+                setting, given = _WRONG_LAYER[space]
+                raise ValueError(
+                    f"{setting} is {layer!r}, which the model has not; its submodules are "
+                    f"{', '.join(modules)}. Set it in {file.path} to the one that turns {given}"
+                )
         self._recorder = EvaluationRecorder(self.layers)
         strategy.plugins.append(self._recorder)
         self._classes = [

@@ -27,12 +27,13 @@ from simo_cl.registry import did_you_mean
 class StrategyFile:
     """A strategy as its file gives it.
 
-    A file has a docstring, a class ``Settings`` that extends ``StrategySettings``, a
-    ``SEARCH_SPACE`` that maps settings to lists of values, and ``build(setup, settings)`` that
-    gives an Avalanche strategy. It may set ``JOINT = True`` (train on all classes at once; or have
+    A file has a docstring and ``build(setup, settings)``, which gives an Avalanche strategy. It may
+    have a class ``Settings`` that extends ``StrategySettings``, and a ``SEARCH_SPACE`` that maps
+    settings to lists of values. It may set ``JOINT = True`` (train on all classes at once; or have
     ``joint: bool`` among its settings),
     ``PROTOCOLS`` (those of ``stream.protocol`` that it is for; default both), ``FEATURE_LAYER``
-    (the submodule that gives the features; default "encoder") and define
+    (the submodule that gives the features; default "encoder"), ``EMBEDDING_LAYER`` (the submodule
+    that maps them to the space of the loss; by default an ``EmbeddingModel`` has one) and define
     ``memory(strategy)`` (its replay memory as a data set, where the strategy has neither a
     ``storage_policy`` nor a ``memory_dataset``).
 
@@ -66,8 +67,18 @@ class StrategyFile:
         return str(getattr(self.module, "FEATURE_LAYER", "encoder"))
 
     @property
+    def embedding_layer(self) -> str | None:
+        """That it names; None leaves it to the model."""
+        return getattr(self.module, "EMBEDDING_LAYER", None)
+
+    @property
     def search_space(self) -> dict[str, list[Any]]:
-        return dict(self.module.SEARCH_SPACE)
+        return dict(getattr(self.module, "SEARCH_SPACE", {}))
+
+    @property
+    def settings_model(self) -> type[StrategySettings]:
+        model: type[StrategySettings] = getattr(self.module, "Settings", StrategySettings)
+        return model
 
     def settings(
         self, given: dict[str, Any], places: Places, within: KeyPath = ()
@@ -82,7 +93,7 @@ class StrategyFile:
         Raises:
             SuiteError: names the key, what was given and what is allowed.
         """
-        model: type[StrategySettings] = self.module.Settings
+        model = self.settings_model
         if "joint" in given and "joint" not in model.model_fields:
             key = (*within, "joint")
             raise SuiteError(
@@ -187,19 +198,23 @@ def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
     except (Exception, SystemExit) as error:
         problem = import_problem(error, folder)
         raise SuiteError(f"{prefix}{path} cannot be imported: {problem}") from error
-    missing = [part for part in ("Settings", "SEARCH_SPACE", "build") if not hasattr(module, part)]
-    if missing:
-        raise SuiteError(f"{prefix}{path} lacks {', '.join(missing)}; see docs/strategies.md")
-    if not (isinstance(module.Settings, type) and issubclass(module.Settings, StrategySettings)):
+    if not callable(getattr(module, "build", None)):
+        raise SuiteError(
+            f"{prefix}{path} lacks build(setup, settings), which gives a strategy; see "
+            "docs/strategies.md"
+        )
+    file = StrategyFile(name, path, module, sources)
+    model = file.settings_model
+    if not (isinstance(model, type) and issubclass(model, StrategySettings)):
         raise SuiteError(f"{prefix}{path}: Settings must extend StrategySettings")
-    if "strategy" in module.Settings.model_fields:
+    if "strategy" in model.model_fields:
         raise SuiteError(
             f"{prefix}{path}: Settings must not have `strategy`: in a suite it names the file"
         )
-    space = module.SEARCH_SPACE
+    space = getattr(module, "SEARCH_SPACE", {})
     if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
         raise SuiteError(f"{prefix}{path}: SEARCH_SPACE must map settings to lists of values")
-    return StrategyFile(name, path, module, sources)
+    return file
 
 
 def load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:

@@ -126,6 +126,11 @@ def run_trials(
         places = places.moved(("strategies", entry), "--strategy")
     where = places.of("strategies", entry, "strategy")
     file = load_strategy(strategy_of(suite, entry, places), strategies, where)
+    if not file.search_space:
+        raise SuiteError(
+            f"{file.path} has no SEARCH_SPACE to draw trials from; it maps settings to lists of "
+            'values, as SEARCH_SPACE = {"lr": [1e-3, 3e-3]}'
+        )
     points = _points(file.search_space)
     if trials > len(points):
         raise SuiteError(

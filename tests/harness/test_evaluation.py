@@ -313,6 +313,40 @@ def test_a_layer_that_an_evaluation_does_not_use_is_named(tmp_path: Path, execut
     assert "FEATURE_LAYER" in outcome.failed["own, seed 0"]
 
 
+HEADED = """
+from avalanche.training.supervised import Naive
+from torch import nn
+
+EMBEDDING_LAYER = "classifier"
+
+
+def build(setup, settings):
+    model = setup.classifier()
+    model.head = nn.Identity()  # of no loss
+    return Naive(**setup.stock_arguments(model, settings.lr), plugins=[setup.budget()])
+"""
+
+
+def test_the_space_of_the_loss_is_the_one_that_the_strategy_names(
+    tmp_path: Path, execute: Any
+) -> None:
+    strategies = tmp_path / "strategies"
+    strategies.mkdir()
+    (strategies / "named.py").write_text(HEADED)
+    (strategies / "none.py").write_text(HEADED.replace("EMBEDDING_LAYER", "OTHER"))
+    (strategies / "wrong.py").write_text(HEADED.replace('"classifier"', '"no_layer"'))
+    runs = planned(tmp_path, "strategies: {named: , none: , wrong: }\n", strategies=strategies)
+
+    outcome = execute(runs, tmp_path)
+
+    named, none = (np.load(tmp_path / run.folder / "embeddings.npz") for run in runs[:2])
+    assert named["test_embedding"].shape[1] == 10
+    assert "test_embedding" not in none
+    assert (
+        "EMBEDDING_LAYER is 'no_layer', which the model has not" in outcome.failed["wrong, seed 0"]
+    )
+
+
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Any, Any]:
     """An evaluation of fine-tuning, its strategy and its benchmark."""

@@ -61,6 +61,15 @@ def test_what_a_file_leaves_out_has_a_default(tmp_path: Path) -> None:
 
     assert not file.joint
     assert file.feature_layer == "encoder"
+    assert file.embedding_layer is None
+
+
+def test_settings_and_search_space_may_be_left_out(tmp_path: Path) -> None:
+    write_suite(tmp_path, "def build(setup, settings):\n    return None\n", "mine.py")
+    file = load_strategy("mine", tmp_path)
+
+    assert file.settings({"lr": 0.5}, Places(file.path)).model_dump() == {"lr": 0.5}
+    assert file.search_space == {}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -94,8 +103,11 @@ def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (MINE.replace("SEARCH_SPACE", "SPACE"), "mine.py lacks SEARCH_SPACE; see docs/"),
-        ("", "mine.py lacks Settings, SEARCH_SPACE, build; see docs/strategies.md"),
+        (
+            "",
+            "mine.py lacks build(setup, settings), which gives a strategy; see docs/strategies.md",
+        ),
+        ("build = 1\n", "mine.py lacks build(setup, settings)"),
         ("import nothing_of_this_name", "mine.py cannot be imported: ModuleNotFoundError"),
         ("\n\nthis is no Python\n", "mine.py cannot be imported: SyntaxError"),
         (MINE.replace("(StrategySettings)", ""), "Settings must extend StrategySettings"),

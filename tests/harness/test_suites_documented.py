@@ -62,7 +62,7 @@ def test_every_key_of_a_suite_is_documented(key: str) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_setting_of_a_shipped_strategy_is_documented(name: str) -> None:
-    for key, field in load_strategy(name, STRATEGIES).module.Settings.model_fields.items():
+    for key, field in load_strategy(name, STRATEGIES).settings_model.model_fields.items():
         kind, default = ROWS[key]
 
         assert kind.strip()
@@ -72,6 +72,6 @@ def test_every_setting_of_a_shipped_strategy_is_documented(name: str) -> None:
 def test_nothing_is_documented_that_is_not_there() -> None:
     known = set(fields(Suite))
     for name in SHIPPED:
-        known |= set(load_strategy(name, STRATEGIES).module.Settings.model_fields)
+        known |= set(load_strategy(name, STRATEGIES).settings_model.model_fields)
 
     assert set(ROWS) == known

@@ -187,6 +187,12 @@ def test_the_table_says_what_failed(tried: tuple[Path, Trials]) -> None:
 @pytest.mark.parametrize(
     ("trials", "text", "more", "message"),
     [
+        (
+            1,
+            STRATEGY.replace("SEARCH_SPACE =", "NO_SPACE ="),
+            "strategies: {own: }\n",
+            r"own\.py has no SEARCH_SPACE to draw trials from",
+        ),
         (7, STRATEGY, "strategies: {own: }\n", "the search space of 'own' has 6 points"),
         (
             1,
