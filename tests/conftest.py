@@ -15,6 +15,7 @@ import torch
 from hypothesis import settings
 from processes import forks
 
+from simo_cl.metrics import described
 from simo_cl.models import registry
 from simo_cl.streams import sources
 
@@ -56,9 +57,9 @@ def _mlflow_is_imported_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _registered_for_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data sources and encoders of a test's own are not there for the next one."""
-    monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
-    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+    """Parts of a test's own are not there for the next one."""
+    for parts in (sources._SOURCES, registry._BUILDERS, described.METRICS, described.READ_OUTS):
+        monkeypatch.setattr(parts, "_parts", dict(parts._parts))
 
 
 @pytest.fixture(scope="session")

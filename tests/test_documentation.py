@@ -155,6 +155,78 @@ def _strategy_file(patch: Patch) -> tuple[Names, Check]:
     return {}, check
 
 
+def _own_data(patch: Patch) -> tuple[Names, Check]:
+    from simo_cl.streams import load_data
+
+    def check(names: Names) -> None:
+        assert load_data("squares").num_classes == 4
+
+    return {}, check
+
+
+def _own_encoder(patch: Patch) -> tuple[Names, Check]:
+    from simo_cl.models import build_encoder
+
+    def check(names: Names) -> None:
+        encoder = build_encoder("two_layers", channels=1, width=8)
+        assert encoder(torch.zeros(2, 1, 8, 8)).shape == (2, 16)
+
+    return {}, check
+
+
+def _own_metrics(patch: Patch) -> tuple[Names, Check]:
+    return _measured(patch, {"features/spread", "embedding/spread", "last_accuracy"})
+
+
+def _own_read_out(patch: Patch) -> tuple[Names, Check]:
+    return _measured(patch, {"bayes/average_accuracy", "bayes/forgetting"})
+
+
+def _measured(patch: Patch, metrics: set[str]) -> tuple[Names, Check]:
+    """Which metrics a run has with what a block registers."""
+    patch.setattr("simo_cl.harness.execute_run.export_model", lambda *arguments: None)
+
+    def check(names: Names) -> None:
+        (run,) = planned(Path("suite"), "strategies: {simo: }\n")
+        folder = RunFolder(Path("results") / run.folder)
+        execute_run(run, part_of_digits(), folder, torch.device("cpu"), lambda taken, total: None)
+        assert metrics <= set(folder.last_metrics())
+
+    return {}, check
+
+
+def _own_figure(patch: Patch) -> tuple[Names, Check]:
+    from matplotlib.figure import Figure
+
+    from simo_cl.report.figures import own
+
+    patch.setattr(own.FIGURES, "_parts", {})
+    suite = SimpleNamespace(finished_labels=("er", "simo"), values=lambda label, name: {0: 0.5})
+
+    def check(names: Names) -> None:
+        (panel,) = own.FIGURES["seeds"].of(suite).panels  # type: ignore[arg-type]
+        axes = Figure().subplots()
+        panel.draw(axes)
+        assert len(axes.lines) == 2
+
+    return {}, check
+
+
+def _own_loss(patch: Patch) -> tuple[Names, Check]:
+    patch.setattr("simo_cl.harness.execute_run.export_model", lambda *arguments: None)
+
+    def check(names: Names) -> None:
+        Path("strategies").mkdir()
+        Path("strategies/mine.py").write_text(blocks("docs/extending.md", "python")[5])
+        suite = "strategies: {mine: {temperature: 0.5}}\n"
+        (run,) = planned(Path("suite"), suite, strategies=Path("strategies"))
+        folder = RunFolder(Path("results") / run.folder)
+        execute_run(run, part_of_digits(), folder, torch.device("cpu"), lambda taken, total: None)
+        assert folder.state == "finished"
+
+    return {}, check
+
+
 def _prototypes(patch: Patch) -> tuple[Names, Check]:
     def check(names: Names) -> None:
         plugin = names["Prototypes"]()
@@ -209,6 +281,12 @@ SURROUNDINGS: dict[tuple[str, int], Callable[[Patch], tuple[Names, Check]]] = {
     ("docs/data.md", 0): _data_source,
     ("docs/data.md", 1): _torchvision,
     ("docs/data.md", 2): _trained_strategy,
+    ("docs/extending.md", 0): _own_data,
+    ("docs/extending.md", 1): _own_encoder,
+    ("docs/extending.md", 2): _own_metrics,
+    ("docs/extending.md", 3): _own_read_out,
+    ("docs/extending.md", 4): _own_figure,
+    ("docs/extending.md", 5): _own_loss,
     ("docs/metrics.md", 0): _logger,
     ("docs/mlflow.md", 0): _logged_model,
     ("docs/mlflow.md", 1): _run_folder_s_model,

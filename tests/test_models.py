@@ -17,6 +17,7 @@ from simo_cl.models import (
     encoder_names,
     projection_head,
     register_encoder,
+    registry,
 )
 
 ENCODERS = ["slim_resnet18", "resnet18", "small_cnn"]
@@ -206,8 +207,11 @@ class TestEncoder:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"name": "small_cn"}, r"no encoder 'small_cn'.*resnet18.*Did you mean 'small_cnn'\?"),
-            ({"name": "qqq"}, r"no encoder 'qqq'; there are [^?]*$"),
+            (
+                {"name": "small_cn"},
+                r"'small_cn' is not an encoder; .*resnet18.*Did you mean 'small_cnn'\?",
+            ),
+            ({"name": "qqq"}, r"'qqq' is not an encoder; there are [^?]*$"),
             ({"norm": "layer"}, "norm is 'layer'; it must be 'batch' or 'group'"),
             ({"precision": "float16"}, "precision is 'float16'; it must be 'float32' or"),
         ],
@@ -218,7 +222,7 @@ class TestEncoder:
 
 
 def test_an_encoder_of_ones_own(monkeypatch):
-    monkeypatch.setattr("simo_cl.models.registry._BUILDERS", {})
+    monkeypatch.setattr(registry._BUILDERS, "_parts", {})
 
     def build(channels: int, width: int, norm: str) -> tuple[nn.Module, int]:
         return nn.Sequential(nn.Conv2d(channels, width, 8), nn.Flatten()), width

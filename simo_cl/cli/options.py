@@ -28,7 +28,7 @@ SetOption = Annotated[
 ]
 PluginsOption = Annotated[
     Path | None,
-    typer.Option(help="A Python file that registers data sources or encoders of your own."),
+    typer.Option(help="A Python file that registers parts of your own: docs/extending.md."),
 ]
 StrategiesDirOption = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption
+from simo_cl.cli.options import RESULTS, PluginsOption, ResultsOption, use_plugins
 from simo_cl.cli.suite_folder import suite_folder
 from simo_cl.cli.terminal import make_console
 
@@ -22,6 +22,7 @@ def report(
         ),
     ],
     results: ResultsOption = RESULTS,
+    plugins: PluginsOption = None,
     rows: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,6 +38,7 @@ def report(
 ) -> None:
     """Write tables, figures and the HTML page of a suite's finished runs."""
     with plain_errors():
+        use_plugins(plugins)
         from simo_cl.running import load_results, report_results
 
         found = load_results(*(suite_folder(suite, results) for suite in suites))

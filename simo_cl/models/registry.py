@@ -7,25 +7,25 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from simo_cl.models.airnet import airnet, airnet_half
 from simo_cl.models.encoder import Encoder
 from simo_cl.models.norm import Norm
 from simo_cl.models.precision import Precision
-from simo_cl.models.resnet18 import resnet18
-from simo_cl.models.small_cnn import small_cnn
 from simo_cl.pooling import Pool
-from simo_cl.registry import did_you_mean
+from simo_cl.registry import Lazy, Registry
 
 EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]
 """(input channels, width, normalisation) to a backbone and its number of features."""
 
-_BUILDERS: dict[str, EncoderBuilder] = {
-    "slim_resnet18": resnet18,
-    "resnet18": resnet18,
-    "small_cnn": small_cnn,
-    "airnet": airnet,
-    "airnet_half": airnet_half,
-}
+_BUILDERS: Registry[EncoderBuilder] = Registry(
+    "an encoder",
+    {
+        "slim_resnet18": Lazy("simo_cl.models.resnet18", "resnet18"),
+        "resnet18": Lazy("simo_cl.models.resnet18", "resnet18"),
+        "small_cnn": Lazy("simo_cl.models.small_cnn", "small_cnn"),
+        "airnet": Lazy("simo_cl.models.airnet", "airnet"),
+        "airnet_half": Lazy("simo_cl.models.airnet", "airnet_half"),
+    },
+)
 
 
 def register_encoder(name: str, build: EncoderBuilder, pool: Pool | None = None) -> None:
@@ -38,9 +38,7 @@ def register_encoder(name: str, build: EncoderBuilder, pool: Pool | None = None)
             their positions where F is the size of either the second or the last axis.
         pool: makes (N, F) of what the module gives, instead of that average.
     """
-    if name in _BUILDERS:
-        raise ValueError(f"there is an encoder {name!r} already; choose another name")
-    _BUILDERS[name] = build if pool is None else partial(_build_pooled, build, pool)
+    _BUILDERS.add(name, build if pool is None else partial(_build_pooled, build, pool))
 
 
 def encoder_names() -> list[str]:
@@ -68,12 +66,10 @@ def build_encoder(
         width: channels of the first stage.
         norm: batch normalisation, or group normalisation with at most 8 groups.
         precision: ``"bfloat16"`` runs the backbone under autocast.
+
+    Raises:
+        UnknownNameError: there is no encoder of that name.
     """
-    if name not in _BUILDERS:
-        names = encoder_names()
-        raise ValueError(
-            f"no encoder {name!r}; there are {', '.join(names)}.{did_you_mean(name, names)}"
-        )
     backbone, num_features = _BUILDERS[name](channels, width, norm)
     return Encoder(backbone, num_features, precision)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from simo_cl.registry import did_you_mean
+from simo_cl.registry import Registry, UnknownNameError
 from simo_cl.streams import cifar, digits, image_folder, mnist
 from simo_cl.streams.data_set import (
     DataBrokenError,
@@ -130,10 +130,8 @@ def register_data_source(
             f"load of the data source '{name}' is of type {type(load).__name__}; give the function "
             "itself, which takes the data root and returns a DataSet."
         )
-    if name in _SOURCES:
-        raise ValueError(f"The data source '{name}' exists already; choose another name.")
-    file = sys._getframe(1).f_code.co_filename
-    _SOURCES[name] = DataSource(name, load, description, how_to_get, file=file)
+    code = getattr(load, "__code__", sys._getframe(1).f_code)
+    _SOURCES.add(name, DataSource(name, load, description, how_to_get, file=code.co_filename))
 
 
 def check_data(root: str | Path | None = None) -> list[DataStatus]:
@@ -167,73 +165,75 @@ def default_root() -> Path:
     return Path(os.environ.get("SIMO_CL_DATA") or "data")
 
 
-_SOURCES: dict[str, DataSource] = {
-    source.name: source
-    for source in (
-        DataSource(
-            "digits",
-            digits.load,
-            "handwritten digits, 8x8 grey, 1,797 images, 10 classes",
-            "It comes with scikit-learn.",
-            find=digits.find,
-        ),
-        DataSource(
-            "cifar10",
-            cifar.CIFAR10.load,
-            "photographs, 32x32 colour, 60,000 images, 10 classes",
-            cifar.CIFAR10.how_to_get,
-            find=cifar.CIFAR10.find,
-            fetch=cifar.CIFAR10.fetch,
-        ),
-        DataSource(
-            "cifar100",
-            cifar.CIFAR100.load,
-            "photographs, 32x32 colour, 60,000 images, 100 classes",
-            cifar.CIFAR100.how_to_get,
-            find=cifar.CIFAR100.find,
-            fetch=cifar.CIFAR100.fetch,
-        ),
-        DataSource(
-            "mnist",
-            mnist.MNIST.load,
-            "handwritten digits, 28x28 grey, 70,000 images, 10 classes",
-            mnist.MNIST.how_to_get,
-            find=mnist.MNIST.find,
-            fetch=mnist.MNIST.fetch,
-        ),
-        DataSource(
-            "fashion_mnist",
-            mnist.FASHION_MNIST.load,
-            "clothes, 28x28 grey, 70,000 images, 10 classes",
-            mnist.FASHION_MNIST.how_to_get,
-            find=mnist.FASHION_MNIST.find,
-            fetch=mnist.FASHION_MNIST.fetch,
-        ),
-        DataSource(
-            "kmnist",
-            mnist.KMNIST.load,
-            "cursive Japanese characters, 28x28 grey, 70,000 images, 10 classes",
-            mnist.KMNIST.how_to_get,
-            find=mnist.KMNIST.find,
-            fetch=mnist.KMNIST.fetch,
-        ),
-        DataSource(
-            "image_folder",
-            image_folder.load,
-            "your own images, train/<class>/* and test/<class>/*, all of one size",
-            image_folder.HOW_TO_GET,
-            find=image_folder.find,
-        ),
-    )
-}
+_SOURCES: Registry[DataSource] = Registry(
+    "a data set",
+    {
+        source.name: source
+        for source in (
+            DataSource(
+                "digits",
+                digits.load,
+                "handwritten digits, 8x8 grey, 1,797 images, 10 classes",
+                "It comes with scikit-learn.",
+                find=digits.find,
+            ),
+            DataSource(
+                "cifar10",
+                cifar.CIFAR10.load,
+                "photographs, 32x32 colour, 60,000 images, 10 classes",
+                cifar.CIFAR10.how_to_get,
+                find=cifar.CIFAR10.find,
+                fetch=cifar.CIFAR10.fetch,
+            ),
+            DataSource(
+                "cifar100",
+                cifar.CIFAR100.load,
+                "photographs, 32x32 colour, 60,000 images, 100 classes",
+                cifar.CIFAR100.how_to_get,
+                find=cifar.CIFAR100.find,
+                fetch=cifar.CIFAR100.fetch,
+            ),
+            DataSource(
+                "mnist",
+                mnist.MNIST.load,
+                "handwritten digits, 28x28 grey, 70,000 images, 10 classes",
+                mnist.MNIST.how_to_get,
+                find=mnist.MNIST.find,
+                fetch=mnist.MNIST.fetch,
+            ),
+            DataSource(
+                "fashion_mnist",
+                mnist.FASHION_MNIST.load,
+                "clothes, 28x28 grey, 70,000 images, 10 classes",
+                mnist.FASHION_MNIST.how_to_get,
+                find=mnist.FASHION_MNIST.find,
+                fetch=mnist.FASHION_MNIST.fetch,
+            ),
+            DataSource(
+                "kmnist",
+                mnist.KMNIST.load,
+                "cursive Japanese characters, 28x28 grey, 70,000 images, 10 classes",
+                mnist.KMNIST.how_to_get,
+                find=mnist.KMNIST.find,
+                fetch=mnist.KMNIST.fetch,
+            ),
+            DataSource(
+                "image_folder",
+                image_folder.load,
+                "your own images, train/<class>/* and test/<class>/*, all of one size",
+                image_folder.HOW_TO_GET,
+                find=image_folder.find,
+            ),
+        )
+    },
+)
 
 
 def _source(name: str) -> DataSource:
-    if name in _SOURCES:
+    try:
         return _SOURCES[name]
-    raise UnknownDataError(
-        f"Unknown data set '{name}'.{did_you_mean(name, _SOURCES)} Known: {', '.join(_SOURCES)}."
-    )
+    except UnknownNameError as error:
+        raise UnknownDataError(str(error)) from None
 
 
 def _load(source: DataSource, root: Path) -> DataSet:

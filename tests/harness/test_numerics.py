@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from simo_cl.harness.run_folder import RunFolder
 from tiny import ONLINE, part_of_digits, planned
 
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.settings import NUMERICS
+from simo_cl.results import RunFolder
 
 GOLDEN = Path(__file__).with_name("golden_run.json")
 STRATEGIES = "strategies: {simo: {lr: 0.1}, er: {lr: 0.1}}\n"

@@ -22,7 +22,7 @@ from simo_cl.streams import (
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UnknownDataError, match=r"'cifar-10'.*Did you mean 'cifar10'.*digits"):
+    with pytest.raises(UnknownDataError, match=r"'cifar-10'.*digits.*Did you mean 'cifar10'"):
         load_data("cifar-10")
 
 
@@ -71,7 +71,7 @@ def test_a_source_of_ones_own(tmp_path: Path, tiny_data: DataSet) -> None:
     assert load_data("mine", tmp_path) is tiny_data
     assert seen == [tmp_path, tmp_path]
     assert check_data(tmp_path)[-1].detail == "91 + 28 images"
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match="there is a data set 'mine' already"):
         register_data_source("mine", load, description="", how_to_get="")
 
 

@@ -22,6 +22,7 @@ from simo_cl.report.figures.forces import forces
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.report.figures.matrices import accuracy_matrices, confusion
 from simo_cl.report.figures.movement import movement
+from simo_cl.report.figures.own import FIGURES
 from simo_cl.report.figures.pairs import distance_and_orthogonality
 from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
@@ -74,7 +75,8 @@ FigureName = Literal[
     "tsne_pairs",
     "movement",
 ]
-"""What every suite may have; with a grid come ``sweep_<setting>``."""
+"""What every suite may have; with a grid come ``sweep_<setting>``, with a
+file of the user's own the figures that it registers."""
 
 
 def figure_makers(
@@ -112,6 +114,7 @@ def figure_makers(
         "tsne": partial(train_and_test, suite),
         "tsne_pairs": partial(pairs_of_classes, suite),
         "movement": partial(movement, suite),
+        **{name: partial(own.of, suite) for name, own in FIGURES.items() if suite.finished_labels},
     }
 
 

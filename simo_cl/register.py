@@ -1,0 +1,159 @@
+"""Decorators that add a part of your own, in the file that you give to ``--plugins``.
+
+Each takes the name by which suites and results call the part, and gives the function back as it
+was. docs/extending.md has an example of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from simo_cl.metrics.described import Direction
+    from simo_cl.pooling import Pool
+    from simo_cl.report.figures.figure import Section
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+__all__ = ["data_source", "encoder", "figure", "metric", "read_out"]
+
+
+def data_source(name: str, *, description: str, how_to_get: str) -> Decorator[Any]:
+    """A function ``load(root)`` that gives a :class:`simo_cl.streams.DataSet`.
+
+    Args:
+        name: for suites, as ``data: {name: ...}``.
+        description: one line for lists.
+        how_to_get: one line for somebody who does not have the data.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    from simo_cl.streams.sources import register_data_source
+
+    def add(load: Function) -> Function:
+        register_data_source(name, load, description=description, how_to_get=how_to_get)
+        return load
+
+    return add
+
+
+def encoder(name: str, *, pool: Pool | None = None) -> Decorator[Any]:
+    """A function ``build(channels, width, norm)`` that gives a module and its number of features.
+
+    Args:
+        name: for suites, as ``model: {encoder: ...}``.
+        pool: see :func:`simo_cl.models.register_encoder`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    from simo_cl.models.registry import register_encoder
+
+    def add(build: Function) -> Function:
+        register_encoder(name, build, pool)
+        return build
+
+    return add
+
+
+def metric(
+    name: str,
+    *,
+    of: Literal["embeddings", "accuracies"],
+    meaning: str,
+    unit: str,
+    direction: Direction = "",
+    heading: str = "",
+    source: str = "",
+) -> Decorator[Any]:
+    """A function that gives a number after each experience; NaN where it is not defined.
+
+    Args:
+        name: in the results; of embeddings with the space before it, as ``features/<name>``, of
+            accuracies also with other read-outs before it, as ``knn/<name>``.
+        of: "embeddings": it takes points (N, d), a bounded sample of the classes seen, and labels
+            (N,), both tensors on the CPU. "accuracies": it takes A (T, E), an array with the
+            accuracy on each experience after training on each; joint training has none.
+        meaning: a sentence for readers of the report.
+        unit: of the values, as "0..1" or "seconds".
+        direction: "up" or "down" is better; "" where neither is in itself.
+        heading: of its column; default: the name.
+        source: of the definition.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    from simo_cl.metrics.described import METRICS, Metric
+
+    def add(function: Function) -> Function:
+        METRICS.add(
+            name,
+            Metric(
+                name=name,
+                heading=heading or name,
+                meaning=meaning,
+                definition=meaning,
+                unit=unit,
+                direction=direction,
+                source=source,
+                family="geometry" if of == "embeddings" else "continual",
+                function=function,
+            ),
+        )
+        return function
+
+    return add
+
+
+def read_out(
+    name: str, *, meaning: str, fitted_on: Literal["memory", "oracle"], heading: str = ""
+) -> Decorator[Any]:
+    """A function ``classify(train_x, train_y, x)`` on frozen features that gives labels (M,).
+
+    Its arguments are tensors on the CPU: training features (N, d), their labels (N,) and features
+    (M, d). Every metric of accuracies is reported of it, as ``<name>/average_accuracy``.
+
+    Args:
+        name: before the metrics'.
+        meaning: a sentence for readers of the report.
+        fitted_on: the strategy's own "memory", or the "oracle" sample of training images of all
+            seen classes, which makes it a diagnostic.
+        heading: of its column; default: the name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    from simo_cl.metrics.described import READ_OUTS, ReadOut
+
+    def add(classify: Function) -> Function:
+        part = ReadOut(name, heading or name, meaning, meaning, fitted_on, classify)
+        READ_OUTS.add(name, part)
+        return classify
+
+    return add
+
+
+def figure(name: str, *, title: str, caption: str, section: Section = "result") -> Decorator[Any]:
+    """A function ``draw(suite, axes)`` that fills the axes of a figure on the report.
+
+    ``suite.finished_labels`` are the rows of the report, and ``suite.values(label, metric)`` the
+    final values of a metric by seed.
+
+    Args:
+        name: of its files in ``figures/``.
+        title, caption: on the page.
+        section: of the page, in which it is the last.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    from simo_cl.report.figures.own import FIGURES, OwnFigure
+
+    def add(draw: Function) -> Function:
+        FIGURES.add(name, OwnFigure(name, title, caption, section, draw))
+        return draw
+
+    return add

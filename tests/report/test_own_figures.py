@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from simo_cl.harness.plugins import load_plugins
+from simo_cl.report.figures.own import FIGURES
+
+MINE = """
+from simo_cl import register
+
+from _beside import WHERE
+
+
+@register.figure("mine", title="Mine", caption="All at one place.", section="cost")
+def draw(suite, axes):
+    axes.append((suite.name, WHERE))
+"""
+
+
+@pytest.fixture
+def figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(FIGURES, "_parts", {})
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "_beside.py").write_text("WHERE = 5\n")
+    load_plugins(tmp_path / "mine.py")
+    suite: Any = SimpleNamespace(name="tiny", finished_labels=("er",))
+    return FIGURES["mine"].of(suite)
+
+
+def test_a_figure_has_what_its_file_says(figure: Any) -> None:
+    assert (figure.name, figure.title, figure.section) == ("mine", "Mine", "cost")
+    assert figure.panels[0].alternative == "Mine. All at one place."
+
+
+def test_another_process_draws_it_without_the_file(figure: Any, tmp_path: Path) -> None:
+    (tmp_path / "draw.pkl").write_bytes(pickle.dumps(figure.panels[0].draw))
+    code = "import pickle\ndrawn = []\npickle.load(open('draw.pkl', 'rb'))(drawn)\nprint(drawn)\n"
+
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert said.stdout == "[('tiny', 5)]\n", said.stderr
