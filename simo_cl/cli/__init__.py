@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simo_cl.cli import data, doctor, init, listing, report, run, sync, tune, ui
+from simo_cl.cli import check, data, doctor, init, listing, report, run, sync, tune, ui
 from simo_cl.cli.help import Command, Group
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command(cls=Command)(report.report)
 app.command(cls=Command)(sync.sync)
 app.command(cls=Command)(ui.ui)
 app.command(cls=Command)(tune.tune)
+app.command(cls=Command)(check.check)
 app.command(cls=Command)(doctor.doctor)
 app.command("list", cls=Command)(listing.list_)
 app.command(cls=Command)(init.init)

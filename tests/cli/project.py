@@ -127,7 +127,7 @@ class Project:
         return ("--plugins", str(path), "--set", settings[0], "--set", settings[1])
 
     def call(self, *arguments: str | Path) -> Result:
-        none = arguments[0] in ("list", "init", "data", "doctor")
+        none = arguments[0] in ("list", "init", "data", "doctor", "check")
         results: tuple[str | Path, ...] = () if none else ("--results", self.results)
         if arguments[0] == "run" and "--jobs" not in arguments:
             # Processes import for longer than tiny runs take.

@@ -17,7 +17,7 @@ def test_help_and_list_import_no_heavy_library() -> None:
 import sys
 from simo_cl.cli import app
 
-commands = ["run", "report", "sync", "ui", "tune", "init", "list", "data", "doctor"]
+commands = ["run", "report", "sync", "ui", "tune", "init", "list", "data", "doctor", "check"]
 for words in ("", *commands, "data check", "data fetch"):
     app([*words.split(), "--help"], standalone_mode=False)
 app(["list"], standalone_mode=False)

@@ -1,0 +1,76 @@
+"""``simo-cl check``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simo_cl.cli.errors import fail, plain_errors
+from simo_cl.cli.options import DataRootOption
+from simo_cl.cli.terminal import make_console, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simo_cl.harness.check_parts import Finding
+
+
+def check(
+    file: Annotated[
+        Path, typer.Argument(help="A strategy's file, or one that --plugins would take.")
+    ],
+    data_root: DataRootOption = None,
+) -> None:
+    """Try a part of your own: build, train a few steps, evaluate, interrupt, go on.
+
+    Exits with 1 if something fails.
+    """
+    console = make_console()
+    if not file.is_file():
+        fail(f"{file}: no such file; give a strategy's, or one that registers parts")
+    failed = 0
+    with plain_errors(), tempfile.TemporaryDirectory(prefix="simo-cl-") as folder:
+        for finding in _findings(file, Path(folder), data_root):
+            failed += bool(finding.problem)
+            mark, style = ("fails", "red") if finding.problem else ("ok", None)
+            tell(console, f"{mark:>5}  {finding.part}: {finding.tried}", style=style)
+            for text in filter(None, (finding.problem, finding.note)):
+                tell(console, f"       {text}", style="red" if finding.problem else "yellow")
+    if failed:
+        raise typer.Exit(1)
+    tell(console, "All of it works.")
+
+
+def _findings(file: Path, folder: Path, data_root: Path | None) -> Iterator[Finding]:
+    from simo_cl.harness.check_parts import check_plugins, check_strategy, is_strategy
+
+    if is_strategy(file):
+        yield from check_strategy(file, folder)
+    else:
+        from simo_cl.report.figures.own import FIGURES
+
+        before = list(FIGURES)
+        yield from check_plugins(file, folder, data_root)
+        for name in FIGURES:
+            if name not in before:
+                yield _drawn(name, next(folder.glob("*/whole/plan.json")).parent, file)
+
+
+def _drawn(name: str, suite: Path, file: Path) -> Finding:
+    from matplotlib.figure import Figure
+
+    from simo_cl.harness.check_parts import Finding
+    from simo_cl.harness.user_files import import_problem
+    from simo_cl.report.figures.own import FIGURES
+    from simo_cl.report.load import load_suite
+
+    problem = ""
+    try:
+        for panel in FIGURES[name].of(load_suite(suite)).panels:
+            panel.draw(Figure().subplots())
+    except Exception as error:
+        problem = import_problem(error, file.parent)
+    return Finding(f"figure {name}", "is drawn", problem)

@@ -1,0 +1,283 @@
+"""Whether a user's own strategy, data source, encoder, metric or read-out does what such a part
+must: in seconds, by running it on a few images."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from simo_cl.harness.execute_run import execute_run
+from simo_cl.harness.execute_suite import checked_data, write_plan
+from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.run_folder import RunFolder
+from simo_cl.harness.settings import Suite
+from simo_cl.harness.strategy_files import load_strategy
+from simo_cl.harness.suite_file import Places, SuiteError
+from simo_cl.harness.user_files import import_problem
+from simo_cl.metrics.described import METRICS, READ_OUTS
+from simo_cl.models import encoder_names
+from simo_cl.streams import DataError, DataSet, Images, data_source_names
+
+_IMAGES_OF_A_CLASS = 6
+_BATCH = 16
+_STEPS = 2
+_PROTOCOLS: dict[str, dict[str, Any]] = {
+    "batch": {},
+    "online": {"protocol": "online", "batch_size": _BATCH // 2, "replay_batch_size": _BATCH // 2},
+}
+# It trains whatever encoder and data there are.
+_FINE_TUNING = '''"""Fine-tuning."""
+
+from avalanche.training.supervised import Naive
+
+
+def build(setup, settings):
+    arguments = setup.stock_arguments(setup.classifier(), settings.lr)
+    return Naive(**arguments, plugins=[setup.budget()])
+'''
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was tried of a part.
+
+    Attributes:
+        part: its kind and name.
+        tried: in words.
+        problem: why it failed; "" if it did not.
+        note: what else the user should know.
+    """
+
+    part: str
+    tried: str
+    problem: str = ""
+    note: str = ""
+
+
+def is_strategy(path: Path) -> bool:
+    """Whether a file is a strategy's, and not one that registers parts."""
+    return "\ndef build(" in "\n" + path.read_text(encoding="utf-8")
+
+
+def check_strategy(path: Path, folder: Path) -> Iterator[Finding]:
+    """Has a strategy train in each protocol that it is for, and go on after an interruption.
+
+    Args:
+        path: of its file.
+        folder: for its runs.
+
+    Raises:
+        SuiteError: the file is no strategy's.
+    """
+    part = f"strategy {path.stem}"
+    file = load_strategy(path.stem, path.parent)
+    yield Finding(part, "is imported")
+    for protocol in file.protocols:
+        with _problems_of(path) as problem:
+            run, data = _planned(path.parent, path.stem, protocol)
+        yield Finding(part, f"{protocol}: takes its settings", *problem)
+        if not problem:
+            yield from _check_run(f"{part}, {protocol}", run, data, folder / protocol, path)
+    with _problems_of(path) as problem:
+        for setting, values in file.search_space.items():
+            for value in values:
+                file.settings({setting: value}, Places(path))
+    yield Finding(part, "takes every value of its SEARCH_SPACE", *problem)
+
+
+def check_plugins(path: Path, folder: Path, data_root: Path | None) -> Iterator[Finding]:
+    """Has fine-tuning train with each part that a file registers.
+
+    Args:
+        path: of the file.
+        folder: for the runs, each with a suite's plan.
+        data_root: where data lie.
+
+    Raises:
+        SuiteError: the file cannot be imported.
+    """
+    before = _parts()
+    load_plugins(path)
+    added = {kind: [n for n in names if n not in before[kind]] for kind, names in _parts().items()}
+    yield Finding(path.name, "is imported")
+    strategies = folder / "strategies"
+    strategies.mkdir(parents=True)
+    (strategies / "finetune.py").write_text(_FINE_TUNING, encoding="utf-8")
+    tried = [
+        *((f"data source {name}", {"data": {"name": name}}) for name in added["data source"]),
+        *((f"encoder {name}", {"model": {"encoder": name}}) for name in added["encoder"]),
+    ]
+    measured = [f"{kind} {name}" for kind in ("metric", "read-out") for name in added[kind]]
+    if measured or not tried:
+        tried.append((", ".join(measured) or path.name, {}))
+    for number, (part, more) in enumerate(tried):
+        with _problems_of(path) as problem:
+            run, data = _planned(strategies, "finetune", "batch", more, data_root)
+        yield Finding(part, "is built", *problem)
+        if problem:
+            continue
+        place = folder / str(number)
+        yield from _check_run(part, run, data, place, path)
+        suite = Suite(name="check", strategies={"finetune": {}})
+        write_plan(place / "whole", suite, [run], command="simo-cl check", data=data)
+        if not more:
+            yield from _check_measured(added, place / "whole" / run.folder)
+
+
+def _parts() -> Mapping[str, list[str]]:
+    return {
+        "data source": data_source_names(),
+        "encoder": encoder_names(),
+        "metric": list(METRICS),
+        "read-out": list(READ_OUTS),
+    }
+
+
+def _check_measured(added: Mapping[str, list[str]], folder: Path) -> Iterator[Finding]:
+    """Looks whether what is measured is ever defined."""
+    lines = _lines(folder) if (folder / "metrics.jsonl").exists() else []
+    names = {name for line in lines for name in line}
+    for name in added["metric"]:
+        where = name if METRICS[name].family == "continual" else f"features/{name}"
+        problem = "" if where in names else "was NaN or infinite after each experience"
+        yield Finding(f"metric {name}", "is a finite number", problem)
+    for name in added["read-out"]:
+        problem = "" if f"{name}/average_accuracy" in names else "gave no accuracies"
+        yield Finding(f"read-out {name}", "classifies", problem)
+
+
+def _planned(
+    strategies: Path,
+    strategy: str,
+    protocol: str,
+    more: Mapping[str, Any] | None = None,
+    data_root: Path | None = None,
+) -> tuple[Run, DataSet]:
+    """A run of two steps an experience, and the few images that it trains on."""
+    content: dict[str, Any] = {
+        "name": "check",
+        "strategies": {strategy: {}},
+        "stream": {"experiences": 2, **_PROTOCOLS[protocol]},
+        "model": {"encoder": "small_cnn", "width": 8, "precision": "float32"},
+        "training": {"threads": 1},
+        "evaluation": {"samples_per_class": 4},
+        "checkpoint_minutes": 0,
+    }
+    for section, settings in (more or {}).items():
+        content[section] = {**content.get(section, {}), **settings}
+
+    def planned() -> Run:
+        suite = Suite.model_validate(content)
+        (run,) = plan_runs(suite, strategies, Places(strategies / f"{strategy}.py"), "float32")
+        return run
+
+    data = _few(checked_data([planned()], data_root))
+    content["memory"] = {"size": 4 * data.num_classes}
+    if protocol == "batch":
+        epochs = _STEPS * _BATCH / (len(data.train) / 2)
+        content["training"] |= {"batch_size": _BATCH, "epochs": epochs}
+    return planned(), data
+
+
+def _few(data: DataSet) -> DataSet:
+    train, test = (_first(part, data.num_classes) for part in (data.train, data.test))
+    return DataSet(data.name, train, test, data.class_names, data.note)
+
+
+def _first(images: Images, num_classes: int) -> Images:
+    of_classes = [(images.labels == c).nonzero().flatten() for c in range(num_classes)]
+    rows = torch.cat([rows[:_IMAGES_OF_A_CLASS] for rows in of_classes])
+    return Images(images.images[rows], images.labels[rows])
+
+
+def _check_run(part: str, run: Run, data: DataSet, folder: Path, path: Path) -> Iterator[Finding]:
+    """Executes a run, and again with an interruption."""
+    steps = 0
+
+    def count(taken: int, total: int) -> None:
+        nonlocal steps
+        steps += 1
+
+    whole, stopped = folder / "whole" / run.folder, folder / "stopped" / run.folder
+    with _problems_of(path) as problem, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        _execute(run, data, whole, count)
+    yield Finding(part, "builds, trains two experiences and evaluates", *problem)
+    if problem:
+        return
+    texts = [str(warning.message) for warning in said]
+    not_finite = [text for text in texts if text.startswith("not in metrics.jsonl")]
+    yield Finding(part, "gives finite numbers", "; ".join(not_finite))
+    note = next((text for text in texts if "begins anew if it is interrupted" in text), "")
+    with _problems_of(path) as problem, warnings.catch_warnings():
+        # Even those that Avalanche wants to be shown always; the first time they were kept.
+        warnings.showwarning = lambda *_: None
+        _interrupt(run, data, stopped, after=max(1, steps // 2))
+        _execute(run, data, stopped, lambda taken, total: None)
+        if _outcome(whole) != _outcome(stopped):
+            raise RuntimeError(
+                "its numbers are others than those of a run that is not interrupted; what it "
+                "remembers must be in its state_dict (docs/strategies.md#interruptions)"
+            )
+    reason = "; ".join(problem)
+    yield Finding(part, "gives the same after an interruption", reason, note)
+
+
+class _Interruption(Exception):
+    pass
+
+
+def _interrupt(run: Run, data: DataSet, folder: Path, after: int) -> None:
+    left = after
+
+    def count(taken: int, total: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _Interruption
+
+    try:
+        _execute(run, data, folder, count)
+    except _Interruption:
+        return
+    raise RuntimeError("it takes fewer steps the second time")
+
+
+def _execute(run: Run, data: DataSet, folder: Path, step: Callable[[int, int], None]) -> None:
+    execute_run(run, data, RunFolder(folder), torch.device("cpu"), step)
+
+
+def _outcome(folder: Path) -> dict[str, Any]:
+    """All results of a run but times."""
+    metrics = [
+        {name: value for name, value in line.items() if not name.endswith("_seconds")}
+        for line in _lines(folder)
+    ]
+    arrays = dict(np.load(folder / "arrays.npz"))
+    return {"metrics": metrics, **{name: array.tobytes() for name, array in arrays.items()}}
+
+
+def _lines(folder: Path) -> list[dict[str, float]]:
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line)["metrics"] for line in text.splitlines()]
+
+
+@contextmanager
+def _problems_of(path: Path) -> Iterator[list[str]]:
+    """What goes wrong within, in words, with the line of the user's file."""
+    problems: list[str] = []
+    try:
+        yield problems
+    except (SuiteError, DataError) as error:
+        problems.append(str(error))
+    except Exception as error:
+        problems.append(import_problem(error, path.parent))
