@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from dataclasses import replace as with_changes
 from functools import partial
 from pathlib import Path
@@ -191,22 +191,17 @@ class Request:
     def command_line(self) -> str:
         """The command line that asks for the same."""
         words = ["simo-cl", "run", str(self.path)]
-        for name, listed in (("--strategies", self.strategies), ("--seeds", self.seeds)):
-            words += [] if listed is None else [name, ",".join(map(str, listed))]
-        words += [word for setting in self._settings() for word in ("--set", setting)]
-        given = {
-            "--jobs": self.jobs,
-            "--data-root": self.data_root,
-            "--strategies-dir": self.strategies_dir,
-            "--plugins": self.plugins,
-            "--tracking-uri": self.tracking_uri,
-            "--ray": self.ray,
-        }
-        words += [f"--results={self.results}"] if str(self.results) != "results" else []
-        words += [f"--device={self.device}"] if self.device != "auto" else []
-        words += [f"{name}={value}" for name, value in given.items() if value is not None]
-        words += ["--ray-shared"] if self.ray_shared else []
-        words += ["--replace"] if self.replace else []
+        for each in fields(self)[1:]:
+            value, option = getattr(self, each.name), f"--{each.name.replace('_', '-')}"
+            if value == each.default:
+                continue
+            if each.name == "overrides":
+                words += [word for setting in self._settings() for word in ("--set", setting)]
+            elif value is True:
+                words.append(option)
+            else:
+                several = each.name in ("seeds", "strategies")
+                words += [option, ",".join(map(str, value)) if several else str(value)]
         return shlex.join(map(without_secrets, words))
 
     def _settings(self) -> list[str]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+
+from simo_cl.results import (
+    PLAN,
+    STATUS,
+    Measured,
+    Plan,
+    PlanEntry,
+    RunStatus,
+    run_folder_name,
+)
+from simo_cl.results.arrays import write_arrays
+from simo_cl.results.config import write_config
+from simo_cl.results.status import Failure
 
 # How well each strategy learns and keeps, between 0 and 1, and whether it has a loss space.
 STRATEGIES: dict[str, tuple[float, float, bool]] = {
@@ -28,7 +40,7 @@ STRATEGIES: dict[str, tuple[float, float, bool]] = {
     "joint_triplet": (0.74, 1.00, True),
 }
 READOUTS = ("own", "ncm_memory", "ncm_oracle", "linear_probe", "knn", "mlp_head")
-CLASS_NAMES = (
+CLASS_NAMES = tuple(
     "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
 )
 MakeSuite = Callable[..., Path]
@@ -54,15 +66,9 @@ def write_suite(
     for strategy in strategies:
         for variant in variants:
             for seed in seeds:
-                name = f"{strategy}@{variant}" if variant else strategy
-                run_folder = f"runs/{name}/seed{seed}-1a2b3c4d"
+                run_folder = run_folder_name(strategy, variant, seed, "1a2b3c4d").as_posix()
                 planned.append(
-                    {
-                        "strategy": strategy,
-                        "variant": variant,
-                        "seed": seed,
-                        "folder": run_folder,
-                    }
+                    PlanEntry(strategy=strategy, variant=variant, seed=seed, folder=run_folder)
                 )
                 if (strategy, seed) in set(missing):
                     continue
@@ -73,21 +79,17 @@ def write_suite(
                 elif (strategy, seed) in set(unfinished):
                     state = "running"
                 writer.write(folder / run_folder, state)
-    per_experience = classes // experiences
-    plan = {
-        "suite": folder.name,
-        "description": "Synthetic numbers, to look at the report.",
-        "control": control,
-        "data": "CIFAR-10, JPEG copy",
-        "command": f"simo-cl run benchmarks/{folder.name}.yaml --data-root data",
-        "version": "0.1.0",
-        "experiences": [
-            list(range(i * per_experience, (i + 1) * per_experience)) for i in range(experiences)
-        ],
-        "class_names": CLASS_NAMES if classes == 10 else [f"class {c}" for c in range(classes)],
-        "runs": planned,
-    }
-    (folder / "plan.json").write_text(json.dumps(plan))
+    plan = Plan(
+        suite=folder.name,
+        description="Synthetic numbers, to look at the report.",
+        control=control,
+        data="CIFAR-10, JPEG copy",
+        command=f"simo-cl run benchmarks/{folder.name}.yaml --data-root data",
+        version="0.1.0",
+        class_names=CLASS_NAMES if classes == 10 else tuple(f"class {c}" for c in range(classes)),
+        runs=tuple(planned),
+    )
+    plan.write(folder / PLAN)
     return folder
 
 
@@ -109,26 +111,20 @@ class _RunWriter:
 
     def write(self, folder: Path, state: str) -> None:
         folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(self._config()))
-        (folder / "status.json").write_text(json.dumps(self._status(state)))
+        write_config(folder, self._config())
+        self._status(state).write(folder / STATUS)
         (folder / "log.txt").write_text("synthetic\n")
         if state != "finished":
             return
         arrays = self._arrays()
-        np.savez_compressed(folder / "arrays.npz", **arrays)
-        np.savez_compressed(folder / "embeddings.npz", **self._embeddings())
-        np.savez_compressed(folder / "snapshots.npz", **self._snapshots())
-        lines = [
-            json.dumps(
-                {
-                    "experience": t if self.rows > 1 else 0,
-                    "time": 1.79e9 + 100 * t,
-                    "metrics": self._metrics(arrays, t),
-                }
-            )
+        write_arrays(folder / "arrays.npz", arrays)
+        write_arrays(folder / "embeddings.npz", self._embeddings())
+        write_arrays(folder / "snapshots.npz", self._snapshots())
+        measured = (
+            Measured(experience=t, time=1.79e9 + 100 * t, metrics=self._metrics(arrays, t))
             for t in range(self.rows)
-        ]
-        (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+        )
+        (folder / "metrics.jsonl").write_text("".join(f"{each.line()}\n" for each in measured))
 
     def _config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -169,18 +165,18 @@ class _RunWriter:
             settings |= {"epsilon": 0.1, "leaning": 0.01}
         return settings
 
-    def _status(self, state: str) -> dict[str, Any]:
-        error = {
-            "type": "TrainingDivergedError",
-            "message": "the loss became NaN in experience 2, iteration 118",
-            "traceback": "Traceback (most recent call last):\n  ...\nTrainingDivergedError",
-        }
-        return {
-            "state": state,
-            "started": 1.79e9,
-            "ended": 1.79e9 + 530 + 7 * self.seed if state != "running" else None,
-            "error": error if state == "failed" else None,
-            "environment": {
+    def _status(self, state: str) -> RunStatus:
+        error = Failure(
+            type="TrainingDivergedError",
+            message="the loss became NaN in experience 2, iteration 118",
+            traceback="Traceback (most recent call last):\n  ...\nTrainingDivergedError",
+        )
+        return RunStatus(
+            state=state,
+            started=1.79e9,
+            ended=1.79e9 + 530 + 7 * self.seed if state != "running" else None,
+            error=error if state == "failed" else None,
+            environment={
                 "python": "3.11.2",
                 "torch": "2.14.1",
                 "avalanche": "0.6.0",
@@ -191,7 +187,7 @@ class _RunWriter:
                 "threads": 2,
                 "device": "cpu",
             },
-        }
+        )
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = {}

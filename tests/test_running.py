@@ -45,7 +45,9 @@ def test_a_suite_is_run_and_its_results_given(suite: Path, tmp_path: Path) -> No
     assert (folder / "mlflow.db").is_file()
     assert f"Report: {folder / 'report.html'}" in said.getvalue()
     plan = json.loads((folder / "plan.json").read_text())
-    assert plan["command"].startswith(f"simo-cl run {suite} --strategies finetune --seeds 3 --set")
+    assert plan["command"].startswith(
+        f"simo-cl run {suite} --seeds 3 --strategies finetune --jobs 1"
+    )
     assert simo_cl.load_results(folder).runs.equals(results.runs)
 
 
@@ -59,8 +61,8 @@ def test_the_command_line_of_a_request_asks_for_the_same() -> None:
         replace=True,
     )
     line = request.command_line()
-    assert line.startswith("simo-cl run 'a suite.yaml' --seeds 0,1 --set ")
-    assert """'training.augment=["crop"]' --set simo@epsilon=0.2 --jobs=2""" in line
+    assert line.startswith("simo-cl run 'a suite.yaml' --seeds 0,1 --jobs 2 --set ")
+    assert """'training.augment=["crop"]' --set simo@epsilon=0.2 --tracking-uri""" in line
     assert line.endswith(" --replace")
     assert "secret" not in line
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -262,7 +262,7 @@ def resident_dataset(
     augment: Sequence[str] = (),
     normalization: Normalization | None = None,
     device: torch.device | str = "cpu",
-    group: str = "train",
+    group: Literal["train", "eval"] = "train",
 ) -> ResidentDataset:
     """Any torchvision-style data set, as an Avalanche data set on the training device.
 
