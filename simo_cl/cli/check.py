@@ -65,7 +65,7 @@ def _drawn(name: str, suite: Path, file: Path) -> Finding:
     from simo_cl.harness.check_parts import Finding
     from simo_cl.harness.user_files import import_problem
     from simo_cl.report.figures.own import FIGURES
-    from simo_cl.report.load import load_suite
+    from simo_cl.results import load_suite
 
     problem = ""
     try:

@@ -16,15 +16,15 @@ import torch
 
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.execute_suite import checked_data, write_plan
-from simo_cl.harness.plan import Run, plan_runs
+from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import load_plugins
-from simo_cl.harness.run_folder import RunFolder
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import Places, SuiteError
 from simo_cl.harness.user_files import import_problem
 from simo_cl.metrics.described import METRICS, READ_OUTS
 from simo_cl.models import encoder_names
+from simo_cl.results import RunFolder
 from simo_cl.streams import DataError, DataSet, Images, data_source_names
 
 _IMAGES_OF_A_CLASS = 6
@@ -161,7 +161,7 @@ def _planned(
     protocol: str,
     more: Mapping[str, Any] | None = None,
     data_root: Path | None = None,
-) -> tuple[Run, DataSet]:
+) -> tuple[PlannedRun, DataSet]:
     """A run of two steps an experience, and the few images that it trains on."""
     content: dict[str, Any] = {
         "name": "check",
@@ -175,7 +175,7 @@ def _planned(
     for section, settings in (more or {}).items():
         content[section] = {**content.get(section, {}), **settings}
 
-    def planned() -> Run:
+    def planned() -> PlannedRun:
         suite = Suite.model_validate(content)
         (run,) = plan_runs(suite, strategies, Places(strategies / f"{strategy}.py"), "float32")
         return run
@@ -199,7 +199,9 @@ def _first(images: Images, num_classes: int) -> Images:
     return Images(images.images[rows], images.labels[rows])
 
 
-def _check_run(part: str, run: Run, data: DataSet, folder: Path, path: Path) -> Iterator[Finding]:
+def _check_run(
+    part: str, run: PlannedRun, data: DataSet, folder: Path, path: Path
+) -> Iterator[Finding]:
     """Executes a run, and again with an interruption."""
     steps = 0
 
@@ -236,7 +238,7 @@ class _Interruption(Exception):
     pass
 
 
-def _interrupt(run: Run, data: DataSet, folder: Path, after: int) -> None:
+def _interrupt(run: PlannedRun, data: DataSet, folder: Path, after: int) -> None:
     left = after
 
     def count(taken: int, total: int) -> None:
@@ -252,7 +254,9 @@ def _interrupt(run: Run, data: DataSet, folder: Path, after: int) -> None:
     raise RuntimeError("it takes fewer steps the second time")
 
 
-def _execute(run: Run, data: DataSet, folder: Path, step: Callable[[int, int], None]) -> None:
+def _execute(
+    run: PlannedRun, data: DataSet, folder: Path, step: Callable[[int, int], None]
+) -> None:
     execute_run(run, data, RunFolder(folder), torch.device("cpu"), step)
 
 

@@ -85,10 +85,11 @@ class ContrastiveSettings(DistilledSettings):
                     f"{', '.join(sorted(useless))} would do nothing without distill: ird; set it, "
                     "too"
                 )
-        elif run.stream.experiences == 1:
+        elif self.joint or run.stream.experiences == 1:
+            alone = "joint is true" if self.joint else "stream.experiences is 1"
             raise ValueError(
-                "distill: ird would do nothing, as stream.experiences is 1 and there is no model "
-                "before the experience"
+                f"distill: ird would do nothing, as {alone} and there is no model before the "
+                "experience"
             )
 
     def plugins(self) -> list[SupervisedPlugin]:

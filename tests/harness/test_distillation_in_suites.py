@@ -59,6 +59,7 @@ def test_it_changes_the_experiences_after_the_first(
             ("stream.experiences=1",),
             "distill: ird would do nothing, as stream.experiences is 1",
         ),
+        ("{distill: ird, joint: true}", (), "distill: ird would do nothing, as joint is true"),
         ("{distill: lwf}", (), "distill"),
     ],
 )
