@@ -95,11 +95,18 @@ def _similar(pairs: Pairs, c: Tensor, d: Tensor | None, epsilon: float) -> Part:
 
 
 def _dissimilar(pairs: Pairs, c: Tensor, d: Tensor | None, epsilon: float) -> Part:
-    """``c h`` with h = c/(eps + d); its slope is 2 times h + h^2."""
-    h = pairs.only(torch.div(c, gap := _gap(c, d, epsilon), out=gap))
-    loss = torch.dot(c.flatten(), h.flatten())
-    own = None if d is None else pairs.sums(h * h)
-    return Part(loss, 1.0, h.addcmul_(h, h), 2.0, own)
+    """``c h`` with h = c/(eps + d); its slope is 2 times h + h^2.
+
+    On unit rows d = 2 - 2c; h is taken twice as large there.
+    """
+    if d is None:
+        gap = _above_zero(torch.rsub(c, 1 + epsilon / 2), epsilon)
+        h = pairs.only(torch.div(c, gap, out=gap))
+        loss = torch.dot(c.flatten(), h.flatten())
+        return Part(loss, 0.5, h.addcmul_(h, h, value=0.5), 1.0)
+    h = pairs.only(torch.div(c, d.add_(epsilon), out=d))
+    loss, square = torch.dot(c.flatten(), h.flatten()), h * h
+    return Part(loss, 1.0, h.add_(square), 2.0, pairs.sums(square))
 
 
 def _kernel(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
@@ -107,27 +114,28 @@ def _kernel(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
 
     With t = (c + bias)/(eps + d) its slope is 2p times (t + t^2) (1 + k)^(p - 1).
     """
-    power = 1 - 2 * loss.y
-    gap = _gap(c, d, loss.epsilon)
+    power, epsilon = 1 - 2 * loss.y, loss.epsilon
+    if d is None:
+        gap = _above_zero(torch.rsub(c, 2 + epsilon, alpha=2), epsilon)
+    else:
+        gap = d.add_(epsilon)
     shifted = c.add_(loss.bias) if loss.bias else c
     t = pairs.only(torch.div(shifted, gap, out=gap))
     base = torch.addcmul(c.new_ones(()), shifted, t)
     each = pairs.only(base if power == 1 else base.pow(power))
-    value, own = each.sum(), None
+    total = each.sum()
+    # Without leaning the weight of a dissimilar pair is 1, which spares two passes.
     weight = None if power == 1 else torch.div(each, base, out=base)
+    own = None
     if d is not None:
         own = pairs.sums(t * t if weight is None else t * t * weight)
     slope = t.addcmul_(t, t)
-    return Part(value, 1.0, slope if weight is None else slope.mul_(weight), 2 * power, own)
+    return Part(total, 1.0, slope if weight is None else slope.mul_(weight), 2 * power, own)
 
 
-def _gap(c: Tensor, d: Tensor | None, epsilon: float) -> Tensor:
-    """eps + d, in the place of d if that is given."""
-    if d is not None:
-        return d.add_(epsilon)
-    gap = torch.rsub(c, 2 + epsilon, alpha=2)
-    # Rounding may put a cosine above 1.
-    return gap.clamp_min_(epsilon / 2) if epsilon < SMALL_EPSILON else gap
+def _above_zero(gap: Tensor, epsilon: float) -> Tensor:
+    """A multiple of eps + 2 - 2c, in place: rounding may put a cosine above 1."""
+    return gap.clamp_min_(epsilon / 4) if epsilon < SMALL_EPSILON else gap
 
 
 LOSSES: dict[str, Callable[[Pairs, Tensor, Tensor | None, PairLoss], Part]] = {
