@@ -52,7 +52,9 @@ def main() -> None:
     small = options.quick
     rows = [
         tsne(200 if small else POINTS),
-        report_page(*((["er_balanced", "simo"], 2) if small else (STRATEGIES, SEEDS))),
+        report_page(["er_balanced", "simo"], 2, 10, 1)
+        if small
+        else report_page(STRATEGIES, SEEDS, 100, os.cpu_count() or 1),
     ]
     report = {
         "environment": environment("scikit-learn", "matplotlib") | {"cores": os.cpu_count()},
@@ -69,9 +71,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def report_page(strategies: list[str], seeds: int) -> dict[str, Any]:
-    """Of all these strategies with each of these seeds."""
-    file = read_suite(QUICKSTART, ("evaluation.samples_per_class=100", "training.epochs=0.01"))
+def report_page(strategies: list[str], seeds: int, samples: int, jobs: int) -> dict[str, Any]:
+    """Of all these strategies with each of these seeds, and so many samples a class to draw."""
+    overrides = (f"evaluation.samples_per_class={samples}", "training.epochs=0.01")
+    file = read_suite(QUICKSTART, overrides)
     suite = file.suite.model_copy(
         update={"strategies": {name: {} for name in strategies}, "seeds": tuple(range(seeds))}
     )
@@ -80,7 +83,7 @@ def report_page(strategies: list[str], seeds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_plan(folder, suite, runs, command="", data=data)
-        finish(runs, folder, data=data, device=CPU, jobs=os.cpu_count() or 1)
+        finish(runs, folder, data=data, device=CPU, jobs=jobs)
         started = time.perf_counter()
         subprocess.run([*SIMO_CL, "report", name], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - started

@@ -84,7 +84,7 @@ def run_of(
 ) -> PlannedRun:
     """The run of a strategy, with the settings given, that is saved as often as can be."""
     text = entries(strategy, given=given) + "checkpoint_minutes: 0\n"
-    epochs = ("training.epochs=3",) if settings == SETTINGS else ()
+    epochs = ("training.epochs=2",) if settings == SETTINGS else ()
     overrides = ("stream.experiences=3", *epochs, *more)
     (run,) = planned(folder / "suite", text, overrides, settings=settings, **options)
     return run
