@@ -109,9 +109,14 @@ def start_forked(
     return process
 
 
-def start_command(words: Sequence[str | Path], *, says: Path) -> ForkServerProcess:
-    """Gives a command of simo-cl, in a process group of its own, as a terminal would."""
-    return start_forked(_command, [str(word) for word in words], says=[says])
+def start_command(
+    words: Sequence[str | Path], *, says: Path, spawns: bool = False
+) -> ForkServerProcess:
+    """Gives a command of simo-cl, in a process group of its own, as a terminal would.
+
+    What it starts itself is forked, too, unless it `spawns` its workers.
+    """
+    return start_forked(_command, [str(word) for word in words], spawns, says=[says])
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -133,7 +138,7 @@ def _call(
     function(*arguments)
 
 
-def _command(words: list[str]) -> None:
+def _command(words: list[str], spawns: bool) -> None:
     os.setpgid(0, 0)
     # A shell that starts tests in the background has them ignore what a terminal sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -144,7 +149,9 @@ def _command(words: list[str]) -> None:
     from simo_cl.harness import workers
     from simo_cl.tracking import follow
 
-    follow.get_context = workers.get_context = forks
+    follow.get_context = forks
+    if not spawns:
+        workers.get_context = forks
     spared.leave_out_figures(pytest.MonkeyPatch())
     with joblib.parallel_config("sequential"):
         app()

@@ -79,7 +79,8 @@ class Sizes:
     """How much is run.
 
     Attributes:
-        rounds: turns that count; before them, one that does not.
+        rounds: turns that count.
+        warming_up: turns before them, which do not.
         online, contrastive, mir, batch: iterations a turn, by network.
         images: of each class, for strategies that train on whole experiences, by network.
         course: batches of the stream that is followed, and between two measurements of it.
@@ -87,6 +88,7 @@ class Sizes:
     """
 
     rounds: int = 5
+    warming_up: int = 1
     online: dict[str, int] = field(default_factory=lambda: {EMPTY: 200, SLIM: 20})
     contrastive: dict[str, int] = field(default_factory=lambda: {EMPTY: 20, SLIM: 2})
     mir: dict[str, int] = field(default_factory=lambda: {EMPTY: 50, SLIM: 10})
@@ -99,6 +101,7 @@ class Sizes:
 FULL = Sizes()
 QUICK = Sizes(
     rounds=1,
+    warming_up=0,
     online={EMPTY: 4, SLIM: 2},
     contrastive={EMPTY: 2, SLIM: 1},
     mir={EMPTY: 2, SLIM: 1},
@@ -380,13 +383,15 @@ def described(scene: Scene) -> dict[str, str]:
 def take_turns(contestants: list[Contestant], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Interleaved, so that what else the machine does hits all."""
     turns: dict[str, list[float]] = {one.name: [] for one in contestants}
-    for _ in range(1 + options.sizes.rounds):
+    warming_up = options.sizes.warming_up
+    for _ in range(warming_up + options.sizes.rounds):
         for one in contestants:
             turns[one.name].append(timed(one.chunk, options.device))
-    ms = {name: statistics.median(values[1:]) for name, values in turns.items()}
+    counted = {name: values[warming_up:] for name, values in turns.items()}
+    ms = {name: statistics.median(values) for name, values in counted.items()}
     rows = []
     for one in contestants:
-        row = {"contestant": one.name, "ms": ms[one.name], "turns": turns[one.name][1:]}
+        row = {"contestant": one.name, "ms": ms[one.name], "turns": counted[one.name]}
         for key, peer in (("times_stock", one.stock), ("of_bare", one.bare)):
             if peer in ms:
                 row[key] = ms[peer] / ms[one.name]

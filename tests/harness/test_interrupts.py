@@ -25,7 +25,7 @@ def _stores_are_copied(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> No
 class Command:
     """`simo-cl run` on a suite that takes longer than anybody waits."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, spawns: bool = False) -> None:
         suite = write_suite(folder / "benchmarks", SUITE)
         self.results = folder / "results"
         self.words = ["run", str(suite), "--strategies-dir", str(STRATEGIES)]
@@ -33,7 +33,7 @@ class Command:
         self.says = folder / "says.txt"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COLUMNS", "200")
-            self.process = start_command(self.words, says=self.says)
+            self.process = start_command(self.words, says=self.says, spawns=spawns)
 
     def wait_until(self, runs_train: int) -> None:
         def checkpoints() -> bool:
@@ -86,7 +86,8 @@ def test_workers_are_stopped_and_never_outlive_the_command(tmp_path: Path) -> No
     wait_until(lambda: killed.processes() == [])
     assert killed.states() == {"running"}
 
-    interrupted = Command(tmp_path, "--jobs", "2")
+    # Workers that import everything anew have more to say.
+    interrupted = Command(tmp_path, "--jobs", "2", spawns=True)
     log = next(interrupted.results.glob("tiny/runs/*/*/log.txt"))
     wait_until(lambda: "goes on" in log.read_text())
     os.killpg(interrupted.process.pid, signal.SIGINT)

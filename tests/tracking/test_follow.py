@@ -249,9 +249,11 @@ def test_what_goes_wrong_here_is_made_good(
     file = suite.folder / "mlflow.db"
     uri = f"sqlite:///{file}"
     followed = Followed(suite.folder)
+    folder = suite.run("er", 0, state="running", experiences=1)
     with followed.follower:
-        folder = suite.run("er", 0, state="running", experiences=1)
         wait_until(lambda: experiences_in(uri)() == 1)
+        # Nor does it write any more, which could mend a file that breaks in the middle of it.
+        wait_until(lambda: followed.follower._left == 0)
         if fault == "its process is killed":
             (process,) = followers()
             process.kill()
