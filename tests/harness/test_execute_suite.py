@@ -54,8 +54,8 @@ def test_what_is_finished_is_not_run_again_and_what_failed_is(execute: Any, tmp_
     assert first.skipped == []
     assert again.finished == []
     assert again.skipped == first.finished
-    assert list(again.failed) == list(first.failed) == ["own[do=1 __ 0], seed 0"]
-    assert "ZeroDivisionError" in first.failed["own[do=1 __ 0], seed 0"]
+    assert list(again.failed) == list(first.failed) == ["own[do=1 ~2F~2F 0], seed 0"]
+    assert "ZeroDivisionError" in first.failed["own[do=1 ~2F~2F 0], seed 0"]
 
 
 def test_failures_are_listed_in_the_order_of_the_plan(
