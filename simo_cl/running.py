@@ -87,7 +87,6 @@ def run_suite(
     Raises:
         SuiteError: something in the suite or in these arguments cannot be run; nothing is written.
         simo_cl.streams.DataError: the data are not there, or not what they were.
-        ValueError: there is no such device.
 
     Example:
         >>> results = simo_cl.run_suite("tiny.yaml", seeds=[0])  # doctest: +SKIP
@@ -223,7 +222,10 @@ class Request:
         from simo_cl.harness.precision import precision_of
 
         plugins = "none" if self.plugins is None else load_plugins(Path(self.plugins))
-        device = choose_device(self.device)
+        try:
+            device = choose_device(self.device)
+        except ValueError as error:
+            raise SuiteError(f"--device: {error}") from None
         everything = suite.model_copy(
             update={"seeds": (*suite.seeds, *(s for s in wanted if s not in suite.seeds))}
         )

@@ -18,7 +18,6 @@ from simo_cl.cli.options import (
     StrategiesDirOption,
     SuiteArgument,
     TrackingOption,
-    device_of,
 )
 from simo_cl.cli.terminal import given_command, make_console
 
@@ -79,7 +78,6 @@ def run(
             ray_shared=ray_shared,
             replace=replace,
         )
-        device_of(device)
         if dry_run:
             request.preview(console)
             return

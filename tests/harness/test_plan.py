@@ -282,8 +282,8 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "epsilonn",
             "unknown key 'strategies.simo.epsilonn'; allowed here: lr, joint, head, dimension, "
             "views, replay_batch_size, clip_grad_norm, read_out, distill_weight, "
-            "distill_temperature, distill_past_temperature, distill, epsilon, leaning, normalize, "
-            "normalize_means, form, weights. Did you mean 'epsilon'?",
+            "distill_temperature, distill_past_temperature, distill, epsilon, leaning, bias, "
+            "normalize, normalize_means, form, reduction, weights. Did you mean 'epsilon'?",
         ),
         (
             "strategies:\n  simo:\n    epsilon: small\n",
@@ -299,7 +299,7 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
         (
             "strategies:\n  er:\n  mine:\n    lr: 0.1\n    strategy: simmo\n",
             "strategy: simmo",
-            "no strategy 'simmo' in strategies; there are der, .*Did you mean 'simo'?",
+            "no strategy 'simmo' in strategies; there are co2l, .*Did you mean 'simo'?",
         ),
         (
             "strategies:\n  er:\n  mine: {strategy: 5}\n",
