@@ -81,7 +81,7 @@ def test_overrides_are_settings(suite: Path) -> None:
         ({"strategies": ["err"]}, SuiteError, "has no strategy 'err'.*Did you mean 'er'"),
         ({"seeds": [1, 1]}, SuiteError, r"seeds are \[1, 1\]; give different whole numbers"),
         ({"seeds": []}, SuiteError, r"seeds are \[\]; give different whole numbers"),
-        ({"device": "gpu"}, ValueError, "device 'gpu' is none that runs are for"),
+        ({"device": "gpu"}, SuiteError, "device 'gpu' is none that runs are for"),
         ({"overrides": {"memory.size": 9}}, SuiteError, "memory.size is 9; digits has 10 classes"),
         ({"ray_shared": True}, SuiteError, "name one with --ray"),
         ({"ray": "auto", "jobs": 2}, SuiteError, "takes neither --jobs nor --device"),
