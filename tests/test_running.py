@@ -78,7 +78,7 @@ def test_overrides_are_settings(suite: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"strategies": ["err"]}, SuiteError, "has no strategy 'err'.*Did you mean 'er'"),
+        ({"strategies": ["err"]}, SuiteError, "'err' is not in .*Did you mean 'er'"),
         ({"seeds": [1, 1]}, SuiteError, r"seeds are \[1, 1\]; give different whole numbers"),
         ({"seeds": []}, SuiteError, r"seeds are \[\]; give different whole numbers"),
         ({"device": "gpu"}, SuiteError, "device 'gpu' is none that runs are for"),
