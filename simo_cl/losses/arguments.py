@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypedDict, get_args
+from collections.abc import Callable, Sequence
+from inspect import Parameter
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from simo_cl.losses.backends import Backend, check_backend, check_embeddings
 from simo_cl.losses.layout import can_be_read
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Form = Literal["pairwise", "kernel", "batch"]
 Reduction = Literal["mean", "sum"]
 
@@ -44,6 +47,26 @@ class Settings(NamedTuple):
     samples_per_class: int | None = None
     distributed: bool = False
     backend: Backend = "torch"
+
+
+def lists_settings(function: Function) -> Function:
+    """Has the signature of a function that takes ``**settings`` name each with its default, as
+    notebooks complete and help shows them."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    settings = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=Settings._field_defaults[name],
+            annotation=annotation,
+        )
+        for name, annotation in get_type_hints(Settings).items()
+    ]
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*own, *settings]
+    )
+    return function
 
 
 def settings_of(keywords: Keywords) -> Settings:

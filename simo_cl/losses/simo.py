@@ -21,6 +21,7 @@ from simo_cl.losses.arguments import (
     check_finite,
     check_not_empty,
     check_tensors,
+    lists_settings,
     settings_of,
     weights_of,
 )
@@ -44,6 +45,7 @@ class SimOTerms(NamedTuple):
     dissimilar: Tensor
 
 
+@lists_settings
 def simo_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -115,6 +117,7 @@ def simo_loss(
     return _loss(embeddings, labels, settings_of(settings), weights_of(weights))
 
 
+@lists_settings
 def simo_terms(embeddings: Tensor, labels: Tensor, **settings: Unpack[Keywords]) -> SimOTerms:
     """The unweighted terms of `simo_loss`, which explains the settings.
 
@@ -147,6 +150,7 @@ class SimOLoss(nn.Module):
         >>> loss = Memory(SimOLoss(), embedding_size=128, memory_size=1024)
     """
 
+    @lists_settings
     def __init__(
         self, *, weights: Sequence[float] = (1.0, 1.0, 1.0), **settings: Unpack[Keywords]
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from fractions import Fraction
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
+from simo_cl.losses.arguments import Settings
 from simo_cl.losses.balanced import _BalancedLoss
 from simo_cl.losses.batch import _FractionSum
 from simo_cl.losses.layout import PADDED_AT_MOST
@@ -626,3 +628,11 @@ def test_bad_settings_are_refused_by_the_constructor() -> None:
         SimOLoss(epsilon=-1)
     with pytest.raises(ValueError, match="weights"):
         SimOLoss(weights=(1.0,))
+
+
+@pytest.mark.parametrize("function", [simo_loss, simo_terms, SimOLoss])
+def test_signatures_name_every_setting_with_its_default(function) -> None:
+    parameters = inspect.signature(function).parameters
+    defaults = {name: parameters[name].default for name in Settings._fields}
+    assert defaults == Settings()._asdict()
+    assert "settings" not in parameters
