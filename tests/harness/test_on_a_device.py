@@ -18,9 +18,10 @@ from stand_in import StandIn, stand_in_device
 from tiny import JOINT_CONTRASTIVE, ONLINE, SETTINGS, SHIPPED, STRATEGIES, entries, planned
 from torch.utils.data import DataLoader
 
-from simo_cl.harness import evaluation, execute_run
+from simo_cl.harness import execute_run
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.strategy_files import load_strategy
+from simo_cl.metrics import readouts
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images, load_data
 from simo_cl.streams.image_store import image_store
@@ -100,7 +101,7 @@ def _let_every_loader_pin() -> None:
 def _leave_out_what_takes_long() -> None:
     """Read-outs of scikit-learn, to which features come as arrays, and all exports but one."""
     export = execute_run.export_model
-    evaluation.linear_probe = evaluation.mlp_head = evaluation.nearest_class_mean
+    readouts.linear_probe = readouts.mlp_head = readouts.nearest_class_mean
 
     def export_of_one_case(model: Any, layers: Any, data: DataSet, folder: RunFolder) -> None:
         if folder.path.parent.name == "batch simo":
