@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import FOR_ONLINE, ONLINE, STRATEGIES, write_suite
+from tiny import FOR_ONLINE, ONLINE, STRATEGIES, entries, write_suite
 
 from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.suite_file import SuiteError, read_suite
 
-ALL = "strategies: {" + ", ".join(f"{name}: " for name in FOR_ONLINE) + "}\n"
+ALL = entries(*FOR_ONLINE)
 ER = "strategies: {er: }\n"
 TRAINING_IMAGES = 1347
 SMALL_EXPERIENCES = ("finetune", "der", "mir")
@@ -33,7 +33,7 @@ def lines(
     folder = tmp_path_factory.mktemp("online")
     runs = planned(folder, ONLINE + ALL)
     assert execute(runs, folder).failed == {}
-    texts = {r.settings.strategy: (folder / r.folder / "metrics.jsonl").read_text() for r in runs}
+    texts = {r.settings.entry: (folder / r.folder / "metrics.jsonl").read_text() for r in runs}
     return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items()}
 
 
