@@ -127,13 +127,14 @@ def _of_runs(results: Path) -> float:
 
 
 def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
-    runs = planned(QUICKSTART, f"seeds={list(range(options.runs))}", ["er"])
     rows = []
     with tempfile.TemporaryDirectory() as name:
         plugins = Path(name) / "nothing.py"
         plugins.write_text(NOTHING, encoding="utf-8")
         execute_run = attempt.execute_run
-        load_plugins(plugins)
+        digest = load_plugins(plugins)
+        seeds = f"seeds={list(range(options.runs))}"
+        runs = planned(QUICKSTART, seeds, ["er"], plugins=digest)
         try:
             for number in options.jobs:
                 ends = execute(runs, Path(name) / str(number), number, plugins)
@@ -188,9 +189,12 @@ def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def planned(suite: Path, setting: str, strategies: list[str], *more: str) -> list[PlannedRun]:
+def planned(
+    suite: Path, setting: str, strategies: list[str], *more: str, plugins: str = "none"
+) -> list[PlannedRun]:
     file = read_suite(suite, (setting, *more))
-    runs = plan_runs(file.suite, ROOT / "strategies", file.places, precision_of(CPU))
+    folder, precision = ROOT / "strategies", precision_of(CPU)
+    runs = plan_runs(file.suite, folder, file.places, precision, plugins)
     return [run for run in runs if run.settings.entry in strategies]
 
 
