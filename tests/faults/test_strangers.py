@@ -72,7 +72,10 @@ class TestSuiteFiles:
         strategies = tmp_path / "strategies"
         for folder in (tmp_path, strategies / "sub"):
             write_suite(folder, evil, "evil.py")
+        mine = f"strategies: {{mine: {{strategy: {json.dumps(name)}}}}}\n"
         with pytest.raises(SuiteError, match="no strategy"):
+            planned(tmp_path, mine, strategies=strategies)
+        with pytest.raises(SuiteError, match=r"no strategy|must be made of letters"):
             planned(tmp_path, f"strategies: {{{json.dumps(name)}: }}\n", strategies=strategies)
         assert not (tmp_path / "touched").exists()
 
