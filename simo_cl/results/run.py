@@ -101,40 +101,45 @@ class Run:
 
     def embedding_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in embeddings.npz (the final model's sample), or None."""
-        return self._drawable(EMBEDDINGS, name)
+        return self._pictures[0][EMBEDDINGS].get(name)
 
     def snapshot_sample(self, name: str) -> np.ndarray | None:
         """The array of that name in snapshots.npz (the same images after each experience)."""
-        return self._drawable(SNAPSHOTS, name)
+        return self._pictures[0][SNAPSHOTS].get(name)
 
     def embeddings(self) -> Arrays:
         """The final model's sample, by name.
 
         Raises:
-            ValueError: the run has none that can be read.
+            ValueError: the run has none that can be drawn.
         """
-        arrays = self._samples[EMBEDDINGS]
-        if not arrays:
-            raise ValueError(f"{self.folder} has no {EMBEDDINGS} that can be read")
-        return {name: arrays[name] for name in arrays if not _unsoundness(name, arrays)}
+        if not self._pictures[0][EMBEDDINGS]:
+            why = self.unusable or f"there is no {EMBEDDINGS}"
+            raise ValueError(f"{self.folder} has no embeddings: {why}")
+        return dict(self._pictures[0][EMBEDDINGS])
 
-    @cached_property
+    @property
     def unusable(self) -> str:
         """Which of the arrays for pictures cannot be drawn, and why; "" if all can be."""
-        return "; ".join(
-            f"{name} in {file} {reason}: not in the pictures"
-            for file, arrays in self._samples.items()
-            for name in arrays
-            if (reason := _unsoundness(name, arrays))
-        )
-
-    def _drawable(self, file: str, name: str) -> np.ndarray | None:
-        arrays = self._samples[file]
-        return arrays[name] if name in arrays and not _unsoundness(name, arrays) else None
+        return "; ".join(f"{reason}: not in the pictures" for reason in self._pictures[1])
 
     @cached_property
-    def _samples(self) -> dict[str, Arrays]:
-        return {name: _arrays_or_none(self.folder / name) for name in (EMBEDDINGS, SNAPSHOTS)}
+    def _pictures(self) -> tuple[dict[str, Arrays], list[str]]:
+        """The arrays that can be drawn, by file, and why others cannot."""
+        samples: dict[str, Arrays] = {EMBEDDINGS: {}, SNAPSHOTS: {}}
+        reasons = []
+        for file in samples:
+            if not zipfile.is_zipfile(self.folder / file):
+                continue
+            try:
+                arrays = read_arrays(self.folder / file)
+            except ValueError as error:
+                reasons.append(str(error))
+                continue
+            unsound = {name: why for name in arrays if (why := _unsoundness(name, arrays))}
+            reasons += [f"{name} in {file} {why}" for name, why in unsound.items()]
+            samples[file] = {n: array for n, array in arrays.items() if n not in unsound}
+        return samples, reasons
 
     @cached_property
     def _arrays(self) -> Arrays:
@@ -212,13 +217,6 @@ def _why_unfinished(run: Run) -> str:
         why = "failed, and does not say why"
     count = len(run.history)
     return f"{why} ({count or 'no'} experience{'s' if count != 1 else ''} measured)"
-
-
-def _arrays_or_none(path: Path) -> Arrays:
-    try:
-        return read_arrays(path)
-    except ValueError:
-        return {}
 
 
 def _unsoundness(name: str, arrays: Mapping[str, np.ndarray]) -> str:
