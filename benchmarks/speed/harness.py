@@ -46,6 +46,7 @@ SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
 NOTHING = """\
 import simo_cl.harness.attempt
 from simo_cl.harness.environment import describe_environment
+from simo_cl.results import DataRecord
 
 def nothing(run, data, folder, device, progress):
     folder.start(run.config, DataRecord.of(data), describe_environment(device, 1))
