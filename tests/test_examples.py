@@ -56,5 +56,5 @@ def test_an_example_runs(name: str) -> None:
     assert bool(skipped) == (name in TESTED_ELSEWHERE)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     said: list[str] = []
-    doctest.DocTestRunner(optionflags=flags).run(test, out=said.append)
+    doctest.DocTestRunner(verbose=False, optionflags=flags).run(test, out=said.append)
     assert not said, "".join(said)
