@@ -24,7 +24,11 @@ def process_context() -> ForkServerContext | SpawnContext:
 
     Not for CUDA, which a library that is imported may have initialised: then no fork can use it.
     """
-    return get_context("forkserver") if _can_fork() else get_context("spawn")
+    if not _can_fork():
+        return get_context("spawn")
+    from simo_cl.forked_process import ForkedContext
+
+    return ForkedContext()
 
 
 def import_ahead(*modules: str) -> None:

@@ -97,19 +97,19 @@ def run_suite(
     """
     request = Request(
         path,
-        seeds,
-        strategies,
-        jobs,
-        device,
-        overrides,
-        results,
-        data_root,
-        strategies_dir,
-        plugins,
-        tracking_uri,
-        ray,
-        ray_shared,
-        replace,
+        seeds=seeds,
+        strategies=strategies,
+        jobs=jobs,
+        device=device,
+        overrides=overrides,
+        results=results,
+        data_root=data_root,
+        strategies_dir=strategies_dir,
+        plugins=plugins,
+        tracking_uri=tracking_uri,
+        ray=ray,
+        ray_shared=ray_shared,
+        replace=replace,
     )
     return request.run(console or Console(), command or request.command_line())
 
@@ -204,9 +204,18 @@ class Request:
         return shlex.join(map(without_secrets, words))
 
     def _settings(self) -> list[str]:
-        if isinstance(self.overrides, Mapping):
-            return [f"{key}={json.dumps(value)}" for key, value in self.overrides.items()]
-        return list(self.overrides)
+        if not isinstance(self.overrides, Mapping):
+            return list(_several("overrides", self.overrides))
+        for key, value in self.overrides.items():
+            if isinstance(value, Mapping) and not {".", "@"} & set(key):
+                inner = next(iter(value), "epochs")
+                raise SuiteError(
+                    f"overrides has a mapping for {key!r}, which would replace the whole section; "
+                    f"give settings by their whole key, as '{key}.{inner}'"
+                )
+        return [
+            f"{key}={json.dumps(value, default=_plain)}" for key, value in self.overrides.items()
+        ]
 
     def _checked(self, console: Console, *, workers_follow: bool = False) -> _Asked:
         """What is asked for, once everything is found to fit that could be wrong."""
@@ -252,7 +261,9 @@ class Request:
     def _entries(self, file: SuiteFile, folder: Path) -> list[str]:
         """The suite's entries that are asked for."""
         there = list(file.suite.strategies)
-        names = there if self.strategies is None else list(self.strategies)
+        if self.strategies is None:
+            return there
+        names = list(_several("strategies", self.strategies))
         for name in names:
             if name not in there:
                 hint = did_you_mean(name, there)
@@ -347,6 +358,19 @@ def _report(console: Console, folder: Path) -> tuple[Results | None, dict[str, s
         )
         return results, {"report": str(error)}
     return results, {}
+
+
+def _several(name: str, given: Sequence[str]) -> Sequence[str]:
+    if isinstance(given, str) or (name == "strategies" and not given):
+        raise SuiteError(f"{name} is {given!r}; give a list of texts, as [{str(given or 'er')!r}]")
+    return given
+
+
+def _plain(value: object) -> object:
+    """What a number of NumPy's is in JSON."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise SuiteError(f"overrides has {value!r}, which no suite file can have")
 
 
 def _different(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import spared
 
+from simo_cl.forked_process import ForkedProcess
+
 # A module that is not among them is imported by each process that wants it.
 _IMPORTED = [
     "alembic.autogenerate",
@@ -39,29 +41,24 @@ _IMPORTED = [
 ]
 
 
-class _Process(ForkServerProcess):
-    """Has the environment, process group and blocked signals of who starts it, as if spawned.
+class _Process(ForkedProcess):
+    """Has the process group of who starts it, too.
 
     It never steps back for others: the tests wait for it, on a busy machine for minutes.
     """
 
     def start(self) -> None:
-        self._environment = dict(os.environ)
         self._group = os.getpgrp()
-        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         super().start()
 
-    def run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+    def take_over(self) -> None:
+        super().take_over()
         os.setpgid(0, self._group)
-        os.environ.clear()
-        os.environ.update(self._environment)
         os.nice = lambda increment: 0
         # Its own processes are forked by the same server, in place of which Python starts another.
         forkserver.ensure_running = resource_tracker.ensure_running
         forkserver._forkserver.ensure_running = resource_tracker.ensure_running
         spared.copy_stores_as_told(pytest.MonkeyPatch())
-        super().run()
 
 
 class _Context(ForkServerContext):

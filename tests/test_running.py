@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from tiny import SETTINGS, STRATEGIES, write_suite
@@ -82,6 +83,15 @@ def test_overrides_are_settings(suite: Path) -> None:
         ({"seeds": [1, 1]}, SuiteError, r"seeds are \[1, 1\]; give different whole numbers"),
         ({"seeds": []}, SuiteError, r"seeds are \[\]; give different whole numbers"),
         ({"device": "gpu"}, SuiteError, "device 'gpu' is none that runs are for"),
+        ({"strategies": []}, SuiteError, r"strategies is \[\]; give a list of texts"),
+        (
+            {"strategies": "er"},
+            SuiteError,
+            r"strategies is 'er'; give a list of texts, as \['er'\]",
+        ),
+        ({"overrides": "memory.size=9"}, SuiteError, "overrides is 'memory.size=9'; give a list"),
+        ({"overrides": {"memory": {"size": 9}}}, SuiteError, "whole section.*as 'memory.size'"),
+        ({"overrides": {"memory.size": np.int64(9)}}, SuiteError, "memory.size is 9; digits"),
         ({"overrides": {"memory.size": 9}}, SuiteError, "memory.size is 9; digits has 10 classes"),
         ({"ray_shared": True}, SuiteError, "name one with --ray"),
         ({"ray": "auto", "jobs": 2}, SuiteError, "takes neither --jobs nor --device"),

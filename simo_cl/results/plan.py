@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from simo_cl.results.labels import run_label
 from simo_cl.results.safe_paths import refuse_links
-from simo_cl.results.schema import ResultsError, Stored, read_stored
+from simo_cl.results.schema import NewerSchemaError, ResultsError, Stored, read_stored
 
 PLAN = "plan.json"
 
@@ -63,6 +63,10 @@ def read_plan(folder: Path) -> Plan:
             f"no {PLAN} in {folder}, so it is not the result folder of a suite. Give the folder "
             "that `simo-cl run` wrote, such as results/quickstart"
         ) from None
+    except NewerSchemaError:
+        raise
+    except OSError as error:
+        raise ResultsError(f"{folder}: {PLAN} cannot be read: {error}") from error
     except ValueError as error:
         raise ResultsError(
             f"{folder}: {error}. Running the suite again writes it anew; finished runs are kept"

@@ -45,15 +45,12 @@ def read_stored(path: Path, kind: type[Content]) -> Content:
 
     Raises:
         FileNotFoundError: there is none.
+        OSError: it is out of reach for now, which says nothing of what it holds.
         NewerSchemaError: its schema is newer than what is read here.
-        ValueError: it cannot be read; the message says what is wrong in which place of it.
+        ValueError: it is damaged; the message says what is wrong in which place of it.
     """
     try:
         return kind.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
     except ValidationError as error:
         _refuse_newer(path, error)
         raise ValueError(f"{path.name} cannot be read: {first_error(error)}") from error

@@ -66,7 +66,8 @@ def read_status(folder: Path) -> RunStatus | None:
 
     Raises:
         NewerSchemaError: a newer simo-cl wrote it.
-        ValueError: the file is no status, or cannot be read; the message says why.
+        OSError: it is out of reach for now.
+        ValueError: the file is no status; the message says why.
     """
     try:
         return read_stored(folder / STATUS, RunStatus)
@@ -79,7 +80,8 @@ def examine(folder: Path) -> tuple[RunState, str, RunStatus | None]:
 
     Raises:
         NewerSchemaError: a newer simo-cl wrote it.
-        OSError: a file with results cannot be read.
+        OSError: a file is out of reach for now: a run that may have finished is not called broken,
+            or it would be executed again, and what it has computed removed.
     """
     try:
         status = read_status(folder)

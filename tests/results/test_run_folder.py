@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,20 @@ def test_values_that_json_does_not_have_are_left_out_and_named(folder: RunFolder
     (line,) = (folder.path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["metrics"] == {"good": 1.0}
     assert message in (folder.path / "log.txt").read_text()
+
+
+def test_a_status_out_of_reach_for_now_breaks_no_finished_run(
+    folder: RunFolder, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.start(run.config, DataRecord(), {})
+    folder.finish()
+
+    def too_many_files(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", too_many_files)
+        with pytest.raises(OSError, match="Too many open files"):
+            assert folder.state == "finished"
+
+    assert folder.state == "finished"
