@@ -27,25 +27,23 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "speed"))
 
 import torch  # noqa: E402
-from _common import about, markdown  # noqa: E402
+from _report import about, option_parser, table  # noqa: E402
 
 from simo_cl.harness.environment import choose_device, describe_environment  # noqa: E402
 
-SUITE = """\
+COMMON = """\
 data: {name: digits}
-stream: {experiences: 5}
 model: {encoder: small_cnn, width: 8}
-training: {batch_size: 32, epochs: 0.3, augment: [crop, flip], threads: 1}
 memory: {size: 40}
 evaluation: {samples_per_class: 4}
 """
-ONLINE = """\
-data: {name: digits}
-stream: {protocol: online, experiences: 5, batch_size: 20, replay_batch_size: 12}
-model: {encoder: small_cnn, width: 8}
-training: {optimizer: sgd, momentum: 0, threads: 1}
-memory: {size: 40}
-evaluation: {samples_per_class: 4}
+SUITE = f"""{COMMON}
+stream: {{experiences: 5}}
+training: {{batch_size: 32, epochs: 0.3, augment: [crop, flip], threads: 1}}
+"""
+ONLINE = f"""{COMMON}
+stream: {{protocol: online, experiences: 5, batch_size: 20, replay_batch_size: 12}}
+training: {{optimizer: sgd, momentum: 0, threads: 1}}
 """
 FEW = ("simo", "er_balanced")
 
@@ -84,17 +82,11 @@ def main() -> None:
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    names = lambda text: text.split(",")  # noqa: E731
-    parser.add_argument("--only", type=names, default=list(PARTS), help=f"of {list(PARTS)}")
+    parser = option_parser(__doc__, list(PARTS))
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true", help="only see whether everything runs")
-    parser.add_argument("--out", type=Path, default=Path("results/gpu"))
+    parser.set_defaults(out=Path("results/gpu"))
     options = parser.parse_args(given)
-    unknown = set(options.only) - set(PARTS)
-    if unknown:
-        parser.error(f"--only: {sorted(unknown)} are not among {list(PARTS)}")
     try:
         choose_device(options.device)
     except ValueError as error:
@@ -114,19 +106,16 @@ def tests(options: argparse.Namespace) -> Findings:
         [*command, *map(str, files)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     outcomes = [
-        line.partition(" ")
-        for line in finished.stdout.splitlines()
-        if line.startswith(("PASSED ", "FAILED ", "ERROR ", "SKIPPED "))
+        (outcome, test)
+        for outcome, _, test in (line.partition(" ") for line in finished.stdout.splitlines())
+        if outcome in ("PASSED", "FAILED", "ERROR", "SKIPPED")
     ]
-    found = Findings(rows=[{"test": test, "outcome": outcome} for outcome, _, test in outcomes])
-    found.problems += [
-        f"{test} {outcome.lower()}"
-        for outcome, _, test in outcomes
-        if outcome not in ("PASSED", "SKIPPED")
-    ]
+    found = Findings(rows=[{"test": test, "outcome": outcome} for outcome, test in outcomes])
+    wrong = [o for o in outcomes if o[0] in ("FAILED", "ERROR")]
+    found.problems += [f"{test} {outcome.lower()}" for outcome, test in wrong]
     if finished.returncode or not outcomes:
         found.problems.append(f"pytest ended with {finished.returncode}: {_last(finished.stdout)}")
-    if options.device != "cpu" and any(outcome == "SKIPPED" for outcome, *_ in outcomes):
+    if options.device != "cpu" and "SKIPPED" in dict(outcomes):
         found.problems.append("tests were skipped on a machine with a GPU")
     return found
 
@@ -171,25 +160,24 @@ def determinism(options: argparse.Namespace) -> Findings:
 
 def loss(options: argparse.Namespace) -> Findings:
     """SimO by Triton and by torch, beside SupCon and SCR, 128 dimensions."""
-    from loss import SIMO, SIZES, contestants, one_step, take_turns
+    from loss import SIMO, SIZES, SQUARES, contestants, one_step, take_turns
 
     from simo_cl.losses import simo_loss
 
     found, device = Findings(), torch.device(options.device)
     triton = device.type == "cuda"
-    turns = argparse.Namespace(seconds=0.0 if options.quick else 0.5)
     for n in (130,) if options.quick else (130, 1024, 8192, 65536):
         classes, samples = SIZES[n]
         x = torch.randn(n, 128, device=device).requires_grad_()
         y = torch.arange(classes, device=device).repeat(samples)
-        there = contestants(classes, samples, 128)
-        losses = {name: there[name] for name in (SIMO, "SupCon", "SCR")}
+        every = contestants(classes, samples)
+        losses = {name: every[name] for name in (SIMO, "SupCon", "SCR")}
         if triton:
             losses["SimO Triton"] = lambda x, y: simo_loss(x, y, backend="triton")
             found.problems += _disagreement(n, losses[SIMO], losses["SimO Triton"], x, y)
         steps = {}
         for name, function in losses.items():
-            if name in ("SupCon", "SCR") and 8 * 4 * n * n > _free_bytes(device):
+            if name in ("SupCon", "SCR") and SQUARES * 4 * n * n > _free_bytes(device):
                 found.rows.append({"n": n, "contestant": name, "ms": None})
                 continue
             try:
@@ -198,7 +186,7 @@ def loss(options: argparse.Namespace) -> Findings:
                 steps[name] = step
             except Exception as error:
                 found.problems.append(f"{name}, N = {n}: {_in_words(error)}")
-        for name, seconds in take_turns(steps, turns).items():
+        for name, seconds in take_turns(steps, 0.0 if options.quick else 0.5).items():
             best = 1e3 * min(value for turn in seconds for value in turn)
             found.rows.append({"n": n, "contestant": name, "ms": best})
     return found
@@ -367,49 +355,21 @@ def command_of(name: str, options: argparse.Namespace) -> list[str]:
 
 
 def write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """What is wrong, and what was measured."""
     environment = describe_environment(choose_device(options.device), torch.get_num_threads())
     report = {"environment": environment, "results": results}
     (options.out / "check.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (options.out / "check.md").write_text(page(results, options), encoding="utf-8")
-
-
-def page(results: list[dict[str, Any]], options: argparse.Namespace) -> str:
-    """What is wrong, and what was measured."""
-    environment = describe_environment(choose_device(options.device), torch.get_num_threads())
-    rows = [
-        (
-            result["part"],
-            f"{result['seconds']:.0f} s",
-            "<br>".join(result["problems"]).replace("|", "\\|") or "nothing",
-        )
-        for result in results
-    ]
-    parts = [
-        "# Check of a GPU" if options.device != "cpu" else "# Check of the check, on the CPU",
-        about(environment),
-        markdown(["part", "took", "what is wrong"], rows),
-    ]
+    rows, measured = [], []
     for result in results:
-        measured = _measured(options.out / f"{result['part']}.json")
-        if measured:
-            parts += [f"## {result['part']}", (PARTS[result["part"]][0].__doc__ or ""), measured]
-    return "\n\n".join(parts) + "\n"
-
-
-def _measured(path: Path) -> str:
-    if not path.exists():
-        return ""
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    if not rows:
-        return ""
-    header = [key for key in dict.fromkeys(key for row in rows for key in row) if key != "turns"]
-    return markdown(header, [[_cell(row.get(key)) for key in header] for row in rows])
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+        name, wrong = result["part"], "<br>".join(result["problems"]).replace("|", "\\|")
+        took = f"{result['seconds']:.0f} s"
+        rows.append({"part": name, "took": took, "what is wrong": wrong or "nothing"})
+        path = options.out / f"{name}.json"
+        if path.exists() and (own := json.loads(path.read_text(encoding="utf-8"))["rows"]):
+            measured += [f"## {name}", PARTS[name][0].__doc__ or "", table(own)]
+    title = "# Check of a GPU" if options.device != "cpu" else "# Check of the check, on the CPU"
+    text = "\n\n".join([title, about(environment), table(rows), *measured])
+    (options.out / "check.md").write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,24 +21,19 @@ import os
 import subprocess
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from _common import begun, command, environment, write
-from _harness_page import HEADINGS, page, table
-from _runs import CPU, QUICKSTART, ROOT, SIMO_CL, SPLIT_CIFAR10, finish
+from _report import Report, Row, bounds_table, hide_warnings, list_of, option_parser, table
+from _suite_runs import QUICKSTART, SIMO_CL, SPLIT_CIFAR10, SuiteRuns
 
 from simo_cl.harness import attempt
-from simo_cl.harness.execute_suite import checked_data
-from simo_cl.harness.plan import PlannedRun, plan_runs
-from simo_cl.harness.plugins import load_plugins
-from simo_cl.harness.precision import precision_of
 from simo_cl.harness.resume import Resumption
 from simo_cl.harness.suite_file import read_suite
-from simo_cl.results import RunFolder, read_status
+from simo_cl.results import read_status
 
 SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
 
@@ -56,68 +51,55 @@ def nothing(run, data, folder, device, progress):
 simo_cl.harness.attempt.execute_run = nothing
 """
 
+HEADINGS = {
+    "jobs": "`simo-cl run benchmarks/quickstart.yaml`, one thread a run",
+    "overhead": "Runs that do nothing but begin and finish their folder",
+    "checkpoints": (
+        "Checkpoints in runs of split_cifar10 with a tenth of their epochs, and their share of a "
+        "whole run, whose training is extrapolated"
+    ),
+}
+
 
 def main() -> None:
-    options = arguments()
-    torch.set_num_threads(1)  # as each run has
-    # Of libraries to their developers.
-    warnings.showwarning = lambda *_, **__: None
-    here = environment("avalanche-lib") | {"cores": os.cpu_count()}
-    report = begun(options.out, "harness", here)
-    for name in options.only:
-        rows = [{"section": name, **row} for row in SECTIONS[name](options)]
-        print(f"\n{HEADINGS[name]}\n{table(rows)}", flush=True)
-        report["commands"] |= {" ".join(part(row)): command("harness") for row in rows}
-        measured = set(map(part, rows))
-        report["rows"] = [row for row in report["rows"] if part(row) not in measured] + rows
-        report["rows"].sort(key=lambda row: (list(SECTIONS).index(row["section"]), part(row)))
-        write(options.out, "harness", report, page(report))
-
-
-def part(row: dict[str, Any]) -> tuple[str, str]:
-    """The section, and what tells its rows apart."""
-    section, first, *_ = row.values()
-    return section, str(first)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    names = lambda text: text.split(",")  # noqa: E731
-    parser.add_argument("--only", type=names, default=list(SECTIONS), help=f"of {list(SECTIONS)}")
-    parser.add_argument("--jobs", type=names, default=["1", "2"], help="default 1,2")
+    parser = option_parser(__doc__, list(SECTIONS))
+    parser.add_argument("--jobs", type=list_of(int), default=[1, 2], help="default 1,2")
     parser.add_argument("--runs", type=int, default=1000, help="that do nothing")
-    parser.add_argument("--strategies", type=names, default=["er", "icarl", "simo"])
+    parser.add_argument("--strategies", type=list_of(str), default=["er", "icarl", "simo"])
     parser.add_argument("--data-root", type=Path, help="folder with CIFAR-10")
-    parser.add_argument("--quick", action="store_true", help="only see whether everything runs")
-    parser.add_argument("--out", type=Path, default=Path("results/speed"))
     options = parser.parse_args()
-    unknown = set(options.only) - set(SECTIONS)
-    if unknown:
-        parser.error(f"--only: {sorted(unknown)} are not among {list(SECTIONS)}")
-    options.jobs = [int(jobs) for jobs in options.jobs]
     if options.quick:
         options.runs = 20
-    return options
+    torch.set_num_threads(1)  # as each run has
+    hide_warnings()
+    report = Report("harness", options.out, page, packages=["avalanche-lib"], cores=os.cpu_count())
+    for name in options.only:
+        for row in SECTIONS[name](options):
+            part, same = f"{name} {next(iter(row.values()))}", ("section", "jobs", "strategy")
+            report.add_rows(part, [{"section": name} | row], same, place)
+        print(f"\n{HEADINGS[name]}\n{section_table(report.measured, name)}", flush=True)
 
 
-def jobs(options: argparse.Namespace) -> list[dict[str, Any]]:
+def place(row: Row) -> tuple[int, str]:
+    """The section's, and the row's in it."""
+    section, first, *_ = row.values()
+    return list(SECTIONS).index(section), str(first)
+
+
+def jobs(options: argparse.Namespace) -> Iterator[Row]:
     quick = ["--seeds=0", "--strategies=finetune,er", "--set=training.epochs=0.5"]
-    rows = []
     for number in options.jobs:
         with tempfile.TemporaryDirectory() as results:
-            words = [f"--jobs={number}", f"--results={results}"]
+            words = ["run", str(QUICKSTART), f"--jobs={number}", f"--results={results}"]
             started = time.perf_counter()
             subprocess.run(
-                [*SIMO_CL, "run", str(QUICKSTART), *words, *(quick if options.quick else [])],
+                [*SIMO_CL, *words, *(quick if options.quick else [])],
                 check=True,
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""},
             )
             seconds = time.perf_counter() - started
-            rows.append(
-                {"jobs": number, "seconds": seconds, "seconds_of_runs": _of_runs(Path(results))}
-            )
-    return rows
+            yield {"jobs": number, "seconds": seconds, "seconds_of_runs": _of_runs(Path(results))}
 
 
 def _of_runs(results: Path) -> float:
@@ -127,28 +109,21 @@ def _of_runs(results: Path) -> float:
     return float(max(last) - min(first))
 
 
-def overhead(options: argparse.Namespace) -> list[dict[str, Any]]:
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
+def overhead(options: argparse.Namespace) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name, patch.object(attempt, "execute_run"):
         plugins = Path(name) / "nothing.py"
         plugins.write_text(NOTHING, encoding="utf-8")
-        execute_run = attempt.execute_run
-        digest = load_plugins(plugins)
-        seeds = f"seeds={list(range(options.runs))}"
-        runs = planned(QUICKSTART, seeds, ["er"], plugins=digest)
-        try:
-            for number in options.jobs:
-                ends = execute(runs, Path(name) / str(number), number, plugins)
-                # From the first end on: before it, processes are started.
-                ms = 1000 * (ends[-1] - ends[0]) / (len(ends) - 1)
-                row = {"jobs": number, "runs": len(ends), "ms_a_run": ms}
-                rows.append({**row, "ms_of_a_process_a_run": ms * number})
-        finally:
-            attempt.execute_run = execute_run
-    return rows
+        for number in options.jobs:
+            folder, seeds = Path(name) / str(number), range(options.runs)
+            suite = SuiteRuns(QUICKSTART, ["er"], folder, seeds=seeds, plugins=plugins)
+            ends = suite.execute(jobs=number)
+            # From the first end on: before it, processes are started.
+            ms = 1000 * (ends[-1] - ends[0]) / (len(ends) - 1)
+            row = {"jobs": number, "runs": len(ends), "ms_a_run": ms}
+            yield {**row, "ms_of_a_process_a_run": ms * number}
 
 
-def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
+def checkpoints(options: argparse.Namespace) -> Iterator[Row]:
     seconds: list[float] = []
     save = Resumption._save
 
@@ -157,74 +132,56 @@ def checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
         save(*arguments)
         seconds.append(time.perf_counter() - started)
 
-    Resumption._save = timed  # type: ignore[method-assign]
-    suite = QUICKSTART if options.quick else SPLIT_CIFAR10
-    rows = []
-    try:
-        for strategy in options.strategies:
-            seconds.clear()
-            (whole,) = planned(suite, "seeds=[0]", [strategy])
-            epochs = SHARE_OF_EPOCHS * whole.settings.training.epochs
-            (run,) = planned(suite, "seeds=[0]", [strategy], f"training.epochs={epochs}")
-            with tempfile.TemporaryDirectory() as folder:
-                execute([run], Path(folder), data_root=options.data_root)
-                last = RunFolder(Path(folder) / run.folder).last_metrics()
-            train, evaluate, spent = (
-                last["cost/train_seconds"],
-                last["cost/evaluate_seconds"],
-                sum(seconds),
-            )
-            rows.append(
-                {
-                    "strategy": strategy,
-                    "checkpoints": len(seconds),
-                    "seconds": spent,
-                    "train_seconds": train,
-                    "evaluate_seconds": evaluate,
-                    "share": spent / (train + evaluate + spent),
-                    "share_of_whole_run": spent / (train / SHARE_OF_EPOCHS + evaluate + spent),
-                }
-            )
-    finally:
-        Resumption._save = save  # type: ignore[method-assign]
-    return rows
+    path = QUICKSTART if options.quick else SPLIT_CIFAR10
+    epochs = f"training.epochs={SHARE_OF_EPOCHS * read_suite(path).suite.training.epochs}"
+    for strategy in options.strategies:
+        seconds.clear()
+        with tempfile.TemporaryDirectory() as folder, patch.object(Resumption, "_save", timed):
+            suite = SuiteRuns(path, [strategy], Path(folder), epochs, data_root=options.data_root)
+            suite.execute()
+            last = suite.last_metrics()
+        train, evaluate = last["cost/train_seconds"], last["cost/evaluate_seconds"]
+        spent = sum(seconds)
+        yield {
+            "strategy": strategy,
+            "checkpoints": len(seconds),
+            "seconds": spent,
+            "train_seconds": train,
+            "evaluate_seconds": evaluate,
+            "share": spent / (train + evaluate + spent),
+            "share_of_whole_run": spent / (train / SHARE_OF_EPOCHS + evaluate + spent),
+        }
 
 
-def planned(
-    suite: Path, setting: str, strategies: list[str], *more: str, plugins: str = "none"
-) -> list[PlannedRun]:
-    file = read_suite(suite, (setting, *more))
-    folder, precision = ROOT / "strategies", precision_of(CPU)
-    runs = plan_runs(file.suite, folder, file.places, precision, plugins)
-    return [run for run in runs if run.settings.entry in strategies]
-
-
-def execute(
-    runs: list[PlannedRun],
-    folder: Path,
-    number: int = 1,
-    plugins: Path | None = None,
-    data_root: Path | None = None,
-) -> list[float]:
-    """When each run ended."""
-    ends: list[float] = []
-    finish(
-        runs,
-        folder,
-        data=checked_data(runs, data_root),
-        device=CPU,
-        jobs=number,
-        plugins=plugins,
-        after_each=lambda: ends.append(time.perf_counter()),
-    )
-    return ends
-
-
-SECTIONS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+SECTIONS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "jobs": jobs,
     "overhead": overhead,
     "checkpoints": checkpoints,
 }
+
+
+def page(measured: Row) -> Iterator[str]:
+    yield "Speed of the harness"
+    yield bounds_table("harness", [row for name in HEADINGS for row in rows_of(measured, name)])
+    for name, heading in HEADINGS.items():
+        if rows_of(measured, name):
+            yield f"## {heading}"
+            yield section_table(measured, name)
+
+
+def section_table(measured: Row, section: str) -> str:
+    percent = dict.fromkeys(("share", "share_of_whole_run"), "{:.2%}")
+    return table(rows_of(measured, section), ["section"], **percent)
+
+
+def rows_of(measured: Row, section: str) -> list[Row]:
+    """With the time of each number of jobs over the time of one, where that has been measured."""
+    rows = [row for row in measured["rows"] if row["section"] == section]
+    one = next((row for row in rows if section == "jobs" and row["jobs"] == 1), None)
+    if one is None:
+        return rows
+    over = {"seconds": "of_one_job", "seconds_of_runs": "runs_of_one_job"}
+    return [row | {new: row[key] / one[key] for key, new in over.items()} for row in rows]
 
 
 if __name__ == "__main__":

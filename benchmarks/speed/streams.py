@@ -14,342 +14,54 @@ versions and data, has measured and this one does not.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
-import time
-import warnings
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import cycle
+from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
+import _contestants as contestants
+import pandas as pd
 import torch
-from _common import begun, command, environment, synchronize, write, write_figure
-from _contestants import (
-    BATCH,
-    LARGE_BATCH,
-    REPLAYED,
-    SCR_AUGMENT,
-    SCR_MEMORY,
-    SCR_REPLAYED,
-    Chunk,
-    LateMeansSCR,
-    bare,
-    contrastive_losses,
-    der,
-    er_ace,
-    icarl,
-    mir,
-    our_contrastive,
-    our_replay,
-    pieces,
-    stock_replay,
-    stock_scr,
-    training,
+from _contestants import BARE, CROP_AND_FLIP, EMPTY, SCR_AUGMENT, SLIM, Scene
+from _report import (
+    COLOURS,
+    Report,
+    Row,
+    among,
+    bounds_table,
+    hide_warnings,
+    option_parser,
+    table,
+    take_turns,
 )
-from _evaluation_cost import evaluation_cost
-from _runs import QUICKSTART, SPLIT_CIFAR10
-from _scene import (
-    BARE,
-    EMPTY,
-    ON_OURS,
-    OURS,
-    OURS_SPLIT,
-    SLIM,
-    STOCK,
-    STOCK_SLIM,
-    Scene,
-    random_data,
-    smaller,
-    stock_stream,
-)
-from _streams_page import comparison_table, course_table, draw, evaluation_table, page, title
-from avalanche.training.supervised import SCR, Naive
-from torch.nn.functional import cross_entropy
-from torchvision.transforms import ToTensor
+from _suite_runs import QUICKSTART, SPLIT_CIFAR10, SuiteRuns
+from avalanche.evaluation.metrics import accuracy_metrics
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.supervised import Naive
+from threadpoolctl import threadpool_limits
+from torch.utils.benchmark import timer
 
+from simo_cl.harness.execute_run import first_rows, make_benchmark
+from simo_cl.harness.setup import Setup
+from simo_cl.harness.suite_file import read_suite
 from simo_cl.streams import DataSet, load_data
+from simo_cl.tracking.mirror import mirror
 
 # Of the training whose metrics are timed; their time does not depend on it.
 SHARE_OF_STEPS = 0.07
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is run.
-
-    Attributes:
-        rounds: turns that count.
-        warming_up: turns before them, which do not.
-        online, contrastive, mir, batch: iterations a turn, by network.
-        images: of each class, for strategies that train on whole experiences, by network.
-        course: batches of the stream that is followed, and between two measurements of it.
-        width: of the slim ResNet-18.
-    """
-
-    rounds: int = 5
-    warming_up: int = 1
-    online: dict[str, int] = field(default_factory=lambda: {EMPTY: 200, SLIM: 20})
-    contrastive: dict[str, int] = field(default_factory=lambda: {EMPTY: 20, SLIM: 2})
-    mir: dict[str, int] = field(default_factory=lambda: {EMPTY: 50, SLIM: 10})
-    batch: dict[str, int] = field(default_factory=lambda: {EMPTY: 20, SLIM: 4})
-    images: dict[str, int] = field(default_factory=lambda: {EMPTY: 500, SLIM: 250})
-    course: tuple[int, int] = (5000, 100)
-    width: int = 20
-
-
-FULL = Sizes()
-QUICK = Sizes(
-    rounds=1,
-    warming_up=0,
-    online={EMPTY: 4, SLIM: 2},
-    contrastive={EMPTY: 2, SLIM: 1},
-    mir={EMPTY: 2, SLIM: 1},
-    batch={EMPTY: 2, SLIM: 1},
-    images={EMPTY: 20, SLIM: 20},
-    course=(30, 10),
-    width=8,
-)
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One who takes turns.
-
-    Attributes:
-        name: unique in its comparison.
-        chunk: what it does in a turn.
-        stock, bare: names of the contestants to compare it with, where they take part.
-    """
-
-    name: str
-    chunk: Chunk
-    stock: str = STOCK
-    bare: str = BARE
-
-
-Comparison = tuple[Scene, list[Contestant]]
-
-
-def main() -> None:
-    options = arguments()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    # Avalanche repeats some at every experience, whatever the filters say.
-    warnings.showwarning = lambda *_, **__: None
-    data = random_data(150 if options.quick else 5000)
-    if options.data_root is not None:
-        data = load_data("cifar10", options.data_root)
-    here = environment("avalanche-lib") | {"data": data.note}
-    report = begun(options.out, "streams", here)
-    for name in options.only:
-        print(f"\n{HEADINGS[name]}", flush=True)
-        if name == "course":
-            report["course"] = course(data, options)
-            keep(report, name, options.out)
-            print(course_table(report), flush=True)
-        elif name == "evaluation":
-            report["evaluation"] = evaluation(data, options)
-            keep(report, name, options.out)
-            print(evaluation_table(report), flush=True)
-        else:
-            for scene, contestants in COMPARISONS[name](data, options):
-                rows = take_turns(contestants, options)
-                rows = [{"section": name, **described(scene), **row} for row in rows]
-                this = title(rows[0])
-                others = [r for r in report["rows"] if r["section"] != name or title(r) != this]
-                report["rows"] = others + rows
-                keep(report, f"{name}: {this}", options.out)
-                print(f"\n{this}\n{comparison_table(rows)}", flush=True)
-
-
-def keep(report: dict[str, Any], part: str, out: Path) -> None:
-    """Writes the report with a part that is new in it."""
-    report["commands"][part] = command("streams")
-    report["rows"].sort(key=lambda row: list(HEADINGS).index(row["section"]))
-    write(out, "streams", report, page(report, HEADINGS))
-    write_figure(out, "streams", lambda plt: draw(plt, report))
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    names = lambda text: text.split(",")  # noqa: E731
-    parser.add_argument("--only", type=names, default=list(HEADINGS), help=f"of {list(HEADINGS)}")
-    parser.add_argument("--networks", type=names, default=[EMPTY, SLIM], help="of both")
-    parser.add_argument("--precisions", type=names, default=["float32"], help="of the ResNet")
-    parser.add_argument("--rounds", type=int, help=f"turns that count, default {FULL.rounds}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--data-root", type=Path, help="folder with CIFAR-10")
-    parser.add_argument("--quick", action="store_true", help="only see whether everything runs")
-    parser.add_argument("--out", type=Path, default=Path("results/speed"))
-    options = parser.parse_args()
-    allowed = {
-        "only": list(HEADINGS),
-        "networks": [EMPTY, SLIM],
-        "precisions": ["float32", "bfloat16"],
-    }
-    for name, values in allowed.items():
-        unknown = set(getattr(options, name)) - set(values)
-        if unknown:
-            parser.error(f"--{name}: {sorted(unknown)} are not among {values}")
-    options.sizes = QUICK if options.quick else FULL
-    if options.rounds is not None:
-        # iCaRL learns one class of ten in a turn, and one turn warms up.
-        if not 1 <= options.rounds <= 9:
-            parser.error(f"--rounds is {options.rounds}; it must be from 1 to 9")
-        options.sizes = replace(options.sizes, rounds=options.rounds)
-    return options
-
-
-# --- what is compared ---------------------------------------------------------------------------
-
-
-def scenes(
-    data: DataSet, options: argparse.Namespace, augment: tuple[str, ...]
-) -> Iterator[tuple[Scene, str]]:
-    """Each network in each of its precisions, and the network's name."""
-    for network in options.networks:
-        for precision in ["float32"] if network == EMPTY else options.precisions:
-            width = options.sizes.width
-            yield Scene(data, network, precision, augment, options.device, width), network
-
-
-def stock_scenes(scene: Scene) -> dict[str, Scene]:
-    """Those of stock strategies, by what their names end in: with Avalanche's network and ours."""
-    if scene.network == EMPTY:
-        return {"": scene}
-    return {"": replace(scene, network=STOCK_SLIM, precision="float32"), ", our network": scene}
-
-
-def online(data: DataSet, options: argparse.Namespace) -> Iterator[Comparison]:
-    for augment in ((), ("crop", "flip")):
-        for scene, network in scenes(data, options, augment):
-            n = options.sizes.online[network]
-            loop = bare(scene, scene.classifier(), cross_entropy, n, new=BATCH, replayed=REPLAYED)
-            contestants = online_strategies(scene, n, filled=True)
-            yield (
-                scene,
-                [Contestant(name, chunk) for name, chunk in contestants.items()]
-                + [Contestant(BARE, loop)],
-            )
-
-
-def online_strategies(scene: Scene, n: int, *, filled: bool) -> dict[str, Chunk]:
-    """By name, with or without a memory that is full from the beginning."""
-    stock, ours = scene.stock.train_stream, scene.resident.train_stream
-    on_ours = stock_replay(scene, ours, filled=filled)
-    return {
-        **{
-            STOCK + network: training(
-                stock_replay(own, stock, filled=filled), pieces(stock, BATCH), n
-            )
-            for network, own in stock_scenes(scene).items()
-        },
-        ON_OURS: training(on_ours, pieces(ours, BATCH), n),
-        OURS_SPLIT: training(our_replay(scene, filled=filled), pieces(ours, BATCH), n),
-        OURS: training(our_replay(scene, filled=filled), pieces(ours, n * BATCH), 1),
-    }
-
-
-def contrastive(data: DataSet, options: argparse.Namespace) -> Iterator[Comparison]:
-    late = f"{STOCK}, class means at the end"
-    for scene, network in scenes(data, options, SCR_AUGMENT):
-        n = options.sizes.contrastive[network]
-        stock = stock_stream(data, [ToTensor()], scene.experiences).train_stream
-        ours = scene.resident.train_stream
-        contestants = [
-            Contestant(name + of, training(stock_scr(own, kind, stock), pieces(stock, BATCH), n))
-            for name, kind in ((STOCK, SCR), (late, LateMeansSCR))
-            for of, own in stock_scenes(scene).items()
-        ]
-        for name, loss in contrastive_losses().items():
-            strategy = our_contrastive(scene, loss)
-            loop = bare(
-                scene,
-                scene.embedding_model(),
-                loss,
-                n,
-                new=BATCH,
-                replayed=SCR_REPLAYED,
-                memory=SCR_MEMORY,
-                views=2,
-                clip=strategy.clip_grad_norm,
-            )
-            peer = f"{BARE}, {name}"
-            chunk = training(strategy, pieces(ours, n * BATCH), 1)
-            contestants += [
-                Contestant(f"ours, {name}", chunk, bare=peer),
-                Contestant(peer, loop, bare=peer),
-            ]
-        yield scene, contestants
-
-
-def strategies(data: DataSet, options: argparse.Namespace) -> Iterator[Comparison]:
-    for scene, network in scenes(data, options, ("crop", "flip")):
-        whole = replace(scene, data=smaller(data, options.sizes.images[network]), experiences=10)
-        n = options.sizes.mir[network]
-        kinds: dict[str, tuple[Callable[[Scene, Any], Chunk], Scene]] = {
-            "ER-ACE": (er_ace, whole),
-            "DER": (der, whole),
-            "iCaRL": (icarl, whole),
-            "MIR": (lambda scene, stream, n=n: mir(scene, stream, n), scene),
-        }
-        contestants = []
-        for name, (kind, own) in kinds.items():
-            peer, stock = f"{name}, stock", own.stock.train_stream
-            contestants += [
-                *(
-                    Contestant(peer + of, kind(other, stock), stock=peer)
-                    for of, other in stock_scenes(own).items()
-                ),
-                Contestant(f"{name}, our data", kind(own, own.resident.train_stream), stock=peer),
-            ]
-        yield scene, contestants
-
-
-def batch(data: DataSet, options: argparse.Namespace) -> Iterator[Comparison]:
-    for whole, network in scenes(data, options, ("crop", "flip")):
-        n = options.sizes.batch[network]
-        # Two classes an experience: n batches.
-        scene = replace(whole, data=smaller(data, n * LARGE_BATCH // 2))
-        stock, ours = scene.stock.train_stream, scene.resident.train_stream
-        parts = [(STOCK + of, own, stock) for of, own in stock_scenes(scene).items()]
-        contestants = []
-        for name, own, stream in [*parts, (ON_OURS, scene, ours)]:
-            strategy = Naive(**own.arguments(own.classifier(), LARGE_BATCH))
-            contestants.append(Contestant(name, training(strategy, cycle(stream), 1)))
-        loop = bare(scene, scene.classifier(), cross_entropy, n, new=LARGE_BATCH)
-        yield scene, [*contestants, Contestant(BARE, loop)]
-
-
-def course(data: DataSet, options: argparse.Namespace) -> dict[str, Any]:
-    total, window = options.sizes.course
-    scene = Scene(data, EMPTY, augment=("crop", "flip"), device=options.device)
-    chunks = online_strategies(scene, window, filled=False)
-    series: dict[str, list[float]] = {name: [] for name in chunks}
-    for _ in range(total // window):
-        for name, chunk in chunks.items():
-            series[name].append(timed(chunk, options.device))
-    return {"window": window, "ms": series}
-
-
-def evaluation(data: DataSet, options: argparse.Namespace) -> dict[str, Any]:
-    if options.quick:
-        suite, data = QUICKSTART, load_data("digits")
-    else:
-        suite = SPLIT_CIFAR10
-    seconds = evaluation_cost(suite, data, options.device, share_of_steps=SHARE_OF_STEPS)
-    torch.set_num_threads(options.threads)  # the suite has its own number
-    return {"suite": suite.stem, "seconds": seconds}
-
-
-COMPARISONS: dict[str, Callable[[DataSet, argparse.Namespace], Iterator[Comparison]]] = {
-    "online": online,
-    "contrastive": contrastive,
-    "strategies": strategies,
-    "batch": batch,
+# Who takes part, with which augmentations, and the iterations a turn by network; with --quick, two.
+COMPARISONS = {
+    "online": (contestants.online, [(), CROP_AND_FLIP], {EMPTY: 200, SLIM: 20}),
+    "contrastive": (contestants.contrastive, [SCR_AUGMENT], {EMPTY: 20, SLIM: 2}),
+    "strategies": (contestants.strategies, [CROP_AND_FLIP], {EMPTY: 50, SLIM: 10}),
+    "batch": (contestants.batch, [CROP_AND_FLIP], {EMPTY: 20, SLIM: 4}),
 }
+IMAGES_A_CLASS = {EMPTY: 500, SLIM: 250}  # for strategies that train on whole experiences
+DESCRIBED = ("network", "precision", "augment")
 HEADINGS = {
     "online": "Online: 10 new images and 10 of a full class-balanced memory of 1,000",
     "contrastive": (
@@ -369,43 +81,239 @@ HEADINGS = {
 }
 
 
-# --- measuring ----------------------------------------------------------------------------------
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    hide_warnings()
+    data = contestants.random_data(150 if options.quick else 5000)
+    if options.data_root is not None:
+        data = load_data("cifar10", options.data_root)
+    report = Report("streams", options.out, page, draw, ["avalanche-lib"], data=data.note)
+    for name in options.only:
+        print(f"\n{HEADINGS[name]}", flush=True)
+        if name in COMPARISONS:
+            for scene in scenes(name, data, options):
+                rows = compare(name, scene, options)
+                part, same = f"{name}: {title(rows[0])}", ("section", *DESCRIBED)
+                report.add_rows(part, rows, same, lambda r: list(HEADINGS).index(r["section"]))
+                print(f"\n{title(rows[0])}\n{comparison_table(rows)}", flush=True)
+        else:
+            measure = course if name == "course" else evaluation
+            report.add(name, **{name: measure(data, options)})
+            print(
+                table(further_rows(report.measured, name), ["section", "precision"], **FORMATS),
+                flush=True,
+            )
 
 
-def described(scene: Scene) -> dict[str, str]:
-    return {
-        "network": scene.network,
-        "precision": scene.precision,
-        "augment": " + ".join(scene.augment),
-    }
+def arguments() -> argparse.Namespace:
+    parser = option_parser(__doc__, list(HEADINGS))
+    parser.add_argument("--networks", type=among([EMPTY, SLIM]), default=[EMPTY, SLIM])
+    precisions = among(["float32", "bfloat16"])
+    parser.add_argument("--precisions", type=precisions, default=["float32"], help="of the ResNet")
+    parser.add_argument("--rounds", type=int, help="turns that count, default 5")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--data-root", type=Path, help="folder with CIFAR-10")
+    options = parser.parse_args()
+    # iCaRL learns one class of ten in a turn, and one turn warms up.
+    if options.rounds is not None and not 1 <= options.rounds <= 9:
+        parser.error(f"--rounds is {options.rounds}; it must be from 1 to 9")
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    return options
 
 
-def take_turns(contestants: list[Contestant], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Interleaved, so that what else the machine does hits all."""
-    turns: dict[str, list[float]] = {one.name: [] for one in contestants}
-    warming_up = options.sizes.warming_up
-    for _ in range(warming_up + options.sizes.rounds):
-        for one in contestants:
-            turns[one.name].append(timed(one.chunk, options.device))
-    counted = {name: values[warming_up:] for name, values in turns.items()}
-    ms = {name: statistics.median(values) for name, values in counted.items()}
+def scenes(section: str, data: DataSet, options: argparse.Namespace) -> Iterator[Scene]:
+    """Each network in each of its precisions, with each augmentation."""
+    width = 8 if options.quick else 20
+    for augment in COMPARISONS[section][1]:
+        for network in options.networks:
+            for precision in ["float32"] if network == EMPTY else options.precisions:
+                yield Scene(data, network, precision, augment, options.device, width)
+
+
+def compare(section: str, scene: Scene, options: argparse.Namespace) -> list[Row]:
+    take_part, _, iterations = COMPARISONS[section]
+    sizes = [2 if options.quick else iterations[scene.network]]
+    if section == "strategies":
+        sizes.append(20 if options.quick else IMAGES_A_CLASS[scene.network])
+    them = list(take_part(scene, *sizes))
+    warming_up = 0 if options.quick else 1
+    turns = {one.name: partial(milliseconds, one.chunk) for one in them}
+    taken = take_turns(turns, warming_up + options.rounds)
+    taken = {name: ms[warming_up:] for name, ms in taken.items()}
+    median = {name: statistics.median(ms) for name, ms in taken.items()}
+    described = (scene.network, scene.precision, " + ".join(scene.augment))
     rows = []
-    for one in contestants:
-        row = {"contestant": one.name, "ms": ms[one.name], "turns": counted[one.name]}
+    for one in them:
+        row = {"section": section, **dict(zip(DESCRIBED, described, strict=True))}
+        row |= {"contestant": one.name, "ms": median[one.name], "turns": taken[one.name]}
         for key, peer in (("times_stock", one.stock), ("of_bare", one.bare)):
-            if peer in ms:
-                row[key] = ms[peer] / ms[one.name]
+            if peer in median:
+                row[key] = median[peer] / median[one.name]
         rows.append(row)
     return rows
 
 
-def timed(chunk: Chunk, device: str) -> float:
-    """Milliseconds an iteration."""
-    synchronize(device)
-    start = time.perf_counter()
+def milliseconds(chunk: Callable[[], int]) -> float:
+    """Of an iteration; the timer waits for what a GPU still has to do."""
+    start = timer()
     iterations = chunk()
-    synchronize(device)
-    return 1e3 * (time.perf_counter() - start) / iterations
+    return 1e3 * (timer() - start) / iterations
+
+
+def course(data: DataSet, options: argparse.Namespace) -> Row:
+    """Milliseconds an iteration, window by window of the stream."""
+    batches, window = (30, 10) if options.quick else (5000, 100)
+    scene = Scene(data, EMPTY, augment=CROP_AND_FLIP, device=options.device)
+    chunks = contestants.online_strategies(scene, window, filled=False)
+    turns = {name: partial(milliseconds, chunk) for name, chunk in chunks.items()}
+    return {"window": window, "ms": take_turns(turns, batches // window)}
+
+
+def evaluation(data: DataSet, options: argparse.Namespace) -> Row:
+    """Seconds of one run of `simo`, the strategy with most metrics, which has two spaces: of the
+    whole training, extrapolated from few steps, as what an experience's evaluation takes does not
+    depend on it; of evaluating accuracy alone, as Avalanche does; of all metrics on top of that;
+    and of showing the run in MLflow."""
+    path, device = SPLIT_CIFAR10, torch.device(options.device)
+    if options.quick:
+        path, data = QUICKSTART, load_data("digits")
+    epochs = read_suite(path).suite.training.epochs
+    with tempfile.TemporaryDirectory() as name:
+        less = f"training.epochs={epochs * SHARE_OF_STEPS}"
+        simo = SuiteRuns(path, ["simo"], Path(name), less, data=data, device=device)
+        store = f"sqlite:///{simo.folder / 'mlflow.db'}"
+        mirror(simo.folder, store)  # makes the store, once a suite
+        simo.execute()
+        started = timer()
+        mirror(simo.folder, store)
+        logging = timer() - started
+        measured = simo.last_metrics()
+    settings = simo.runs[0].settings
+    experiences, training = settings.stream.experiences, settings.training
+    steps = experiences * math.ceil(epochs * len(data.train) / experiences / training.batch_size)
+    benchmark = make_benchmark(data, settings.stream, training, 0, False, device)
+    setup = Setup(settings, data, device, [1], first_rows=first_rows(benchmark))
+    evaluator = EvaluationPlugin(accuracy_metrics(experience=True, stream=True))
+    strategy = Naive(**setup.stock_arguments(setup.classifier(), 0.1) | {"evaluator": evaluator})
+    torch.set_num_threads(training.threads)  # as many as the run has
+    with threadpool_limits(training.threads):
+        strategy.eval(benchmark.test_stream[:1])
+        started = timer()
+        strategy.eval(benchmark.test_stream)
+        accuracy = experiences * (timer() - started)
+    torch.set_num_threads(options.threads)
+    seconds = {
+        "training": measured["cost/train_seconds"] / measured["cost/steps"] * steps,
+        "accuracy on the test images alone": accuracy,
+        "all metrics on top": measured["cost/evaluate_seconds"] - accuracy,
+        "MLflow": logging,
+    }
+    return {"suite": path.stem, "seconds": seconds}
+
+
+def page(measured: Row) -> Iterator[str]:
+    further = {name: further_rows(measured, name) for name in ("course", "evaluation")}
+    yield "Speed of streams and replay"
+    yield "Of the slim ResNet-18 unless said:"
+    yield bounds_table("streams", [*measured["rows"], *further["course"], *further["evaluation"]])
+    yield "![](streams.svg)"
+    section = ""
+    for rows in comparisons(measured["rows"]):
+        if rows[0]["section"] != section:
+            section = rows[0]["section"]
+            yield f"## {HEADINGS[section]}"
+        yield f"### {title(rows[0])}"
+        yield comparison_table(rows)
+    for name, rows in further.items():
+        if rows:
+            yield f"## {HEADINGS[name]}"
+            yield f"In {measured[name]['suite']}:" if name == "evaluation" else ""
+            yield table(rows, ["section", "precision"], **FORMATS)
+
+
+FORMATS = {"times_stock": "{:.2f}", "of_bare": "{:.0%}", "of_training": "{:.1%}"}
+FORMATS |= {"last_over_first": "{:.2f}"}
+
+
+def comparisons(rows: list[Row]) -> list[list[Row]]:
+    """The rows of each comparison."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["section"], title(row)), []).append(row)
+    return list(groups.values())
+
+
+def title(row: Row) -> str:
+    return f"{row['network']}, {row['precision']}, {row['augment'] or 'no augmentation'}"
+
+
+def comparison_table(rows: list[Row]) -> str:
+    rows = [row | {"iterations_a_second": 1e3 / row["ms"]} for row in rows]
+    return table(rows, ["section", *DESCRIBED], **FORMATS)
+
+
+def further_rows(measured: Row, section: str) -> list[Row]:
+    """Of the course, its first and its last fifth; of the evaluation, seconds of a whole run, and
+    their share of its training."""
+    if section not in measured:
+        return []
+    rows = []
+    if section == "course":
+        for name, ms in measured[section]["ms"].items():
+            fifth = max(1, len(ms) // 5)
+            first, last = statistics.median(ms[:fifth]), statistics.median(ms[-fifth:])
+            row = {"ms_first_fifth": first, "ms_last_fifth": last, "last_over_first": last / first}
+            rows.append({"section": section, "precision": "float32", "contestant": name, **row})
+    else:
+        seconds = measured[section]["seconds"]
+        for name, value in seconds.items():
+            row = {"contestant": name, "seconds": value, "of_training": value / seconds["training"]}
+            rows.append({"section": section, "precision": "the suite's precision", **row})
+    return rows
+
+
+def draw(plt: Any, measured: Row) -> Any:
+    """A panel of bars for each comparison, and one of lines for the course of a stream."""
+    groups = comparisons(measured["rows"])
+    count = len(groups) + ("course" in measured)
+    lines = max(1, -(-count // 3))
+    size = {"figsize": (15, 3.2 * lines), "layout": "constrained", "squeeze": False}
+    figure, axes = plt.subplots(lines, 3, **size)
+    for panel in axes.flat[count:]:
+        panel.set_axis_off()
+    for panel, rows in zip(axes.flat, groups, strict=False):
+        names = [fill(row["contestant"], 30) for row in rows]
+        colours = [colour(row["contestant"]) for row in rows]
+        bars = panel.barh(names, [row["ms"] for row in rows], color=colours)
+        panel.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+        panel.invert_yaxis()
+        panel.margins(x=0.15)
+        label(panel, f"{rows[0]['section']}: {title(rows[0])}", "ms an iteration")
+    if "course" in measured:
+        panel, of_course = axes.flat[count - 1], pd.DataFrame(measured["course"]["ms"])
+        of_course.index = measured["course"]["window"] * (of_course.index + 1)
+        # Stock, the stock strategy on our data, ours twice.
+        colours = dict(zip(of_course, [COLOURS[k] for k in (3, 4, 1, 0)], strict=True))
+        of_course.plot(ax=panel, logy=True, linewidth=1, color=colours, legend=False)
+        label(panel, "course of the stream: empty network, crop + flip", "batches")
+        panel.set_ylabel("ms an iteration", fontsize=8)
+        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        panel.legend(frameon=False, fontsize=7, **place).set_in_layout(False)
+    return figure
+
+
+def label(panel: Any, heading: str, xlabel: str) -> None:
+    panel.set_title(fill(heading, 60), fontsize=8, loc="left")
+    panel.set_xlabel(xlabel, fontsize=8)
+    panel.tick_params(labelsize=7)
+
+
+def colour(contestant: str) -> str:
+    ours = contestant.endswith("our data") or contestant.startswith("ours")
+    return COLOURS[2] if contestant.startswith(BARE) else COLOURS[0] if ours else COLOURS[3]
 
 
 if __name__ == "__main__":

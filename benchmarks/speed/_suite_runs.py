@@ -1,0 +1,77 @@
+"""Runs of a suite, executed for what they take or leave behind."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
+from simo_cl.harness.plan import plan_runs
+from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.precision import precision_of
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.strategy_files import strategies_folder
+from simo_cl.harness.suite_file import read_suite
+from simo_cl.results import RunFolder
+from simo_cl.streams import DataSet
+
+SUITES = Path(__file__).resolve().parents[1]
+QUICKSTART, SPLIT_CIFAR10 = SUITES / "quickstart.yaml", SUITES / "split_cifar10.yaml"
+SIMO_CL = [sys.executable, "-c", "from simo_cl.cli import app; app()"]
+CPU = torch.device("cpu")
+
+
+class SuiteRuns:
+    """Some strategies of a suite file with a folder for their results.
+
+    `overrides` are settings as ``--set`` takes them; `data` are by default the suite's, which lie
+    in `data_root`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        strategies: Iterable[str],
+        folder: Path,
+        *overrides: str,
+        seeds: Iterable[int] = (0,),
+        data: DataSet | None = None,
+        data_root: Path | None = None,
+        device: torch.device = CPU,
+        plugins: Path | None = None,
+    ) -> None:
+        file = read_suite(path, overrides)
+        own = {name: file.suite.strategies.get(name, {}) for name in strategies}
+        update = {"seeds": tuple(seeds), "control": None, "strategies": own}
+        self.suite = file.suite.model_copy(update=update)
+        self.folder, self.device, self.plugins = folder, device, plugins
+        digest = "none" if plugins is None else load_plugins(plugins)
+        beside, precision = strategies_folder(path, None), precision_of(device)
+        self.runs = plan_runs(self.suite, beside, file.places, precision, digest)
+        self.data = checked_data(self.runs, data_root) if data is None else data
+        write_plan(folder, self.suite, self.runs, command="", data=self.data)
+
+    def execute(self, **options: Any) -> list[float]:
+        """Executes them, with options of :func:`execute_runs`; gives the time at which each ended.
+
+        Raises:
+            RuntimeError: a run failed.
+        """
+        ends: list[float] = []
+        options |= {"data": self.data, "device": self.device, "plugins": self.plugins}
+        options["after_each"] = lambda: ends.append(time.perf_counter())
+        with SuiteProgress(Console(quiet=True)) as progress:
+            outcome = execute_runs(self.runs, self.folder, progress=progress, **options)
+        if outcome.failed:
+            raise RuntimeError(f"a run failed: {outcome.failed}")
+        return ends
+
+    def last_metrics(self) -> dict[str, float]:
+        """Of the first run."""
+        return RunFolder(self.folder / self.runs[0].folder).last_metrics()
