@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simo_cl.harness.anytime import AnytimeAccuracy
 from simo_cl.harness.embed import Embedded, EvaluationRecorder, embed
 from simo_cl.harness.settings import EvaluationSettings
 from simo_cl.harness.snapshots import Snapshots
@@ -74,6 +75,7 @@ class Evaluation:
         memory_size: of the suite.
         evaluate_on: ``"test"`` or ``"validation"``.
         joint: whether it trains on all classes in one experience.
+        anytime: measures within experiences, too.
 
     Attributes:
         layers: name of a space to the name of the submodule that gives it, in the order of
@@ -95,6 +97,7 @@ class Evaluation:
         evaluate_on: str,
         *,
         joint: bool,
+        anytime: AnytimeAccuracy | None = None,
     ) -> None:
         self._strategy = strategy
         self._file = file
@@ -119,6 +122,9 @@ class Evaluation:
                 )
         self._recorder = EvaluationRecorder(self.layers)
         strategy.plugins.append(self._recorder)
+        self._anytime = anytime
+        if anytime is not None:
+            strategy.plugins.append(anytime)
         self._classes = [
             sorted({int(y) for y in experience.dataset.targets}) for experience in self._stream
         ]
@@ -175,6 +181,9 @@ class Evaluation:
         for space, points in sample.spaces.items():
             metrics |= self._geometry(space, points, sample.labels)
             metrics |= self._geometry(f"{space}_centred", centred(points), sample.labels)
+        if self._anytime is not None:
+            self.seconds += self._anytime.after_experience(self._strategy, experience)
+            metrics |= self._anytime.metrics()
         self.seconds += time.perf_counter() - started
         # What is not defined, as the drift of classes whose features are all zero.
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -205,6 +214,7 @@ class Evaluation:
         for index, classes in enumerate(self._classes):
             experience_of_class[classes] = index
         return {
+            **({} if self._anytime is None else self._anytime.arrays()),
             **{f"accuracy/{name}": np.array(rows) for name, rows in self._accuracies.items()},
             **{name: np.stack(matrices) for name, matrices in self._matrices.items()},
             "confusion": np.stack(self._confusions),

@@ -77,6 +77,7 @@ def execute_run(
         settings.memory.size,
         settings.stream.evaluate_on,
         joint=run.joint,
+        anytime=_anytime_accuracy(run, benchmark, budget),
     )
     strategy.model.to(device)
     resumption = Resumption(run, data, folder, strategy, budget, evaluation)
@@ -193,6 +194,23 @@ def steps_of_experiences(benchmark: Any, settings: RunSettings, joint: bool) -> 
     else:
         steps = [max(1, math.ceil(training.epochs * n / training.batch_size)) for n in sizes]
     return [sum(steps)] if joint else steps
+
+
+def _anytime_accuracy(run: PlannedRun, benchmark: Any, budget: Any) -> Any:
+    from simo_cl.harness.anytime import AnytimeAccuracy
+
+    stream, evaluation = run.settings.stream, run.settings.evaluation
+    if evaluation.every is None:
+        return None
+    return AnytimeAccuracy(
+        benchmark.test_stream if stream.evaluate_on == "test" else benchmark.valid_stream,
+        every=evaluation.every,
+        images=evaluation.every_images,
+        seed=run.settings.seed,
+        updates=stream.updates_per_batch,
+        budget=budget,
+        joint=run.joint,
+    )
 
 
 def _budget(strategy: Any, name: str) -> Any:

@@ -30,6 +30,8 @@ from simo_cl.streams import (
     load_data,
 )
 
+_CHECKED = {"stream", "training", "model", "memory", "evaluation"}
+
 
 @dataclass
 class Outcome:
@@ -150,7 +152,7 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
     for run in runs:
         settings = run.settings
         seed = settings.seed if settings.stream.class_order == "seeded" else 0
-        shared = (settings.stream, settings.training, settings.model, settings.memory, seed)
+        shared = settings.model_dump_json(include=_CHECKED), seed
         if shared not in checked:
             _check_fit(run, data)
             benchmark = make_benchmark(
@@ -241,6 +243,13 @@ def _check_fit(run: PlannedRun, data: DataSet) -> None:
         raise SuiteError(
             f"{places.of('memory', 'size')}: memory.size is {settings.memory.size}; {data.name} "
             f"has {data.num_classes} classes, and a memory holds at least one image of each"
+        )
+    evaluation = settings.evaluation
+    if evaluation.every is not None and evaluation.every_images < data.num_classes:
+        raise SuiteError(
+            f"{places.of('evaluation', 'every_images')}: evaluation.every_images is "
+            f"{evaluation.every_images}; {data.name} has {data.num_classes} classes, and accuracy "
+            "is measured on at least one image of each"
         )
     _check_encoder(run, data)
 

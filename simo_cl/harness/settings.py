@@ -9,8 +9,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -147,13 +149,28 @@ class MemorySettings(BaseModel):
 
 
 class EvaluationSettings(BaseModel):
-    """What is measured after each experience."""
+    """What is measured after each experience, and within it."""
 
     model_config = Strict
     batch_size: PositiveInt = 128
     samples_per_class: Annotated[int, Field(ge=2)] = Field(
         100, description="images a class for geometry, oracle read-outs and stored embeddings"
     )
+    every: PositiveInt | None = Field(
+        None, description="online: batches between two measurements of anytime accuracy"
+    )
+    every_images: PositiveInt = Field(
+        200, description="online: test images, of all classes together, that these are made on"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs from before there was anytime accuracy are the same as those without it now.
+        content: dict[str, Any] = handler(self)
+        if self.every is None:
+            content.pop("every", None)
+            content.pop("every_images", None)
+        return content
 
 
 class ResourceSettings(BaseModel):
@@ -204,7 +221,13 @@ _ALONE_IN_BATCH = (
     "training.epochs",
     "training.schedule",
 )
-_ALONE_IN_ONLINE = ("stream.batch_size", "stream.replay_batch_size", "stream.updates_per_batch")
+_ALONE_IN_ONLINE = (
+    "stream.batch_size",
+    "stream.replay_batch_size",
+    "stream.updates_per_batch",
+    "evaluation.every",
+    "evaluation.every_images",
+)
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -245,6 +268,7 @@ class Suite(CommonSettings):
         names = _ALONE_IN_BATCH if online else _ALONE_IN_ONLINE
         set_here = {f"stream.{name}" for name in self.stream.model_fields_set}
         set_here |= {f"training.{name}" for name in self.training.model_fields_set}
+        set_here |= {f"evaluation.{name}" for name in self.evaluation.model_fields_set}
         useless = [name for name in names if name in set_here | set(self.grid)]
         if useless:
             instead = _ALONE_IN_ONLINE if online else _ALONE_IN_BATCH
@@ -253,6 +277,19 @@ class Suite(CommonSettings):
                 f"would do nothing with stream.protocol: {self.stream.protocol}, which has "
                 f"{', '.join(instead)}",
                 {"keys": useless},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_for_a_measurement(self) -> Suite:
+        given = self.evaluation.model_fields_set | {
+            key.removeprefix("evaluation.") for key in self.grid
+        }
+        if "every_images" in given and "every" not in given:
+            raise PydanticCustomError(
+                OF_KEYS,
+                "would do nothing without evaluation.every, the batches between two measurements",
+                {"keys": ["evaluation.every_images"]},
             )
         return self
 

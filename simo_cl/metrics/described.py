@@ -166,6 +166,36 @@ _CONTINUAL = (
         "up",
         "[2]",
     ),
+    Metric(
+        "anytime/accuracy",
+        "anytime, within",
+        "Accuracy on the classes seen so far, on a sample of test images, averaged over all "
+        "batches of an online stream.",
+        "mean over batches of `a[n]`: the area under its curve",
+        _SHARE,
+        "up",
+        "[12]",
+    ),
+    Metric(
+        "anytime/min_accuracy",
+        "minimum, within",
+        "Mean over earlier experiences of the lowest accuracy since they were learnt, the dips "
+        "within experiences included.",
+        "mean over i < T of the least `a[n, i]` after experience i was trained",
+        _SHARE,
+        "up",
+        "[2]",
+    ),
+    Metric(
+        "anytime/worst_case_accuracy",
+        "worst case, within",
+        "Accuracy on the newest experience and that minimum on older ones, weighted by their "
+        "number.",
+        "`a[N, T] / T + (1 - 1/T) · anytime/min_accuracy`, N the last batch",
+        _SHARE,
+        "up",
+        "[2]",
+    ),
 )
 
 

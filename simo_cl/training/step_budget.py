@@ -183,6 +183,11 @@ class StepBudget(SupervisedPlugin):
             self._started = time.perf_counter()
 
     @property
+    def experience(self) -> int:
+        """0-based number of the experience in training, or of the next one between two."""
+        return self._experience
+
+    @property
     def within_undivided_experience(self) -> bool:
         """Whether training on an experience that does not come in parts has steps left."""
         undivided = self._parts_left == 1 and self._steps_of_part == self._current_steps

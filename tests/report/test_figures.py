@@ -64,6 +64,51 @@ def test_figures_without_numbers_are_left_out(draw):
     assert "accuracy" in figures
 
 
+def with_curves(suite_folder: Path, batches: dict[int, list[int]]) -> None:
+    """Gives every run of a suite accuracies within its two experiences: its seed, in tenths."""
+    for path in suite_folder.glob("runs/*/seed*/arrays.npz"):
+        seed = int(path.parent.name.removeprefix("seed")[0])
+        n = len(batches[seed])
+        np.savez(
+            path,
+            **np.load(path),
+            **{
+                "anytime/batches": np.array(batches[seed]),
+                "anytime/experience": np.arange(n) * 2 // n,
+                "anytime/accuracy": np.linspace(seed / 10, seed / 10 + 0.4, n),
+            },
+        )
+
+
+def test_accuracy_within_experiences_is_a_mean_over_seeds(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0, 1, 2), experiences=2, sample=5)
+    # The last seed was measured after other batches; its curve is read at those of the others.
+    with_curves(folder, {0: [4, 8, 12, 16], 1: [4, 8, 12, 16], 2: [4, 10, 16]})
+    figures = {f.name: f for f in suite_figures(load_suite(folder), [])}
+    ax = Canvas().add_subplot()
+    figures["anytime"].panels[0].draw(ax)
+
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 4]
+    assert len(lines) == 2
+    for line in lines:
+        np.testing.assert_allclose(line.get_xdata(), [4, 8, 12, 16])
+        np.testing.assert_allclose(line.get_ydata(), np.linspace(0.1, 0.5, 4))
+    assert len(ax.patches) == 2
+    assert ax.get_xticks().tolist() == [8, 16]
+    assert figures["anytime"].panels[0].alternative.endswith("er 0.500; simo 0.500")
+
+
+def test_a_row_of_which_a_seed_has_no_curve_is_left_out(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0, 1), experiences=2, sample=5)
+    with_curves(folder, {0: [4, 8], 1: [4, 8]})
+    path = next(folder.glob("runs/er/seed1*/arrays.npz"))
+    arrays = dict(np.load(path))
+    del arrays["anytime/accuracy"]
+    np.savez(path, **arrays)
+    figures = {f.name: f for f in suite_figures(load_suite(folder), [])}
+    assert figures["anytime"].panels[0].alternative.endswith("last: simo 0.450")
+
+
 def test_a_suite_without_finished_runs_has_no_figures(draw):
     _, figures = draw(strategies=("er",), seeds=(0,), failed=[("er", 0)])
     assert figures == {}

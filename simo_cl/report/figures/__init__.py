@@ -14,7 +14,7 @@ from simo_cl.report.figures.class_pairs import (
 )
 from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.figures.cost import accuracy_against_time, plasticity
-from simo_cl.report.figures.curves import accuracy, forgetting
+from simo_cl.report.figures.curves import accuracy, anytime, forgetting
 from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.drawn_before import Written
 from simo_cl.report.figures.figure import SPACES, Figure, Panel, draw_figure, write_figures
@@ -48,6 +48,7 @@ FigureName = Literal[
     "comparison",
     "paired_differences",
     "accuracy",
+    "anytime",
     "forgetting",
     "accuracy_matrices",
     "confusion",
@@ -95,6 +96,7 @@ def figure_makers(
         "comparison": partial(strategies_compared, suite, against, drawn_as),
         "paired_differences": partial(paired_differences, suite),
         "accuracy": partial(accuracy, suite, drawn_as),
+        "anytime": partial(anytime, suite, drawn_as),
         "forgetting": partial(forgetting, suite, drawn_as),
         "accuracy_matrices": partial(accuracy_matrices, suite),
         "confusion": partial(confusion, suite),
