@@ -149,6 +149,22 @@ class Request:
         )
         self._kept(asked)
 
+    def smoke(self, console: Console) -> dict[str, str]:
+        """Tries each strategy for a few steps on a few images, and prints how it went.
+
+        Returns:
+            Why each that failed did. Their folders are kept, and nothing else.
+
+        Raises:
+            SuiteError: as `run` does, or a cluster is asked for.
+        """
+        if self.ray is not None:
+            raise SuiteError("--smoke tries the strategies on this machine; leave --ray out")
+        asked = self._checked(console)
+        from simo_cl.harness.smoke import smoke
+
+        return smoke(asked.chosen, asked.data, asked.device, partial(tell, console))
+
     def run(self, console: Console, command: str) -> Results:
         """Runs what is missing, and writes the report."""
         asked = self._checked(console, workers_follow=True)

@@ -56,8 +56,17 @@ def run(
     ] = False,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Only try each strategy, for a few steps on a few images, and keep nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
+    if dry_run and smoke:
+        fail("--dry-run and --smoke each do something in place of the runs; give one of them")
     console = make_console()
     with plain_errors(), interruptible(console):
         from simo_cl.running import Request
@@ -81,7 +90,9 @@ def run(
         if dry_run:
             request.preview(console)
             return
-        problems = request.run(console, given_command()).problems
+        problems = (
+            request.smoke(console) if smoke else request.run(console, given_command()).problems
+        )
     if problems:
         raise typer.Exit(1)
 

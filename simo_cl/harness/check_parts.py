@@ -5,27 +5,29 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from simo_cl.harness.execute_run import execute_run
+from simo_cl.harness.execute_run import Progress, execute_run
 from simo_cl.harness.execute_suite import checked_data, write_plan
 from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import Places, SuiteError
+from simo_cl.harness.trial import first_images, interrupt
 from simo_cl.harness.user_files import import_problem
 from simo_cl.metrics.described import METRICS, READ_OUTS
 from simo_cl.models import encoder_names
 from simo_cl.results import RunFolder
-from simo_cl.streams import DataError, DataSet, Images, data_source_names
+from simo_cl.streams import DataError, DataSet, data_source_names
 
 _IMAGES_OF_A_CLASS = 6
 _BATCH = 16
@@ -180,7 +182,8 @@ def _planned(
         (run,) = plan_runs(suite, strategies, Places(strategies / f"{strategy}.py"), "float32")
         return run
 
-    data = _few(checked_data([planned()], data_root))
+    every = checked_data([planned()], data_root)
+    data = first_images(every, _IMAGES_OF_A_CLASS, _IMAGES_OF_A_CLASS)
     content["memory"] = {"size": 4 * data.num_classes}
     if protocol == "batch":
         epochs = _STEPS * _BATCH / (len(data.train) / 2)
@@ -188,31 +191,14 @@ def _planned(
     return planned(), data
 
 
-def _few(data: DataSet) -> DataSet:
-    train, test = (_first(part, data.num_classes) for part in (data.train, data.test))
-    return DataSet(data.name, train, test, data.class_names, data.note)
-
-
-def _first(images: Images, num_classes: int) -> Images:
-    of_classes = [(images.labels == c).nonzero().flatten() for c in range(num_classes)]
-    rows = torch.cat([rows[:_IMAGES_OF_A_CLASS] for rows in of_classes])
-    return Images(images.images[rows], images.labels[rows])
-
-
 def _check_run(
     part: str, run: PlannedRun, data: DataSet, folder: Path, path: Path
 ) -> Iterator[Finding]:
     """Executes a run, and again with an interruption."""
-    steps = 0
-
-    def count(taken: int, total: int) -> None:
-        nonlocal steps
-        steps += 1
-
     whole, stopped = folder / "whole" / run.folder, folder / "stopped" / run.folder
     with _problems_of(path) as problem, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        _execute(run, data, whole, count)
+        _execute(run, data, whole)
     yield Finding(part, "builds, trains two experiences and evaluates", *problem)
     if problem:
         return
@@ -223,8 +209,9 @@ def _check_run(
     with _problems_of(path) as problem, warnings.catch_warnings():
         # Even those that Avalanche wants to be shown always; the first time they were kept.
         warnings.showwarning = lambda *_: None
-        _interrupt(run, data, stopped, after=max(1, steps // 2))
-        _execute(run, data, stopped, lambda taken, total: None)
+        if not interrupt(partial(_execute, run, data, stopped)):
+            raise RuntimeError("it takes no more than half of its steps")
+        _execute(run, data, stopped)
         if _outcome(whole) != _outcome(stopped):
             raise RuntimeError(
                 "its numbers are others than those of a run that is not interrupted; what it "
@@ -234,28 +221,8 @@ def _check_run(
     yield Finding(part, "gives the same after an interruption", reason, note)
 
 
-class _Interruption(Exception):
-    pass
-
-
-def _interrupt(run: PlannedRun, data: DataSet, folder: Path, after: int) -> None:
-    left = after
-
-    def count(taken: int, total: int) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise _Interruption
-
-    try:
-        _execute(run, data, folder, count)
-    except _Interruption:
-        return
-    raise RuntimeError("it takes fewer steps the second time")
-
-
 def _execute(
-    run: PlannedRun, data: DataSet, folder: Path, step: Callable[[int, int], None]
+    run: PlannedRun, data: DataSet, folder: Path, step: Progress = lambda taken, total: None
 ) -> None:
     execute_run(run, data, RunFolder(folder), torch.device("cpu"), step)
 

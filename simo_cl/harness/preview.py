@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import statistics
 import tempfile
 import time
@@ -24,10 +23,11 @@ from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import duration
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
+from simo_cl.harness.trial import few_images, in_two_experiences
 from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
 from simo_cl.results import RunFolder
-from simo_cl.streams import DataSet, Images
+from simo_cl.streams import DataSet
 
 _TRIAL_STEPS = 4
 _TRIAL_SAMPLES = 50
@@ -194,8 +194,9 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, evaluates: bool) 
     """
     most = run.settings.evaluation.samples_per_class
     samples = min(most, _TRIAL_SAMPLES) if evaluates else 2
-    few = _few(data, run.settings, samples)
-    small = _smaller(run.settings, len(few.train), samples)
+    wanted = _wanted(run.settings)
+    few = few_images(data, run.settings, of_an_experience=wanted, samples=samples)
+    small = in_two_experiences(run.settings, few, steps=_TRIAL_STEPS, samples=samples)
     times: list[float] = []
 
     def step(taken: int, total: int) -> None:
@@ -222,41 +223,13 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, evaluates: bool) 
     )
 
 
-def _smaller(settings: RunSettings, images: int, samples: int) -> RunSettings:
-    """The same with two experiences, a few steps in each and so many samples a class."""
-    stream, training = settings.stream, settings.training
+def _wanted(settings: RunSettings) -> int:
+    """Images of an experience that fill batches and memory as in the middle of a run."""
+    stream = settings.stream
     if stream.protocol == "batch":
-        of_an_experience = images * (1 - stream.validation) / 2
-        epochs = _TRIAL_STEPS * training.batch_size / of_an_experience
-        training = training.model_copy(update={"epochs": epochs})
-    experiences = {"experiences": min(2, stream.experiences), "class_order": "natural"}
-    return settings.model_copy(
-        update={
-            "stream": stream.model_copy(update=experiences),
-            "training": training,
-            "evaluation": settings.evaluation.model_copy(update={"samples_per_class": samples}),
-        }
-    )
-
-
-def _few(data: DataSet, settings: RunSettings, samples: int) -> DataSet:
-    """As many images of each class as a trial needs to fill batches, memory and samples."""
-    stream, wanted = settings.stream, 2 * settings.training.batch_size
-    if stream.protocol == "online":
-        from_memory = settings.settings.get("replay_batch_size") or 0
-        wanted = max(from_memory, _TRIAL_STEPS * stream.batch_size)
-    of_a_class = wanted / max(1, data.num_classes // 2) / (1 - stream.validation)
-    if stream.validation:
-        of_a_class = max(of_a_class, 2 / stream.validation)
-    train = _first_per_class(data.train, max(math.ceil(of_a_class), samples))
-    test = _first_per_class(data.test, samples)
-    return DataSet(data.name, train, test, data.class_names, data.note)
-
-
-def _first_per_class(images: Images, count: int) -> Images:
-    rows = [torch.nonzero(images.labels == c).flatten()[:count] for c in images.labels.unique()]
-    chosen = torch.cat(rows)
-    return Images(images.images[chosen], images.labels[chosen])
+        return 2 * settings.training.batch_size
+    from_memory = settings.settings.get("replay_batch_size") or 0
+    return max(from_memory, _TRIAL_STEPS * stream.batch_size)
 
 
 def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:

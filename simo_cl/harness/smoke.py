@@ -1,0 +1,98 @@
+"""Whether each strategy of a suite would come through: tried on a few images, in a few steps."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from simo_cl.harness.attempt import attempt
+from simo_cl.harness.execute_run import Progress
+from simo_cl.harness.plan import PlannedRun
+from simo_cl.harness.settings import RunSettings
+from simo_cl.harness.trial import few_images, in_two_experiences, interrupt
+from simo_cl.streams import DataSet
+
+_STEPS = 2
+_SAMPLES = 2  # of each class; read-outs and geometry need no more
+
+
+def smoke(
+    runs: Sequence[PlannedRun],
+    data: DataSet,
+    device: torch.device,
+    tell: Callable[[str], None],
+) -> dict[str, str]:
+    """Builds, trains, interrupts, resumes and evaluates strategy after strategy.
+
+    Settings are those of the suite but for the number of experiences, steps and samples. Batches
+    are as large as in earnest, so that what does not fit into a GPU's memory shows.
+
+    Args:
+        runs: of the suite. Of each entry one seed is tried, with so many points of its grid that
+            each value is there.
+        data: that they would train on.
+        device: that they would train on.
+        tell: told how each went.
+
+    Returns:
+        A run's label to why it failed. Only if one did, the temporary folder of their runs is left.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="simo-cl-smoke-"))
+    problems = {}
+    try:
+        for run in _with_each_value(runs):
+            started = time.perf_counter()
+            problem = _try(run, data, device, folder)
+            seconds = time.perf_counter() - started
+            if problem is None:
+                tell(f"   ok  {run.label} ({seconds:.1f} s)")
+            else:
+                problems[run.label] = problem
+                tell(f"fails  {run.label}: {problem}")
+    finally:
+        if not problems:
+            shutil.rmtree(folder)
+    tell(f"What failed is left in {folder}" if problems else "All of them work.")
+    return problems
+
+
+def _with_each_value(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    seen: set[tuple[str, str]] = set()
+    chosen = []
+    for run in runs:
+        values = {(run.settings.entry, value) for value in run.variant.split(",")}
+        if not values <= seen:
+            chosen.append(run)
+            seen |= values
+    return chosen
+
+
+def _try(run: PlannedRun, data: DataSet, device: torch.device, folder: Path) -> str | None:
+    """Why it fails, if it does."""
+    wanted = _wanted(run.settings)
+    few = few_images(data, run.settings, of_an_experience=wanted, samples=_SAMPLES)
+    settings = in_two_experiences(run.settings, few, steps=_STEPS, samples=_SAMPLES)
+    small = replace(run, settings=settings)
+    reasons: list[str | None] = []
+
+    def execute(step: Progress) -> None:
+        # Its warnings are in its log; some are of so few images.
+        reasons.append(attempt(small, folder, few, device, step, warn=lambda _: None))
+
+    if interrupt(execute):
+        execute(lambda taken, total: None)
+    return reasons[-1]
+
+
+def _wanted(settings: RunSettings) -> int:
+    """Images of an experience that are enough for its steps."""
+    stream = settings.stream
+    if stream.protocol == "online":
+        return _STEPS * stream.batch_size
+    return settings.training.batch_size
