@@ -18,6 +18,7 @@ from simo_cl.training.nearest_exemplar_mean import NearestExemplarMean
 
 FEATURE_LAYER = "feature_extractor"
 PROTOCOLS = ("batch",)
+AUGMENTS = True  # its class means are of exemplars and of these mirrored
 SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 
 

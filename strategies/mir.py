@@ -22,6 +22,11 @@ class Settings(StrategySettings):
     subsample: PositiveInt = 50
 
     def check(self, run: RunSettings) -> None:
+        if run.model.freeze:
+            raise ValueError(
+                "MIR takes the gradient of all weights, and model.freeze leaves the encoder's out; "
+                "train the encoder, with a model.lr_factor such as 0.01"
+            )
         replayed, held = run.stream.replay_batch_size, run.memory.size
         if held <= 2 * replayed:
             raise ValueError(

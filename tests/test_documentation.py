@@ -174,6 +174,18 @@ def _own_encoder(patch: Patch) -> tuple[Names, Check]:
     return {}, check
 
 
+def _pretrained_encoder(patch: Patch) -> tuple[Names, Check]:
+    from simo_cl.models import build_encoder
+
+    def check(names: Names) -> None:
+        encoder = build_encoder("vit_b_16", width=16, frozen=True)
+        features = encoder(torch.rand(2, 3, 8, 8))
+        assert features.shape == (2, 768)
+        assert torch.equal(encoder(features), features)
+
+    return {}, check
+
+
 def _own_metrics(patch: Patch) -> tuple[Names, Check]:
     return _measured(patch, {"features/spread", "embedding/spread", "last_accuracy"})
 
@@ -217,7 +229,7 @@ def _own_loss(patch: Patch) -> tuple[Names, Check]:
 
     def check(names: Names) -> None:
         Path("strategies").mkdir()
-        Path("strategies/mine.py").write_text(blocks("docs/extending.md", "python")[5])
+        Path("strategies/mine.py").write_text(blocks("docs/extending.md", "python")[6])
         suite = "strategies: {mine: {temperature: 0.5}}\n"
         (run,) = planned(Path("suite"), suite, strategies=Path("strategies"))
         folder = RunFolder(Path("results") / run.folder)
@@ -283,10 +295,11 @@ SURROUNDINGS: dict[tuple[str, int], Callable[[Patch], tuple[Names, Check]]] = {
     ("docs/data.md", 2): _trained_strategy,
     ("docs/extending.md", 0): _own_data,
     ("docs/extending.md", 1): _own_encoder,
-    ("docs/extending.md", 2): _own_metrics,
-    ("docs/extending.md", 3): _own_read_out,
-    ("docs/extending.md", 4): _own_figure,
-    ("docs/extending.md", 5): _own_loss,
+    ("docs/extending.md", 2): _pretrained_encoder,
+    ("docs/extending.md", 3): _own_metrics,
+    ("docs/extending.md", 4): _own_read_out,
+    ("docs/extending.md", 5): _own_figure,
+    ("docs/extending.md", 6): _own_loss,
     ("docs/metrics.md", 0): _logger,
     ("docs/mlflow.md", 0): _logged_model,
     ("docs/mlflow.md", 1): _run_folder_s_model,

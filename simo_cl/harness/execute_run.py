@@ -68,6 +68,8 @@ def execute_run(
     seed_global_generators(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.places))
     budget = _budget(strategy, file.name)
+    strategy.model.to(device)
+    benchmark = _of_features(benchmark, run, data, strategy, device)
     strategy.plugins.append(FittingBatches())
     evaluation = Evaluation(
         benchmark,
@@ -79,7 +81,6 @@ def execute_run(
         joint=run.joint,
         anytime=_anytime_accuracy(run, benchmark, budget),
     )
-    strategy.model.to(device)
     resumption = Resumption(run, data, folder, strategy, budget, evaluation)
     if saved is None:
         first, first_part = 0, 0
@@ -156,6 +157,7 @@ def make_benchmark(
     seed: int,
     joint: bool,
     device: torch.device,
+    encoder: torch.nn.Module | None = None,
 ) -> Any:
     """The class-incremental benchmark of a run; a joint one has a single training experience."""
     order: Sequence[int] | None
@@ -171,8 +173,27 @@ def make_benchmark(
         validation=stream.validation,
         augment=training.augment,
         joint=joint,
+        encoder=encoder,
         device=device,
     )
+
+
+def _of_features(
+    benchmark: Any, run: PlannedRun, data: DataSet, strategy: Any, device: torch.device
+) -> Any:
+    """The benchmark with a frozen encoder's features for images, where they stay the same."""
+    from simo_cl.models import Encoder, evaluating
+
+    settings, file = run.settings, run.strategy_file
+    encoder = dict(strategy.model.named_modules()).get(file.feature_layer)
+    if not isinstance(encoder, Encoder) or not encoder.frozen:
+        return benchmark
+    if settings.training.augment or file.augments:
+        return benchmark
+    with evaluating(encoder):
+        return make_benchmark(
+            data, settings.stream, settings.training, settings.seed, run.joint, device, encoder
+        )
 
 
 def first_rows(benchmark: Any) -> torch.Tensor:

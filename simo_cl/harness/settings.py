@@ -96,6 +96,23 @@ class ModelSettings(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the device has it in hardware, else float32"
     )
+    freeze: bool = Field(False, description="do not train the encoder, but what follows it")
+    lr_factor: Annotated[Number, Field(gt=0)] = Field(
+        1.0, description="the encoder's learning rate, over that of the rest"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ModelSettings:
+        if self.freeze and self.lr_factor != 1:
+            raise ValueError("lr_factor would do nothing with freeze: true; leave one of them out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs from before there were these settings are the same as those without them now.
+        content: dict[str, Any] = handler(self)
+        usual = {"freeze": False, "lr_factor": 1.0}
+        return {key: value for key, value in content.items() if usual.get(key) != value}
 
 
 class RunModelSettings(ModelSettings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +156,7 @@ class Setup:
                 width=model.width,
                 norm=model.norm,
                 precision=model.precision,
+                frozen=model.freeze,
             )
         encoder.fit_whitening(self._first_images())
         return encoder
@@ -183,15 +184,37 @@ class Setup:
         return EmbeddingModel(encoder, projection, self.num_classes, read_out)
 
     def optimizer(self, model: nn.Module, lr: float) -> Optimizer:
-        training = self.run.training
+        """The suite's optimizer, with ``model.lr_factor`` times the learning rate for encoders.
+
+        Raises:
+            ValueError: the encoder is frozen, and nothing else has weights to train.
+        """
+        if not any(p.requires_grad for p in model.parameters()):
+            raise ValueError(
+                "model.freeze is true, and there are no weights but the encoder's; give the "
+                "strategy a head, such as head: linear, or train the encoder"
+            )
+        training, groups = self.run.training, self._parameter_groups(model, lr)
         if training.optimizer == "adamw":
-            return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=training.weight_decay)
+            return torch.optim.AdamW(groups, lr=lr, weight_decay=training.weight_decay)
         return torch.optim.SGD(
-            model.parameters(),
+            groups,
             lr=lr,
             momentum=training.momentum,
             weight_decay=training.weight_decay,
         )
+
+    def _parameter_groups(self, model: nn.Module, lr: float) -> Iterable[Any]:
+        factor = self.run.model.lr_factor
+        if factor == 1:
+            return model.parameters()
+        encoders = nn.ModuleList(m for m in model.modules() if isinstance(m, Encoder))
+        inside = set(encoders.parameters())
+        # The encoder's last: what plugins add comes to the first.
+        return [
+            {"params": [p for p in model.parameters() if p not in inside]},
+            {"params": list(encoders.parameters()), "lr": factor * lr},
+        ]
 
     def budget(self, batch_sizes: tuple[int, int] | None = None) -> StepBudget:
         """The plugin that ends each experience after its steps; every strategy needs it.

@@ -33,7 +33,9 @@ class StrategyFile:
     ``joint: bool`` among its settings),
     ``PROTOCOLS`` (those of ``stream.protocol`` that it is for; default both), ``FEATURE_LAYER``
     (the submodule that gives the features; default "encoder"), ``EMBEDDING_LAYER`` (the submodule
-    that maps them to the space of the loss; by default an ``EmbeddingModel`` has one) and define
+    that maps them to the space of the loss; by default an ``EmbeddingModel`` has one), ``AUGMENTS =
+    True`` (it changes images itself, so that a frozen encoder's features cannot be computed
+    beforehand) and define
     ``memory(strategy)`` (its replay memory as a data set, where the strategy has neither a
     ``storage_policy`` nor a ``memory_dataset``).
 
@@ -61,6 +63,10 @@ class StrategyFile:
     @property
     def protocols(self) -> tuple[str, ...]:
         return tuple(getattr(self.module, "PROTOCOLS", ("batch", "online")))
+
+    @property
+    def augments(self) -> bool:
+        return bool(getattr(self.module, "AUGMENTS", False))
 
     @property
     def feature_layer(self) -> str:

@@ -22,18 +22,34 @@ class Encoder(nn.Module):
     strategies that replay or distil call the model themselves, outside any context around the
     training loop. A backbone's feature maps or tokens are averaged over their positions where the
     number of features tells which axis is the channels'.
+
+    Args:
+        backbone: maps images (N, channels, H, W) to (N, num_features), feature maps or tokens.
+        num_features: of an image.
+        precision: ``"bfloat16"`` runs the backbone under autocast.
+        frozen: its weights are not trained, and it is in evaluation mode also while the rest
+            trains: its batch normalization keeps its statistics. Its features (N, num_features) may
+            then be given in place of the images.
     """
 
     _images_forwarded: Tensor
 
-    def __init__(self, backbone: nn.Module, num_features: int, precision: Precision) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_features: int,
+        precision: Precision,
+        *,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision is {precision!r}; it must be 'float32' or 'bfloat16'")
         # The weights stay contiguous: strategies that project gradients (A-GEM, GEM) flatten them.
-        self.backbone = backbone
+        self.backbone = backbone.requires_grad_(False).eval() if frozen else backbone
         self.num_features = num_features
         self.precision = precision
+        self.frozen = frozen
         # A tensor, as torch.compile makes another graph for each value of a number; not read while
         # training, as a device would have to be waited for.
         counter = torch.zeros((), dtype=torch.int64)
@@ -48,11 +64,22 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
             self._images_forwarded += len(images)
+        if self.frozen and images.dim() == 2:
+            return images
         # Not contiguous(): it leaves the strides of one channel as they are.
         images = images.to(memory_format=self._memory_format(images))
         with autocast(images.device.type, enabled=self.precision == "bfloat16"):
             features = self.backbone(images).float()
         return features if features.dim() == 2 else self._pooled(features)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features} features, {self.precision}"
+
+    def train(self, mode: bool = True) -> Encoder:
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
 
     def _pooled(self, features: Tensor) -> Tensor:
         axis = axis_of_size(features.shape, self.num_features) if features.dim() > 2 else None

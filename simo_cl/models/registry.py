@@ -53,6 +53,7 @@ def build_encoder(
     width: int = 20,
     norm: Norm = "batch",
     precision: Precision = "float32",
+    frozen: bool = False,
 ) -> Encoder:
     """Builds an encoder.
 
@@ -66,12 +67,13 @@ def build_encoder(
         width: channels of the first stage.
         norm: batch normalisation, or group normalisation with at most 8 groups.
         precision: ``"bfloat16"`` runs the backbone under autocast.
+        frozen: see :class:`Encoder`.
 
     Raises:
         UnknownNameError: there is no encoder of that name.
     """
     backbone, num_features = _BUILDERS[name](channels, width, norm)
-    return Encoder(backbone, num_features, precision)
+    return Encoder(backbone, num_features, precision, frozen=frozen)
 
 
 def _build_pooled(

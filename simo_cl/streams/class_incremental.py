@@ -11,7 +11,7 @@ from avalanche.benchmarks.scenarios.dataset_scenario import benchmark_from_datas
 from avalanche.benchmarks.scenarios.generic_scenario import CLScenario
 from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
-from torch import Tensor
+from torch import Tensor, nn
 
 from simo_cl.streams.data_set import DataBrokenError, DataSet
 from simo_cl.streams.image_store import ImageStore, Normalization, image_store
@@ -55,6 +55,7 @@ def class_incremental(
     augment: Sequence[str] = (),
     normalization: Normalization | None = None,
     joint: bool = False,
+    encoder: nn.Module | None = None,
     root: str | Path | None = None,
     device: torch.device | str = "cpu",
 ) -> ClassIncremental:
@@ -82,6 +83,8 @@ def class_incremental(
         normalization: mean and standard deviation of each channel, of pixels in [0, 1]; default:
             those of the training images. ((0, 0, 0), (1, 1, 1)) leaves pixels in [0, 1].
         joint: train on all classes in one experience, and test in as many as `experiences` says.
+        encoder: gives the features (N, F) of normalized images, in evaluation mode on the device.
+            They are computed once, and samples have them in place of the images.
         root: the data root for a name (see `load_data`).
         device: where the images stay and the batches are made: that of the training.
 
@@ -94,6 +97,11 @@ def class_incremental(
         >>> [e.classes_in_this_experience for e in benchmark.train_stream][:2]
         [{0, 1}, {2, 3}]
     """
+    if encoder is not None and augment:
+        raise ValueError(
+            f"augment is {list(augment)}, and features that are computed once are of images that "
+            "are not augmented; leave out either augment or encoder"
+        )
     if isinstance(data, str):
         data = load_data(data, root)
     order = _class_order(class_order, seed, data.num_classes)
@@ -102,6 +110,8 @@ def class_incremental(
     training = [order] if joint else parts
     images = image_store(data, "train", augment, normalization, device)
     test_images = image_store(data, "test", (), normalization, device)
+    if encoder is not None:
+        images, test_images = images.embedded(encoder), test_images.embedded(encoder)
     every = torch.arange(len(data.test))
     streams = {
         "train": _datasets(data, images, train, training, "train"),

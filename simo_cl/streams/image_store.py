@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from simo_cl.streams.batch_augmentation import BatchTransform
@@ -21,8 +22,12 @@ from simo_cl.streams.data_set import DataSet
 Normalization = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of each channel, of pixels in [0, 1]."""
 
+Transform = Callable[[Tensor], Tensor]
+"""A batch of images to the model's input."""
+
 # Of the memory that is free on a GPU, what images may take: the rest is for training.
 _SHARE_OF_DEVICE_MEMORY = 0.8
+_IMAGES_AT_ONCE = 250
 
 
 class ImageStore:
@@ -34,7 +39,7 @@ class ImageStore:
 
     Args:
         name: a store of the same name, in this or another process, must be the same.
-        images: uint8 (N, channels, size, size).
+        images: uint8 (N, channels, size, size); or what an encoder made of them, (N, F).
         labels: int64 (N,).
         transforms: for "train" and "eval", what turns a batch of images into the model's input.
         device: where batches are wanted. If the images do not fit into its memory, they stay in
@@ -49,7 +54,7 @@ class ImageStore:
         name: str,
         images: Tensor,
         labels: Tensor,
-        transforms: Mapping[str, BatchTransform],
+        transforms: Mapping[str, Transform],
         device: torch.device | str = "cpu",
     ) -> None:
         self.name = name
@@ -87,6 +92,26 @@ class ImageStore:
             transform(images.to(self.device, non_blocking=True)),
             self._labels.index_select(0, on_device),
         )
+
+    def embedded(self, encoder: nn.Module) -> ImageStore:
+        """A store with features in the same rows, in place of the images, and no augmentation.
+
+        The last two are kept, so that of several runs in this process the first one computes them.
+
+        Args:
+            encoder: in evaluation mode on this device; normalized images (N, channels, size, size)
+                to features (N, F).
+        """
+        name = f"{self.name} {_fingerprint_of_module(encoder)}"
+        store = _STORES.get(name)
+        if store is None:
+            parts = torch.arange(len(self)).split(_IMAGES_AT_ONCE)
+            with torch.no_grad():
+                features = torch.cat([encoder(self.batch(rows, "eval")[0]) for rows in parts])
+            groups = dict.fromkeys(self.transforms, _as_it_is)
+            store = ImageStore(name, features, self.labels, groups, self.device)
+        _EMBEDDED.append(store)
+        return store
 
     def raw(self, row: int) -> Tensor:
         """The image in this row, uint8 (channels, size, size), in host memory."""
@@ -154,6 +179,12 @@ def image_store(
 
 
 _STORES: weakref.WeakValueDictionary[str, ImageStore] = weakref.WeakValueDictionary()
+_EMBEDDED: deque[ImageStore] = deque(maxlen=2)
+"""Of the training and of the test images."""
+
+
+def _as_it_is(features: Tensor) -> Tensor:
+    return features
 
 
 def _find(name: str) -> ImageStore:
@@ -185,6 +216,14 @@ def _fingerprint(
     for group in sorted(transforms):
         digest.update(f"{group}: {transforms[group]!r}".encode())
     digest.update(str(torch.device(device)).encode())
+    return digest.hexdigest()
+
+
+def _fingerprint_of_module(module: nn.Module) -> str:
+    digest = hashlib.sha1(repr(module).encode(), usedforsecurity=False)
+    for name, weights in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weights.cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -30,7 +30,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from simo_cl.streams.batch import Batch
 from simo_cl.streams.batch_augmentation import BatchTransform
 from simo_cl.streams.data_set import DataSet
-from simo_cl.streams.image_store import ImageStore, Normalization, image_store
+from simo_cl.streams.image_store import ImageStore, Normalization, Transform, image_store
 from simo_cl.streams.torchvision_style import images_of
 
 
@@ -165,6 +165,8 @@ class ResidentDataset(TaskAwareSupervisedClassificationDataset):
     def normalization(self) -> Normalization:
         """Mean and standard deviation of each channel, which the images are normalized by."""
         transform = self.store.transforms["eval"]
+        if not isinstance(transform, BatchTransform):
+            raise ValueError("these samples are features, which are not normalized")
         return transform.mean, transform.std
 
     @cached_property
@@ -328,7 +330,7 @@ class _GroupsOfRows(TransformGroups):
 class _OfOneImage:
     """A batch transform, of a single image."""
 
-    def __init__(self, transform: BatchTransform) -> None:
+    def __init__(self, transform: Transform) -> None:
         self._transform = transform
 
     def __call__(self, image: Tensor) -> Tensor:
