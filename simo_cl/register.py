@@ -7,17 +7,28 @@ was. docs/extending.md has an example of each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from simo_cl.metrics.described import METRICS, READ_OUTS, Direction, Metric, ReadOut
+from simo_cl.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from simo_cl.metrics.described import Direction
     from simo_cl.pooling import Pool
     from simo_cl.report.figures.figure import Section
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
+MeasuredOf = Literal["embeddings", "accuracies"]
+FittedOn = Literal["memory", "oracle"]
 
 __all__ = ["data_source", "encoder", "figure", "metric", "read_out"]
+
+# What stands before the slash in names of results, or in place of a read-out.
+_RESERVED = (
+    "own",
+    *("features", "features_centred", "embedding", "embedding_centred"),
+    *("train", "cost", "accuracy"),
+)
 
 
 def data_source(name: str, *, description: str, how_to_get: str) -> Decorator[Any]:
@@ -62,7 +73,7 @@ def encoder(name: str, *, pool: Pool | None = None) -> Decorator[Any]:
 def metric(
     name: str,
     *,
-    of: Literal["embeddings", "accuracies"],
+    of: MeasuredOf,
     meaning: str,
     unit: str,
     direction: Direction = "",
@@ -84,9 +95,12 @@ def metric(
         source: of the definition.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, reserved, empty or has a slash, or ``of`` or ``direction`` is
+            none of those.
     """
-    from simo_cl.metrics.described import METRICS, Metric
+    _refuse_reserved("metric", name)
+    _refuse_other("of", of, get_args(MeasuredOf))
+    _refuse_other("direction", direction, get_args(Direction))
 
     def add(function: Function) -> Function:
         METRICS.add(
@@ -108,9 +122,7 @@ def metric(
     return add
 
 
-def read_out(
-    name: str, *, meaning: str, fitted_on: Literal["memory", "oracle"], heading: str = ""
-) -> Decorator[Any]:
+def read_out(name: str, *, meaning: str, fitted_on: FittedOn, heading: str = "") -> Decorator[Any]:
     """A function ``classify(train_x, train_y, x)`` on frozen features that gives labels (M,).
 
     Its arguments are tensors on the CPU: training features (N, d), their labels (N,) and features
@@ -124,9 +136,10 @@ def read_out(
         heading: of its column; default: the name.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, reserved, empty or has a slash, or ``fitted_on`` is neither.
     """
-    from simo_cl.metrics.described import READ_OUTS, ReadOut
+    _refuse_reserved("read-out", name)
+    _refuse_other("fitted_on", fitted_on, get_args(FittedOn))
 
     def add(classify: Function) -> Function:
         part = ReadOut(name, heading or name, meaning, meaning, fitted_on, classify)
@@ -148,12 +161,31 @@ def figure(name: str, *, title: str, caption: str, section: Section = "result") 
         section: of the page, in which it is the last.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or there is no such section.
     """
+    from simo_cl.report.figures.figure import Section
     from simo_cl.report.figures.own import FIGURES, OwnFigure
+
+    _refuse_other("section", section, get_args(Section))
 
     def add(draw: Function) -> Function:
         FIGURES.add(name, OwnFigure(name, title, caption, section, draw))
         return draw
 
     return add
+
+
+def _refuse_reserved(kind: str, name: str) -> None:
+    if not name or "/" in name or name in _RESERVED:
+        raise ValueError(
+            f"a {kind} cannot be called {name!r}: names of results are made of it and slashes, and "
+            f"{', '.join(_RESERVED)} are the library's own; choose another name"
+        )
+
+
+def _refuse_other(argument: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise ValueError(
+            f"{argument} is {given!r}; it is one of {', '.join(map(repr, allowed))}."
+            f"{did_you_mean(str(given), allowed)}"
+        )
