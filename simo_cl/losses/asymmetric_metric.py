@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simo_cl.losses.full_precision import pair_cosines
+
 
 def asymmetric_metric_loss(
     features: Tensor, labels: Tensor, new_samples: int, *, temperature: float = 0.1
@@ -21,7 +23,7 @@ def asymmetric_metric_loss(
     part of a batch, and a new sample without any positive or any negative is left out.
 
     Args:
-        features: (N, d), of any norm.
+        features: (N, d), of any norm. Half precision is computed in float32, also under autocast.
         labels: (N,), integers.
         new_samples: how many of the N are new; they stand first.
         temperature: t, positive.
@@ -33,8 +35,7 @@ def asymmetric_metric_loss(
         >>> asymmetric_metric_loss(torch.eye(5), torch.tensor([4, 5, 4, 5, 0]), 2)
         tensor(1.0986)
     """
-    points = F.normalize(features.float(), dim=1)
-    cosines = points[:new_samples] @ points.T / temperature
+    cosines = pair_cosines(features)[:new_samples] / temperature
     same = labels[:new_samples, None] == labels[None, :]
     others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)[:new_samples]
     positive, negative = same & others, ~same & same.any(dim=0)

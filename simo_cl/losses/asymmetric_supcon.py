@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simo_cl.losses.full_precision import pair_cosines
+
 
 def asymmetric_supcon(
     embeddings: Tensor, labels: Tensor, is_anchor: Tensor, *, temperature: float = 0.1
@@ -18,7 +20,8 @@ def asymmetric_supcon(
     those of the memory are what they are compared with.
 
     Args:
-        embeddings: (N, d), of any norm.
+        embeddings: (N, d), of any norm. Half precision is computed in float32, also under
+            autocast.
         labels: (N,), integers.
         is_anchor: (N,), truth values.
         temperature: t, positive.
@@ -34,8 +37,7 @@ def asymmetric_supcon(
     """
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     positive = (labels[:, None] == labels[None, :]) & ~itself & is_anchor[:, None]
-    points = F.normalize(embeddings.float(), dim=1)
-    cosines = points @ points.T / temperature
+    cosines = pair_cosines(embeddings) / temperature
     log_share = F.log_softmax(cosines.masked_fill(itself, -torch.inf), dim=1)
     pulled = log_share.masked_fill(~positive, 0.0).sum(dim=1) / positive.sum(dim=1).clamp_min(1)
     return -pulled.mean()

@@ -6,7 +6,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from simo_cl.losses.full_precision import pair_cosines
 
 Dissimilar = Literal["absolute", "signed"]
 
@@ -21,7 +22,7 @@ def orthogonal_projection_loss(
     https://github.com/kahnchana/opl.
 
     Args:
-        features: (N, d), of any norm.
+        features: (N, d), of any norm. Half precision is computed in float32, also under autocast.
         labels: (N,), integers.
         gamma: weight of d, 0 or more.
         dissimilar: d as the mean of ``"absolute"`` cosines, as in ``cifar/losses.py`` there, which
@@ -35,8 +36,7 @@ def orthogonal_projection_loss(
         >>> orthogonal_projection_loss(torch.eye(2), torch.tensor([0, 1]))
         tensor(1.)
     """
-    points = F.normalize(features.float(), dim=1)
-    cosines = points @ points.T
+    cosines = pair_cosines(features)
     same = labels[:, None] == labels[None, :]
     others = cosines.abs() if dissimilar == "absolute" else cosines
     s = _mean(cosines, same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simo_cl.losses.full_precision import pair_cosines
+
 
 def relation_distillation(
     embeddings: Tensor,
@@ -22,7 +24,8 @@ def relation_distillation(
     learning, ICCV 2021, equations 5 and 6 (which sum over i); the temperatures are theirs.
 
     Args:
-        embeddings: (N, d), of any norm, two or more.
+        embeddings: (N, d), of any norm, two or more. Half precision is computed in float32, also
+            under autocast.
         past: (N, e), of the same samples by the model before; no gradient goes into it.
         temperature: of the present relations, positive.
         past_temperature: of the past ones, positive. The lower it is, the more the nearest count.
@@ -50,6 +53,5 @@ def relation_distillation(
 
 def _log_relations(embeddings: Tensor, itself: Tensor, temperature: float) -> Tensor:
     """(N, N), minus infinity on the diagonal."""
-    points = F.normalize(embeddings.float(), dim=1)
-    cosines = points @ points.T / temperature
+    cosines = pair_cosines(embeddings) / temperature
     return F.log_softmax(cosines.masked_fill(itself, -torch.inf), dim=1)

@@ -7,7 +7,6 @@ Bouhsine et al., 2024, https://arxiv.org/abs/2410.05233.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from simo_cl.losses.arguments import (
 )
 from simo_cl.losses.balanced import balanced_loss
 from simo_cl.losses.distributed import gather
+from simo_cl.losses.full_precision import full_precision
 from simo_cl.losses.grouped import grouped_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 from simo_cl.losses.one_batch import one_batch
@@ -189,7 +189,7 @@ def _loss(
     if s.form == "batch" or not s.normalize or s.normalize_means:
         return _weighted(_terms(embeddings, labels, s), weights)
     rows, layout = _whole_batch(embeddings, labels, s)
-    with _full_precision(rows.device):
+    with full_precision(rows.device):
         if isinstance(layout, Balanced):
             loss = balanced_loss(rows, layout, s, weights)
         else:
@@ -200,7 +200,7 @@ def _loss(
 
 def _terms(embeddings: Tensor, labels: Tensor, settings: Settings) -> SimOTerms:
     rows, layout = _whole_batch(embeddings, labels, settings)
-    with _full_precision(rows.device):
+    with full_precision(rows.device):
         terms = SimOTerms(*grouped_terms(rows, layout, settings))
     check_finite(rows, terms)
     return terms
@@ -225,11 +225,3 @@ def _weighted(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         weight * term for term, weight in zip(terms, weights, strict=True)
     )
     return similar + means + dissimilar
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Autocast switched off: sums over many pairs need float32."""
-    kind = device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        return torch.autocast(device_type=kind, enabled=False)
-    return nullcontext()
