@@ -13,7 +13,7 @@ from simo_cl.metrics.described import METRICS, READ_OUTS, Direction, Metric, Rea
 from simo_cl.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from simo_cl.pooling import Pool
+    from simo_cl.models.pooling import Pool
     from simo_cl.report.figures.figure import Section
 
 Function = TypeVar("Function", bound=Callable[..., Any])

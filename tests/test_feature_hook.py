@@ -8,7 +8,7 @@ import torch
 from avalanche.models import SlimResNet18
 from torch import nn
 
-from simo_cl.feature_hook import FeatureHook
+from simo_cl.models.feature_hook import FeatureHook
 
 
 def network() -> nn.Sequential:

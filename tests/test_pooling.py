@@ -16,11 +16,11 @@ from torchvision.models import ConvNeXt, ResNet, SwinTransformer, VisionTransfor
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.resnet import BasicBlock
 
-from simo_cl.feature_hook import FeatureHook
 from simo_cl.harness.embed import embed
 from simo_cl.losses import SimOLoss
 from simo_cl.metrics.plugins import orthogonality_metrics
 from simo_cl.models import build_encoder, register_encoder
+from simo_cl.models.feature_hook import FeatureHook
 from simo_cl.training import SimOPlugin
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from simo_cl.feature_hook import FeatureHook
 from simo_cl.models import evaluating
+from simo_cl.models.feature_hook import FeatureHook
 
 
 @dataclass

@@ -22,7 +22,6 @@ from avalanche.evaluation.metric_results import MetricValue
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simo_cl.feature_hook import FeatureHook
 from simo_cl.metrics.continual import (
     confusion_matrix,
     continual_metrics,
@@ -46,7 +45,8 @@ from simo_cl.metrics.stream_classes import (
     class_of_several_tasks,
     stream_classes,
 )
-from simo_cl.pooling import Pool
+from simo_cl.models.feature_hook import FeatureHook
+from simo_cl.models.pooling import Pool
 
 # The geometry's time grows with the square of the sample: 0.4 s for this many samples.
 _MOST_SAMPLES = 2000
@@ -79,7 +79,7 @@ def orthogonality_metrics(
             default the *input* of the model's last ``nn.Linear``, and with Avalanche's SCR and
             iCaRL the output of ``feature_extractor``. Feature maps and tokens are averaged over
             their positions where it is known which axis is the channels', and refused elsewhere;
-            see :class:`simo_cl.feature_hook.FeatureHook`.
+            see :class:`simo_cl.models.feature_hook.FeatureHook`.
         pool: makes features (N, d) of the layer's output, instead of that average.
         samples_per_class: the first so many samples of each class in the evaluation are measured,
             fewer when there are so many classes that they would exceed 2,000 in all.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from simo_cl.models.patch_whitening import PatchWhitening
+from simo_cl.models.pooling import axis_of_size, mean_over_positions
 from simo_cl.models.precision import Precision, autocast
-from simo_cl.pooling import axis_of_size, mean_over_positions
 
 _FEWEST_CHANNELS = 8
 """Of a convolution in channels-last on the CPU."""

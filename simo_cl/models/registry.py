@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from simo_cl.models.encoder import Encoder
 from simo_cl.models.norm import Norm
+from simo_cl.models.pooling import Pool
 from simo_cl.models.precision import Precision
-from simo_cl.pooling import Pool
 from simo_cl.registry import Lazy, Registry
 
 EncoderBuilder = Callable[[int, int, Norm], tuple[nn.Module, int]]

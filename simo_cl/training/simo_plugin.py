@@ -8,9 +8,9 @@ from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.supervised import SCR
 from torch import nn
 
-from simo_cl.feature_hook import FeatureHook
 from simo_cl.losses import SimOLoss
-from simo_cl.pooling import Pool
+from simo_cl.models.feature_hook import FeatureHook
+from simo_cl.models.pooling import Pool
 
 
 class SimOPlugin(SupervisedPlugin):
@@ -29,7 +29,7 @@ class SimOPlugin(SupervisedPlugin):
         layer: the submodule whose output is used, by name; by default the input of the model's last
             ``nn.Linear``, and of an ``SCRModel`` the output of its ``feature_extractor``. Feature
             maps and tokens are averaged over their positions where it is known which axis is the
-            channels', and refused elsewhere; see :class:`simo_cl.feature_hook.FeatureHook`.
+            channels', and refused elsewhere; see :class:`simo_cl.models.feature_hook.FeatureHook`.
         pool: makes features (N, d) of the layer's output, instead of that average.
         head: an optional projection head between features and loss. It trains with the first
             parameter group of the strategy's optimizer and stays out of the model.

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from simo_cl.pooling import Pool, Witness, channel_axis, channel_axis_after, mean_over_positions
+from simo_cl.models.pooling import (
+    Pool,
+    Witness,
+    channel_axis,
+    channel_axis_after,
+    mean_over_positions,
+)
 
 
 class FeatureHook:
