@@ -50,12 +50,7 @@ FEW = ("simo", "er_balanced")
 
 @dataclass
 class Findings:
-    """What a part has found.
-
-    Attributes:
-        problems: a sentence each; none if all is well.
-        rows: what was measured.
-    """
+    """What a part has found: problems, in a sentence each, and what it measured."""
 
     problems: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -166,6 +161,7 @@ def loss(options: argparse.Namespace) -> Findings:
 
     found, device = Findings(), torch.device(options.device)
     triton = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if triton else 2**30
     for n in (130,) if options.quick else (130, 1024, 8192, 65536):
         classes, samples = SIZES[n]
         x = torch.randn(n, 128, device=device).requires_grad_()
@@ -177,7 +173,7 @@ def loss(options: argparse.Namespace) -> Findings:
             found.problems += _disagreement(n, losses[SIMO], losses["SimO Triton"], x, y)
         steps = {}
         for name, function in losses.items():
-            if name in ("SupCon", "SCR") and SQUARES * 4 * n * n > _free_bytes(device):
+            if name in ("SupCon", "SCR") and SQUARES * 4 * n * n > free:
                 found.rows.append({"n": n, "contestant": name, "ms": None})
                 continue
             try:
@@ -196,10 +192,9 @@ def streams(options: argparse.Namespace) -> Findings:
     """Online and batch iterations, beside stock Avalanche and the bare loop."""
     script = ROOT / "benchmarks" / "speed" / "streams.py"
     command = [sys.executable, str(script), "--device", options.device, "--out", str(options.out)]
-    command += ["--only", "online,batch", "--networks", "slim ResNet-18", "--threads", "1"]
-    command += ["--precisions", "float32,bfloat16", *(["--quick"] if options.quick else [])]
-    if not options.quick:
-        command += ["--rounds", "2"]
+    command += ["--networks", "slim ResNet-18", "--precisions", "float32,bfloat16"]
+    command += ["--only", "online,batch", "--threads", "1"]
+    command += ["--quick"] if options.quick else ["--rounds", "2"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         return Findings([_last(finished.stderr)])
@@ -314,10 +309,6 @@ def _disagreement(
         return [f"Triton, N = {n}: {_in_words(error)}"]
     off = ((gradient - expected).abs().max() / expected.abs().max()).item()
     return [f"Triton, N = {n}: the gradient is off by {off:.1e}"] if off > 1e-4 else []
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 2**30
 
 
 def _in_words(error: Exception) -> str:
