@@ -308,22 +308,18 @@ def contrastive(scene: Scene, n: int) -> Iterator[Contestant]:
             yield Contestant(name + of, online_training(stock_scr(own, kind, stream), stream, n))
     triplet = TripletMarginLoss(margin=0.5, smooth_loss=True)
     semihard = TripletMarginMiner(margin=0.5, type_of_triplets="semihard")
-    losses = {
-        "SupCon": SupConLoss(temperature=0.1),
-        "triplet": MinedLoss(triplet, semihard),
-        "SimO": SimOLoss(),
-    }
+    triplet = MinedLoss(triplet, semihard)
+    losses = {"SupCon": SupConLoss(temperature=0.1), "triplet": triplet, "SimO": SimOLoss()}
     ours = scene.resident.train_stream
+    sizes = {"batch_size": BATCH, "memory_batch_size": SCR_REPLAYED, "views": 2}
     for name, loss in losses.items():
-        memory, model = (
-            fill(ClassBalancedMemory(SCR_MEMORY), ours, SCR_MEMORY),
-            scene.embedding_model(),
+        model, peer = scene.embedding_model(), f"{BARE}, {name}"
+        replay = OnlineReplayPlugin(
+            fill(ClassBalancedMemory(SCR_MEMORY), ours, SCR_MEMORY), **sizes
         )
-        sizes = {"batch_size": BATCH, "memory_batch_size": SCR_REPLAYED, "views": 2}
-        replay = OnlineReplayPlugin(memory, **sizes)
-        strategy = ContrastiveReplay(
-            model=model, loss=loss, replay=replay, **scene.arguments(model)
-        )
+        parts = {"model": model, "loss": loss, "replay": replay}
+        strategy = ContrastiveReplay(**parts, **scene.arguments(model))
+        yield Contestant(f"ours, {name}", online_training(strategy, ours, 1, n * BATCH), bare=peer)
         loop = bare_loop(
             scene,
             n,
@@ -334,9 +330,6 @@ def contrastive(scene: Scene, n: int) -> Iterator[Contestant]:
             views=2,
             clip=strategy.clip_grad_norm,
         )
-        peer = f"{BARE}, {name}"
-        chunk = online_training(strategy, ours, 1, n * BATCH)
-        yield Contestant(f"ours, {name}", chunk, bare=peer)
         yield Contestant(peer, loop, bare=peer)
 
 

@@ -101,10 +101,7 @@ def main() -> None:
         else:
             measure = course if name == "course" else evaluation
             report.add(name, **{name: measure(data, options)})
-            print(
-                table(further_rows(report.measured, name), ["section", "precision"], **FORMATS),
-                flush=True,
-            )
+            print(further_table(report.measured, name), flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -231,7 +228,7 @@ def page(measured: Row) -> Iterator[str]:
         if rows:
             yield f"## {HEADINGS[name]}"
             yield f"In {measured[name]['suite']}:" if name == "evaluation" else ""
-            yield table(rows, ["section", "precision"], **FORMATS)
+            yield further_table(measured, name)
 
 
 FORMATS = {"times_stock": "{:.2f}", "of_bare": "{:.0%}", "of_training": "{:.1%}"}
@@ -253,6 +250,10 @@ def title(row: Row) -> str:
 def comparison_table(rows: list[Row]) -> str:
     rows = [row | {"iterations_a_second": 1e3 / row["ms"]} for row in rows]
     return table(rows, ["section", *DESCRIBED], **FORMATS)
+
+
+def further_table(measured: Row, section: str) -> str:
+    return table(further_rows(measured, section), ["section", "precision"], **FORMATS)
 
 
 def further_rows(measured: Row, section: str) -> list[Row]:
