@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, fields
 from dataclasses import replace as with_changes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from simo_cl.harness.cluster import Cluster
+    from simo_cl.harness.execute_suite import Outcome
     from simo_cl.harness.plan import PlannedRun
     from simo_cl.harness.settings import Suite
     from simo_cl.harness.suite_file import SuiteFile
@@ -50,6 +52,7 @@ def run_suite(
     tracking_uri: str | None = None,
     ray: str | None = None,
     ray_shared: bool = False,
+    shared: bool = False,
     replace: bool = False,
     console: Console | None = None,
     command: str | None = None,
@@ -76,6 +79,7 @@ def run_suite(
             suite's own.
         ray: address of a Ray cluster to run on.
         ray_shared: whether the results folder has the same path on every node of it.
+        shared: take those runs that no other command with this is at, on whatever machine.
         replace: show what the present settings give in place of finished runs with others.
         console: to print to.
         command: by which the plan says that the suite was run; by default, the command line that
@@ -109,6 +113,7 @@ def run_suite(
         tracking_uri=tracking_uri,
         ray=ray,
         ray_shared=ray_shared,
+        shared=shared,
         replace=replace,
     )
     return request.run(console or Console(), command or request.command_line())
@@ -131,6 +136,7 @@ class Request:
     tracking_uri: str | None = None
     ray: str | None = None
     ray_shared: bool = False
+    shared: bool = False
     replace: bool = False
 
     def preview(self, console: Console) -> None:
@@ -168,31 +174,78 @@ class Request:
     def run(self, console: Console, command: str) -> Results:
         """Runs what is missing, and writes the report."""
         asked = self._checked(console, workers_follow=True)
-        from simo_cl.harness.execute_suite import execute_runs, write_plan
-        from simo_cl.harness.progress import SuiteProgress
+        if self.shared:
+            return self._run_shared(asked, console, command)
+        from simo_cl.harness.execute_suite import execute_runs
         from simo_cl.harness.suite_lock import suite_lock
+
+        with suite_lock(asked.folder / "suite.lock", command, partial(tell, console)):
+            self._write_plan(asked, command)
+            execute = partial(
+                execute_runs,
+                asked.chosen,
+                asked.folder,
+                data=asked.data,
+                device=asked.device,
+                jobs=self.jobs,
+                cluster=asked.cluster,
+                plugins=None if self.plugins is None else Path(self.plugins),
+            )
+            return self._follow_and_report(asked, console, execute)
+
+    def _run_shared(self, asked: _Asked, console: Console, command: str) -> Results:
+        """Runs what no other command is at; the last one writes the report."""
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.shared_runs import execute_shared
+        from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
+
+        path = asked.folder / "suite.lock"
+        lock = partial(suite_lock, path, command, partial(tell, console), shares=True)
+        with lock():
+            self._write_plan(asked, command)
+            membership = Membership(path)
+        try:
+            with SuiteProgress(console) as progress:
+                outcome = execute_shared(
+                    asked.chosen,
+                    asked.folder,
+                    shared_folder(path) / "runs",
+                    data=asked.data,
+                    device=asked.device,
+                    progress=progress,
+                )
+            with lock():
+                membership.leave()
+                if others := membership.others():
+                    tell(console, f"The last of {', '.join(others)} writes the report.")
+                    return with_changes(load_results(asked.folder), problems=outcome.failed)
+                shutil.rmtree(shared_folder(path))
+                # Other commands may have been given other seeds.
+                self._write_plan(asked, command)
+                return self._follow_and_report(asked, console, lambda progress: outcome)
+        finally:
+            membership.leave()
+
+    def _write_plan(self, asked: _Asked, command: str) -> None:
+        from simo_cl.harness.execute_suite import write_plan
+
+        kept = self._kept(asked)
+        write_plan(asked.folder, asked.suite, kept, command=command, data=asked.data)
+
+    def _follow_and_report(
+        self, asked: _Asked, console: Console, execute: Callable[..., Outcome]
+    ) -> Results:
+        from simo_cl.harness.progress import SuiteProgress
         from simo_cl.tracking.follow import Follower
 
-        folder, say = asked.folder, partial(tell, console)
-        with suite_lock(folder / "suite.lock", command, say):
-            kept = self._kept(asked)
-            write_plan(folder, asked.suite, kept, command=command, data=asked.data)
-            with Follower(folder, self.tracking_uri, say) as follower:
-                with SuiteProgress(console) as progress:
-                    outcome = execute_runs(
-                        asked.chosen,
-                        folder,
-                        data=asked.data,
-                        device=asked.device,
-                        progress=progress,
-                        jobs=self.jobs,
-                        cluster=asked.cluster,
-                        plugins=None if self.plugins is None else Path(self.plugins),
-                    )
-                # Leaving the Follower waits for MLflow; Ctrl-C then cuts nothing else short.
-                results, unreported = _report(console, folder)
-                for name, reason in outcome.failed.items():
-                    tell(console, f"Failed: {name}: {reason}", style="red")
+        folder = asked.folder
+        with Follower(folder, self.tracking_uri, partial(tell, console)) as follower:
+            with SuiteProgress(console) as progress:
+                outcome = execute(progress=progress)
+            # Leaving the Follower waits for MLflow; Ctrl-C then cuts nothing else short.
+            results, unreported = _report(console, folder)
+            for name, reason in outcome.failed.items():
+                tell(console, f"Failed: {name}: {reason}", style="red")
         if follower.problem is not None:
             tell(
                 console,
@@ -262,7 +315,7 @@ class Request:
         planned = plan_runs(everything, folder, file.places, precision, plugins)
         chosen = [r for r in planned if r.settings.entry in entries and r.settings.seed in wanted]
         results = Path(self.results) / suite.name
-        if workers_follow and self.ray is None and self.jobs != 1:
+        if workers_follow and self.ray is None and self.jobs != 1 and not self.shared:
             _import_for_workers(chosen, results, device)
         from simo_cl.harness.execute_suite import checked_data
         from simo_cl.tracking.store import refuse_unusable, suite_store
@@ -294,6 +347,11 @@ class Request:
     def _cluster(self, suite: Suite) -> Cluster | None:
         from simo_cl.harness.cluster import Cluster
 
+        if self.shared and (self.ray is not None or self.jobs not in (None, 1)):
+            raise SuiteError(
+                "--shared takes neither --jobs nor --ray: each command executes one run at a time; "
+                "start as many of them as runs shall be executed at once"
+            )
         if self.ray is None:
             if self.ray_shared:
                 raise SuiteError(

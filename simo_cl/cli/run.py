@@ -54,6 +54,13 @@ def run(
             help="The results folder has the same path on every node of the cluster.",
         ),
     ] = False,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared",
+            help="Take the runs that no other command with --shared is at, on any machine.",
+        ),
+    ] = False,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
     smoke: Annotated[
@@ -85,6 +92,7 @@ def run(
             tracking_uri=tracking_uri,
             ray=ray,
             ray_shared=ray_shared,
+            shared=shared,
             replace=replace,
         )
         if dry_run:

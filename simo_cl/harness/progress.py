@@ -90,6 +90,12 @@ class SuiteProgress:
     def run_failed(self, run: PlannedRun, reason: str) -> None:
         self._end(run, "failed", f"FAILED: {reason}")
 
+    def run_ended_elsewhere(self, run: PlannedRun, state: str) -> None:
+        """Another command has ended a run."""
+        watched = self._runs[run.name]
+        watched.state, watched.outcome = "elsewhere", f"{state} by another command"
+        self.tell(f"{run.name}: {watched.outcome}")
+
     def tell(self, message: str) -> None:
         """Prints a message as it is."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -136,7 +142,7 @@ class SuiteProgress:
 
     def _summary(self) -> str:
         counts = Counter(watched.state for watched in self._runs.values())
-        states = ("finished", "failed", "running", "waiting")
+        states = ("finished", "failed", "elsewhere", "running", "waiting")
         counted = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
         text = f"{len(self._runs)} runs: {counted}; {duration(time.monotonic() - self._started)}"
         left = self._seconds_left()

@@ -1,4 +1,4 @@
-"""One command at a time writes into a suite's folder."""
+"""One command at a time writes into a suite's folder, or several that share its runs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @contextmanager
-def suite_lock(path: Path, command: str, tell: Callable[[str], None]) -> Iterator[None]:
+def suite_lock(
+    path: Path, command: str, tell: Callable[[str], None], *, shares: bool = False
+) -> Iterator[None]:
     """Holds a lock; waits while another command holds it, and says which.
 
-    The operating system frees the lock when the process that holds it ends, however it ends.
+    The operating system frees the lock when the process that holds it ends, however it ends; on a
+    network file system, the server does, also when the machine is gone.
 
     Args:
         path: of the lock file, which stays; its folder is made.
         command: of this process, for those who wait for it.
         tell: told who holds the lock, again when that changes.
+        shares: whether not to wait for the end of the commands that share the suite's runs.
 
     Raises:
         OSError: the folder or the file cannot be written, or a link in the folder leads out of it.
@@ -34,7 +38,7 @@ def suite_lock(path: Path, command: str, tell: Callable[[str], None]) -> Iterato
     path.parent.mkdir(parents=True, exist_ok=True)
     refuse_links(path.parent)
     lock, holder = FileLock(path), path.with_name(f"{path.name}.json")
-    _wait_for(lock, holder, tell)
+    _wait_for(lock, holder, tell, shares)
     try:
         _write_holder(holder, command)
         yield
@@ -46,13 +50,66 @@ def suite_lock(path: Path, command: str, tell: Callable[[str], None]) -> Iterato
         lock.release()
 
 
-def _wait_for(lock: FileLock, holder: Path, tell: Callable[[str], None]) -> None:
+class Membership:
+    """Of a command that shares a suite's runs with others, from the moment that it is made.
+
+    Make it, leave and ask for others while holding the suite's lock with ``shares=True``: so of
+    several that leave, one is the last.
+
+    Args:
+        path: of the suite's lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._suite = path
+        self._file = shared_folder(path) / f"{socket.gethostname()}-{os.getpid()}.lock"
+        self._file.parent.mkdir(exist_ok=True)
+        self._lock = FileLock(self._file)
+        self._lock.acquire(timeout=0)
+
+    def leave(self) -> None:
+        if self._lock.is_locked:
+            self._file.unlink(missing_ok=True)
+            self._lock.release()
+
+    def others(self) -> list[str]:
+        """The commands that still share the runs, as ``host-process``."""
+        return [name for name in _members(self._suite) if name != self._file.stem]
+
+
+def shared_folder(path: Path) -> Path:
+    """Beside a suite's lock: the locks of commands that share its runs, and of their runs."""
+    return path.with_suffix(".shared")
+
+
+def _members(path: Path) -> list[str]:
+    """Those that are alive; what dead ones have left is removed."""
+    alive = []
+    for file in sorted(shared_folder(path).glob("*.lock")):
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            alive.append(file.stem)
+        else:
+            file.unlink(missing_ok=True)
+            lock.release()
+    return alive
+
+
+def _wait_for(lock: FileLock, holder: Path, tell: Callable[[str], None], shares: bool) -> None:
     said = None
     while True:
+        members: list[str] = []
         with suppress(Timeout):
             lock.acquire(timeout=0 if said is None else _SECONDS_BETWEEN_LOOKS)
-            return
-        text = _describe(holder)
+            members = [] if shares else _members(Path(lock.lock_file))
+            if not members:
+                return
+            # They need it to leave.
+            lock.release()
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        text = f"{', '.join(members)}, with --shared" if members else _describe(holder)
         if text != said:
             said = text
             tell(f"{holder.parent} is in use by {text}. Waiting for its end; Ctrl-C gives up.")

@@ -1,0 +1,175 @@
+"""How commands share out runs, with runs that end at once."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from rich.console import Console
+from test_suite_lock import another_process_with
+from tiny import entries, part_of_digits, planned
+
+from simo_cl.harness.execute_suite import Outcome
+from simo_cl.harness.plan import PlannedRun
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.shared_runs import execute_shared
+from simo_cl.harness.suite_file import SuiteError
+from simo_cl.harness.suite_lock import Membership, suite_lock
+from simo_cl.results import DataRecord, RunFolder
+from simo_cl.running import run_suite
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that were executed; those of seed 1 fail."""
+    executed: list[str] = []
+
+    def attempt(run: PlannedRun, folder: Path, *_: Any) -> str | None:
+        executed.append(run.name)
+        return end(folder, run)
+
+    monkeypatch.setattr("simo_cl.harness.shared_runs.attempt", attempt)
+    return executed
+
+
+def end(folder: Path, run: PlannedRun) -> str | None:
+    """Writes a folder of a run that has ended."""
+    there = RunFolder(folder / run.folder)
+    there.start(run.config, DataRecord(name="", digest="", note=""), {})
+    if run.settings.seed == 1:
+        there.fail(RuntimeError("no good"))
+        return "no good"
+    there.add_metrics(0, {"average_accuracy": 0.5})
+    there.write_arrays("arrays", {})
+    there.write_arrays("embeddings", {})
+    there.finish()
+    return None
+
+
+def share(runs: list[PlannedRun], folder: Path, console: Console | None = None) -> Outcome:
+    with SuiteProgress(console or Console(quiet=True)) as progress:
+        return execute_shared(
+            runs,
+            folder,
+            folder / "claims",
+            data=part_of_digits(),
+            device=torch.device("cpu"),
+            progress=progress,
+        )
+
+
+def claim_of(run: PlannedRun, folder: Path) -> FileLock:
+    (folder / "claims").mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "claims" / f"{'_'.join(run.folder.parts)}.lock")
+
+
+def three_seeds(folder: Path) -> list[PlannedRun]:
+    return planned(folder / "suite", entries("finetune") + "seeds: [0, 1, 2]\n")
+
+
+def test_all_are_executed_by_one_command(attempts: list[str], tmp_path: Path) -> None:
+    runs = three_seeds(tmp_path)
+    outcome = share(runs, tmp_path)
+
+    assert attempts == [run.name for run in runs]
+    assert outcome.finished == [runs[0], runs[2]]
+    assert outcome.failed == {runs[1].name: "no good"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_run_at_which_another_command_is_is_left_to_it(
+    seed: int, attempts: list[str], tmp_path: Path
+) -> None:
+    runs = three_seeds(tmp_path)
+    others = runs[seed]
+    with claim_of(others, tmp_path) as claim:
+        outcomes: list[Outcome] = []
+        thread = threading.Thread(target=lambda: outcomes.append(share(runs, tmp_path)))
+        thread.start()
+        while len(attempts) < 2:
+            assert thread.is_alive()
+        end(tmp_path, others)
+        claim.release()
+        thread.join()
+
+    (outcome,) = outcomes
+    assert attempts == [run.name for run in runs if run is not others]
+    if seed == 0:
+        assert others in outcome.skipped
+    else:
+        assert outcome.failed == {others.name: "in another command: no good"}
+
+
+def test_a_run_whose_command_is_dead_is_taken_over(attempts: list[str], tmp_path: Path) -> None:
+    (run, *_) = three_seeds(tmp_path)
+    there = RunFolder(tmp_path / run.folder)
+    there.start(run.config, DataRecord(name="", digest="", note=""), {})
+    claim = claim_of(run, tmp_path)
+    with another_process_with(Path(claim.lock_file)) as holder:
+        thread = threading.Thread(target=lambda: share([run], tmp_path))
+        thread.start()
+        assert attempts == []
+        holder.kill()
+        thread.join()
+
+    assert attempts == [run.name]
+
+
+def test_what_failed_before_is_tried_again_once(attempts: list[str], tmp_path: Path) -> None:
+    failed = three_seeds(tmp_path)[1]
+    end(tmp_path, failed)
+    share([failed], tmp_path)
+
+    assert attempts == [failed.name]
+
+
+def test_others_are_told_of(attempts: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "suite.lock"
+    with suite_lock(path, "mine", print, shares=True):
+        one = Membership(path)
+        (another,) = [tmp_path / "suite.shared" / "node7-12.lock"]
+        dead = tmp_path / "suite.shared" / "node8-12.lock"
+        dead.touch()
+        with FileLock(another):
+            assert one.others() == ["node7-12"]
+        assert one.others() == []
+        assert not dead.exists()
+        one.leave()
+
+
+def test_a_command_that_does_not_share_waits_for_those_that_do(tmp_path: Path) -> None:
+    path = tmp_path / "suite.lock"
+    with suite_lock(path, "mine", print, shares=True):
+        sharing = Membership(path)
+    told: list[str] = []
+    with suite_lock(path, "also shares", told.append, shares=True):
+        pass
+    assert told == []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        with suite_lock(path, "leaves", print, shares=True):
+            sharing.leave()
+
+    with suite_lock(path, "alone", tell):
+        pass
+
+    (text,) = told
+    assert "with --shared. Waiting for its end" in text
+
+
+@pytest.mark.parametrize("options", [{"jobs": 2}, {"ray": "auto"}])
+def test_shared_takes_no_other_way_to_execute_runs(options: dict[str, Any], tmp_path: Path) -> None:
+    planned(tmp_path, entries("finetune"))
+    with pytest.raises(SuiteError, match="--shared takes neither --jobs nor --ray"):
+        run_suite(
+            tmp_path / "tiny.yaml",
+            shared=True,
+            strategies_dir=Path(__file__).parents[2] / "strategies",
+            results=tmp_path / "results",
+            **options,
+        )
