@@ -24,7 +24,8 @@ def load_results(folder: str | Path, *more: str | Path) -> Results:
     """The results of a suite, whether it has finished or not; of several, side by side.
 
     A row that several suites have is told apart by its suite, as a grid's points are:
-    ``simo[suite=mine]``.
+    ``simo[suite=mine]``, and is compared with the control of its own suite, as all are that have
+    one there; see docs/analysis.md.
 
     Args:
         folder: that ``simo-cl run`` or :func:`simo_cl.run_suite` wrote, as
@@ -32,7 +33,8 @@ def load_results(folder: str | Path, *more: str | Path) -> Results:
         more: of further suites.
 
     Raises:
-        simo_cl.results.ResultsError: a folder is no suite's, or its plan cannot be read.
+        simo_cl.results.ResultsError: a folder is no suite's, its plan cannot be read, or it is
+            given twice.
 
     Example:
         >>> results = simo_cl.load_results("results/quickstart")
@@ -166,7 +168,9 @@ class Results:
         suite = self.suite
         if control is None and suite.control is None:
             raise ValueError("the suite names no control; give one of its strategies: control=...")
-        rows = dict.fromkeys([*(run.strategy for run in suite.runs), *suite.labels])
+        in_own_suite = (run.source.label for run in suite.runs if run.source)
+        strategies = (run.strategy for run in suite.runs)
+        rows = dict.fromkeys([*strategies, *in_own_suite, *suite.labels])
         _refuse_unknown("control", control or suite.control, rows)
         if suite.finished_runs:
             _refuse_unknown("metric", metric, metric_names(suite))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -197,6 +198,88 @@ def test_two_suites_of_one_name_are_told_apart_by_their_folders(
     labels = simo_cl.load_results(folder, tmp_path / "again" / "first").suite.labels
     assert len(labels) == 6
     assert len({label for label in labels if label.startswith("simo[suite=")}) == 2
+
+
+def beside(folder: Path, name: str, rows: tuple[str, ...], data: str = "CIFAR-10") -> Path:
+    """A small suite of the control er, on data of that name."""
+    path = write_suite(folder / name, strategies=rows, experiences=3, classes=6, sample=4)
+    plan = json.loads((path / "plan.json").read_text())
+    (path / "plan.json").write_text(json.dumps({**plan, "data": data}))
+    return path
+
+
+def compared_with(results: Results, control: str | None = None) -> dict[str, str]:
+    """The control of every row that was tested."""
+    found = results.compare(control).dropna(subset=["p_holm"])
+    return dict(zip(found["strategy"], found["control"], strict=True))
+
+
+@pytest.mark.parametrize("control", [None, "er"])
+def test_a_row_is_compared_with_the_control_of_its_own_suite(
+    tmp_path: Path, control: str | None
+) -> None:
+    one = beside(tmp_path, "one", ("er", "simo"))
+    two = beside(tmp_path, "two", ("er", "supcon"))
+
+    results = simo_cl.load_results(one, two)
+
+    assert compared_with(results, control) == {"simo": "er[suite=one]", "supcon": "er[suite=two]"}
+    assert compared_with(results, "er[suite=one]") == {
+        "simo": "er[suite=one]",
+        "supcon": "er[suite=one]",
+    }
+
+
+def test_a_row_without_its_own_control_takes_the_only_other_one_of_its_data(
+    tmp_path: Path,
+) -> None:
+    one, two = beside(tmp_path, "one", ("er",)), beside(tmp_path, "two", ("simo",))
+    three = beside(tmp_path, "three", ("er",))
+
+    assert compared_with(simo_cl.load_results(one, two)) == {"simo": "er"}
+    three_of_them = simo_cl.load_results(one, two, three).compare().set_index("strategy")
+    assert compared_with(simo_cl.load_results(one, two, three)) == {}
+    assert "only other one" in three_of_them.loc["simo", "reason"]
+
+
+def test_numbers_on_other_data_are_not_compared(tmp_path: Path) -> None:
+    one = beside(tmp_path, "one", ("er",))
+    other = beside(tmp_path, "other", ("er", "simo"), "digits")
+    results = simo_cl.load_results(one, beside(tmp_path, "two", ("simo",), "digits"))
+
+    assert results.compare()["p"].isna().all()
+    assert results.compare()["strategy"].tolist() == ["simo"]
+    found = simo_cl.load_results(one, other).compare("er[suite=one]").set_index("strategy")
+    assert found.loc["simo", "reason"] == "er[suite=one] is of other data"
+    assert pd.isna(found.loc["simo", "difference"])
+
+
+def test_a_control_that_is_a_point_of_a_grid_stays_it_beside_another_suite(tmp_path: Path) -> None:
+    grid = ("memory.size=200", "memory.size=500")
+    folders = [
+        write_suite(
+            tmp_path / name,
+            strategies=("er", "simo"),
+            variants=grid,
+            control="er[memory.size=500]",
+            experiences=3,
+            classes=6,
+            sample=4,
+        )
+        for name in ("one", "two")
+    ]
+
+    found = simo_cl.load_results(*folders).compare().set_index("strategy")["control"]
+
+    assert found["simo[memory.size=200,suite=two]"] == "er[memory.size=500,suite=two]"
+    assert len(found) == 6
+
+
+def test_a_folder_is_given_once(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    for again in (folder, folder.parent / "." / folder.name, tmp_path / "link"):
+        with pytest.raises(ResultsError, match=r"was given 2 times.* give each suite once"):
+            simo_cl.load_results(folder, again)
 
 
 def test_public_names_complete() -> None:

@@ -24,6 +24,9 @@ PRIMARY_METRIC = "average_accuracy"
 CONFIDENCE = 0.95
 ALPHA = 0.05
 SEEDS_FOR_WILCOXON = 10
+_WITHOUT_CONTROL = (
+    "no row of the control has its settings, in its own suite or in the only other one of its data"
+)
 
 Verdict = Literal["above", "below", "not told apart", "untested"]
 
@@ -91,21 +94,28 @@ def compare_with_control(suite: Suite, metric: str = PRIMARY_METRIC) -> list[Com
     Joint rows see all classes at once: they bound the others and take no part in the tests.
 
     Returns:
-        A comparison a row, in the plan's order; empty if the suite names no control.
+        A comparison a row, in the plan's order, without numbers where no row of the control fits;
+        empty if the suite names no control, or has no row of it.
     """
     if suite.control is None:
         return []
+    counterparts = {label: suite.counterpart(label, suite.control) for label in suite.labels}
+    if not any(counterparts.values()):
+        return []
     compared = []
-    for label in suite.finished_labels:
-        control = suite.counterpart(label, suite.control)
-        if control is None or control == label or suite.is_joint(label) or suite.is_joint(control):
-            continue
-        compared.append(compare(suite, label, control, metric))
+    for label in suite.streamed_labels:
+        control = counterparts[label]
+        if control is None:
+            compared.append(Comparison(label, suite.control, (), reason=_WITHOUT_CONTROL))
+        elif control != label and not suite.is_joint(control):
+            compared.append(compare(suite, label, control, metric))
     return _with_holm(compared)
 
 
 def compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
     """One row against another on their shared finished seeds; `p_holm` is left to the caller."""
+    if not suite.same_data(label, control):
+        return Comparison(label, control, (), reason=f"{control} is of other data")
     ours, theirs = suite.values(label, metric), suite.values(control, metric)
     seeds = tuple(sorted(ours.keys() & theirs.keys()))
     if not seeds:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from simo_cl.results.plan import Plan
+from simo_cl.results.run import Source
+from simo_cl.results.schema import ResultsError
 from simo_cl.results.suite import Suite
 
 
@@ -17,15 +19,28 @@ def merge_suites(suites: Sequence[Suite]) -> Suite:
 
     Args:
         suites: one or more; a single one is given back as it is.
+
+    Raises:
+        ResultsError: two are of one folder, whose seeds would count twice.
     """
     if len(suites) == 1:
         return suites[0]
+    for folder, count in Counter(suite.folder.resolve() for suite in suites).items():
+        if count > 1:
+            raise ResultsError(
+                f"{folder} was given {count} times, by one name or several, and would count every "
+                "seed as often; give each suite once"
+            )
     names = [suite.plan.suite for suite in suites]
     if len(set(names)) < len(names):
         names = [suite.folder.as_posix() for suite in suites]
     rows = Counter(label for suite in suites for label in suite.labels)
     runs = tuple(
-        replace(run, variant=_and_suite(run.variant, name)) if rows[run.label] > 1 else run
+        replace(
+            run,
+            variant=_and_suite(run.variant, name) if rows[run.label] > 1 else run.variant,
+            source=Source(name, (suite.plan.data, suite.plan.class_names), run.label),
+        )
         for suite, name in zip(suites, names, strict=True)
         for run in suite.runs
     )

@@ -26,6 +26,21 @@ SNAPSHOTS = "snapshots.npz"
 
 
 @dataclass(frozen=True)
+class Source:
+    """Which suite a run is of, where several stand side by side.
+
+    Attributes:
+        suite: its name there.
+        data: the data set, in words, and the names of its classes.
+        label: the run's row in its own suite.
+    """
+
+    suite: str
+    data: tuple[str, tuple[str, ...]]
+    label: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One strategy with one seed, as planned, and what its folder holds, as far as it has come.
 
@@ -38,6 +53,7 @@ class Run:
         config: its settings by section; empty before it has begun.
         history: what was measured after each trained experience.
         faults: what else of its files cannot be read.
+        source: None where a suite stands alone.
     """
 
     strategy: str
@@ -51,6 +67,7 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Measured, ...] = ()
     faults: tuple[str, ...] = ()
+    source: Source | None = None
 
     @property
     def label(self) -> str:

@@ -76,7 +76,7 @@ class Suite:
         return any(run.is_joint for run in self.finished(label))
 
     def strategy_of(self, label: str) -> str:
-        return next(run.strategy for run in self.runs if run.label == label)
+        return self._first_runs[label].strategy
 
     def values(self, label: str, metric: str) -> dict[int, float]:
         """A final metric of one row by seed; seeds without it are absent."""
@@ -89,23 +89,36 @@ class Suite:
         that `label` lacks: `simo[memory.size=200]` is set beside `er[memory.size=200]`. A
         `strategy` that names a row in full (`er[memory.size=200]`) is that row for all.
 
+        Of several suites it is a row of `label`'s own; where that has none of `strategy`, one of
+        the only other suite of the same data that has.
+
         Returns:
             The row's label, or None if no planned row of `strategy` fits.
         """
+        run = self._first_runs[label]
         if strategy in self.labels and "[" in strategy:
             return strategy
-        wanted = variant_settings(self._variants[label]).items()
-        fitting = {
-            other: settings
-            for other in self.labels
-            if self.strategy_of(other) == strategy
-            and (settings := variant_settings(self._variants[other])).items() <= wanted
-        }
-        return max(fitting, key=lambda other: len(fitting[other]), default=None)
+        rows = [each for each in self._first_runs.values() if strategy in _names(each)]
+        own = [each for each in rows if _suite_of(each) == _suite_of(run)]
+        if not own:
+            own = [each for each in rows if self.same_data(each.label, label)]
+            if len({_suite_of(each) for each in own}) > 1:
+                return None
+        in_full = "[" in strategy
+        wanted = _settings_of(run).items()
+        fitting = [each for each in own if in_full or _settings_of(each).items() <= wanted]
+        found = max(fitting, key=lambda each: len(_settings_of(each)), default=None)
+        return found.label if found else None
+
+    def same_data(self, label: str, other: str) -> bool:
+        """Whether two rows are of one data set, so that their numbers can be compared."""
+        sources = [self._first_runs[row].source for row in (label, other)]
+        return len({source.data if source else None for source in sources}) == 1
 
     @cached_property
-    def _variants(self) -> dict[str, str]:
-        return {run.label: run.variant for run in self.runs}
+    def _first_runs(self) -> dict[str, Run]:
+        """A run of every row."""
+        return {run.label: run for run in reversed(self.runs)}
 
     @cached_property
     def _finished_by_label(self) -> dict[str, list[Run]]:
@@ -113,6 +126,23 @@ class Suite:
         for run in self.finished_runs:
             by_label.setdefault(run.label, []).append(run)
         return by_label
+
+
+def _names(run: Run) -> set[str]:
+    """What a control may call the run's row by: its strategy, or the row in its own suite."""
+    return {run.strategy, run.source.label if run.source else run.label}
+
+
+def _suite_of(run: Run) -> str | None:
+    return run.source.suite if run.source else None
+
+
+def _settings_of(run: Run) -> dict[str, str]:
+    """Of the row in its own suite: the suite that tells it apart is no setting."""
+    settings = variant_settings(run.variant)
+    if run.source and run.label != run.source.label:
+        del settings["suite"]
+    return settings
 
 
 def read_suite(folder: Path) -> Suite:
