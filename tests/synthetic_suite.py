@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def write_suite(
     failed: Iterable[tuple[str, int]] = (),
     missing: Iterable[tuple[str, int]] = (),
     unfinished: Iterable[tuple[str, int]] = (),
+    built_by: Mapping[str, str] | None = None,
     experiences: int = 5,
     classes: int = 10,
     sample: int = 20,
@@ -68,7 +69,13 @@ def write_suite(
             for seed in seeds:
                 run_folder = run_folder_name(strategy, variant, seed, "1a2b3c4d").as_posix()
                 planned.append(
-                    PlanEntry(strategy=strategy, variant=variant, seed=seed, folder=run_folder)
+                    PlanEntry(
+                        strategy=strategy,
+                        built_by=(built_by or {}).get(strategy, ""),
+                        variant=variant,
+                        seed=seed,
+                        folder=run_folder,
+                    )
                 )
                 if (strategy, seed) in set(missing):
                     continue

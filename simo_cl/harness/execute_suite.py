@@ -185,6 +185,7 @@ def write_plan(
         runs=tuple(
             PlanEntry(
                 strategy=run.settings.entry,
+                built_by=run.settings.strategy,
                 variant=run.variant,
                 seed=run.settings.seed,
                 folder=run.folder.as_posix(),

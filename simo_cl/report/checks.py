@@ -131,7 +131,7 @@ def _why_most(suite: Suite, spent: Mapping[str, float], what: str) -> str:
         for word, labels in (("more", more), ("fewer", fewer))
         if labels
     ]
-    known = {MORE_IMAGES[s] for s in map(suite.strategy_of, more) if s in MORE_IMAGES}
+    known = {MORE_IMAGES[s] for s in map(suite.built_by, more) if s in MORE_IMAGES}
     reason = f" ({'; '.join(sorted(known))})" if known and what == "images" else ""
     return f"{'; '.join(parts)}{reason}"
 
@@ -162,8 +162,8 @@ def _machines(suite: Suite) -> Check:
 def _bounds(suite: Suite) -> Iterator[Check]:
     """Fine-tuning and joint training bracket a sound comparison."""
     means = _means(suite, PRIMARY_METRIC)
-    joint = [label for label in means if suite.strategy_of(label) == "joint"]
-    finetune = [label for label in means if suite.strategy_of(label) == "finetune"]
+    joint = [label for label in means if suite.built_by(label) == "joint"]
+    finetune = [label for label in means if suite.built_by(label) == "finetune"]
     others = [label for label in means if label not in finetune and not suite.is_joint(label)]
     if not others:
         return

@@ -195,7 +195,7 @@ def _part(comparison: Comparison, tested: int) -> str:
 def _gap_to_joint(suite: Suite) -> Iterator[str]:
     if suite.control is None or suite.control not in suite.labels:
         return
-    joint = suite.counterpart(suite.control, "joint")
+    joint = suite.joint_of(suite.control)
     if joint is None or not suite.is_joint(joint):
         return
     gap = compare(suite, joint, suite.control, PRIMARY_METRIC)

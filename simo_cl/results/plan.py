@@ -14,11 +14,18 @@ PLAN = "plan.json"
 
 
 class PlanEntry(BaseModel):
-    """One strategy with one seed; the folder is relative to the suite's."""
+    """One entry of the suite's strategies with one seed.
+
+    Attributes:
+        strategy: the entry, which rows are named after.
+        built_by: the strategy that it names; "" in older plans, where it is the entry.
+        folder: relative to the suite's.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True)
 
     strategy: str = Field(min_length=1)
+    built_by: str = ""
     variant: str = ""
     seed: int
     folder: str = Field(pattern=r"^[^\x00]*$")

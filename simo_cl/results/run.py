@@ -45,6 +45,7 @@ class Run:
     """One strategy with one seed, as planned, and what its folder holds, as far as it has come.
 
     Attributes:
+        strategy: the suite's entry, which the row is named after.
         name: of its folder, relative to the suite's.
         state: what its status says; "missing" without one, "broken" where a file is not what was
             written.
@@ -54,6 +55,7 @@ class Run:
         history: what was measured after each trained experience.
         faults: what else of its files cannot be read.
         source: None where a suite stands alone.
+        built_by: the strategy that the entry names.
     """
 
     strategy: str
@@ -68,6 +70,7 @@ class Run:
     history: tuple[Measured, ...] = ()
     faults: tuple[str, ...] = ()
     source: Source | None = None
+    built_by: str = ""
 
     @property
     def label(self) -> str:
@@ -171,7 +174,15 @@ def read_run(suite_folder: Path, entry: PlanEntry) -> Run:
         NewerSchemaError: a newer simo-cl wrote the run.
     """
     folder = run_path(suite_folder, entry.folder)
-    run = Run(entry.strategy, entry.variant, entry.seed, entry.folder, folder, "missing")
+    run = Run(
+        entry.strategy,
+        entry.variant,
+        entry.seed,
+        entry.folder,
+        folder,
+        "missing",
+        built_by=entry.built_by or entry.strategy,
+    )
     try:
         state, problem, status = examine(folder)
     except NewerSchemaError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simo_cl.results.run import Run
 from simo_cl.results.suite import Suite
 
 Dashes = tuple[int, tuple[float, ...]]
@@ -81,25 +82,42 @@ _SPARE_MARKERS = ">dH8"
 def styles(suite: Suite) -> dict[str, Style]:
     """The look of every row of a suite; a strategy looks the same in every suite.
 
+    Entries of one strategy share its look, and differ in their dashes, as a grid's points do.
     Strategies that are not this project's take the hues that the suite leaves unused, in the
     plan's order, with markers of their own.
     """
-    strategies = list(dict.fromkeys(run.strategy for run in suite.runs))
-    by_strategy = {name: _STRATEGIES[name] for name in strategies if name in _STRATEGIES}
-    used = {style.colour for style in by_strategy.values()}
+    looks: dict[str, str] = {}
+    for run in suite.runs:
+        if run.label not in looks or _is_joint(run):
+            looks[run.label] = _look(run)
+    names = list(dict.fromkeys(looks.values()))
+    by_name = {name: _STRATEGIES[name] for name in names if name in _STRATEGIES}
+    used = {style.colour for style in by_name.values()}
     spare = [hue for hue in HUES.values() if hue[0] not in used] or list(HUES.values())
-    for index, name in enumerate(name for name in strategies if name not in _STRATEGIES):
+    for index, name in enumerate(name for name in names if name not in _STRATEGIES):
         light, dark = spare[index % len(spare)]
-        by_strategy[name] = Style(light, dark, _SPARE_MARKERS[index % len(_SPARE_MARKERS)])
-    seen = dict.fromkeys(strategies, 0)
+        by_name[name] = Style(light, dark, _SPARE_MARKERS[index % len(_SPARE_MARKERS)])
+    seen = dict.fromkeys(names, 0)
     by_label = {}
-    for label in suite.labels:
-        strategy = suite.strategy_of(label)
-        style = by_strategy[strategy]
-        dashes = _DASHES[seen[strategy] % len(_DASHES)]
+    for label, name in looks.items():
+        style, dashes = by_name[name], _DASHES[seen[name] % len(_DASHES)]
         by_label[label] = Style(style.colour, style.dark, style.marker, style.filled, dashes)
-        seen[strategy] += 1
+        seen[name] += 1
     return by_label
+
+
+def _look(run: Run) -> str:
+    """A strategy, or ``joint_`` and one that trains on everything at once. Older plans call that
+    one so themselves."""
+    joint = _is_joint(run) and not run.built_by.startswith("joint")
+    return f"joint_{run.built_by}" if joint else run.built_by
+
+
+def _is_joint(run: Run) -> bool:
+    """Whether its settings say so or, before it has begun, its name."""
+    settings = run.config.get("settings")
+    named = run.strategy == f"joint_{run.built_by}"
+    return bool(settings.get("joint", named)) if isinstance(settings, dict) else named
 
 
 def css_variables(dark: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +77,12 @@ class Suite:
         return any(run.is_joint for run in self.finished(label))
 
     def strategy_of(self, label: str) -> str:
+        """The suite's entry that the row is named after."""
         return self._first_runs[label].strategy
+
+    def built_by(self, label: str) -> str:
+        """The strategy that the row's entry names."""
+        return self._first_runs[label].built_by
 
     def values(self, label: str, metric: str) -> dict[int, float]:
         """A final metric of one row by seed; seeds without it are absent."""
@@ -95,16 +101,24 @@ class Suite:
         Returns:
             The row's label, or None if no planned row of `strategy` fits.
         """
-        run = self._first_runs[label]
         if strategy in self.labels and "[" in strategy:
             return strategy
-        rows = [each for each in self._first_runs.values() if strategy in _names(each)]
+        rows = [run for run in self._first_runs.values() if strategy in _names(run)]
+        return self._beside(label, rows, in_full="[" in strategy)
+
+    def joint_of(self, label: str) -> str | None:
+        """The row of the strategy `joint` that `label` is to be set beside, whatever it is called;
+        see :meth:`counterpart`."""
+        rows = [run for run in self._first_runs.values() if run.built_by == "joint"]
+        return self._beside(label, rows)
+
+    def _beside(self, label: str, rows: Sequence[Run], in_full: bool = False) -> str | None:
+        run = self._first_runs[label]
         own = [each for each in rows if _suite_of(each) == _suite_of(run)]
         if not own:
             own = [each for each in rows if self.same_data(each.label, label)]
             if len({_suite_of(each) for each in own}) > 1:
                 return None
-        in_full = "[" in strategy
         wanted = _settings_of(run).items()
         fitting = [each for each in own if in_full or _settings_of(each).items() <= wanted]
         found = max(fitting, key=lambda each: len(_settings_of(each)), default=None)
@@ -193,7 +207,7 @@ def refuse_without_runs(suite_folder: Path) -> None:
 
 def _with_intransigence(suite: Suite, run: Run) -> Run:
     """Adds the one metric that needs another run: the `joint` run of the same seed."""
-    joint_label = suite.counterpart(run.label, "joint")
+    joint_label = suite.joint_of(run.label)
     if joint_label is None or not run.final or run.is_joint:
         return run
     joint = next((other for other in suite.finished(joint_label) if other.seed == run.seed), None)

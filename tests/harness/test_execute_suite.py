@@ -121,7 +121,8 @@ def test_warnings_are_in_the_log_and_shown_once(execute: Any, tmp_path: Path, ca
 
 
 def test_the_plan_names_the_suite_its_data_and_its_runs(tmp_path: Path) -> None:
-    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\ndescription: Two.\ncontrol: er\n")
+    rows = "strategies: {er: , small: {strategy: er}}\n"
+    runs = planned(tmp_path, f"{rows}seeds: [0, 1]\ndescription: Two.\ncontrol: er\n")
     suite = read_suite(tmp_path / "tiny.yaml").suite
 
     write_plan(tmp_path / "results", suite, runs, command="simo-cl run", data=load_data("digits"))
@@ -138,12 +139,13 @@ def test_the_plan_names_the_suite_its_data_and_its_runs(tmp_path: Path) -> None:
         "command": "simo-cl run",
         "runs": [
             {
-                "strategy": "er",
+                "strategy": entry,
+                "built_by": "er",
                 "variant": "",
                 "seed": run.settings.seed,
                 "folder": run.folder.as_posix(),
             }
-            for run in runs
+            for run, entry in zip(runs, ("er", "small", "er", "small"), strict=True)
         ],
     }
 

@@ -120,3 +120,9 @@ def test_the_validation_split_is_named(make_suite):
     path = folder / "runs/er/seed0-1a2b3c4d/config.yaml"
     path.write_text(path.read_text().replace("evaluate_on: test", "evaluate_on: validation"))
     assert "Scored on the validation split" in checks_of(folder)
+
+
+def test_bounds_are_known_by_their_strategies(make_suite):
+    named = checks_of(make_suite(built_by={"joint": "simo", "finetune": "er"}))
+    assert "Joint training bounds the stream from above" not in named
+    assert "Fine-tuning bounds it from below" not in named

@@ -152,6 +152,13 @@ def test_the_summary_gives_the_room_that_joint_training_leaves(make_suite):
     assert "above er (95 % paired interval)" in room
 
 
+def test_joint_training_leaves_the_room_whatever_it_is_called(make_suite):
+    names = {"joint": "simo", "joint_supcon": "joint"}
+    folder = make_suite(strategies=("joint", "joint_supcon", "er"), built_by=names)
+    (room,) = (text for text in summary_of(folder) if "the room that" in text)
+    assert room.startswith("joint_supcon, with all classes at once")
+
+
 def test_the_summary_of_one_seed_orders_nothing(make_suite):
     assert summary_of(make_suite(seeds=(0,))) == []
 

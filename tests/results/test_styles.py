@@ -81,6 +81,21 @@ def test_a_strategy_looks_the_same_in_every_suite(make_suite, tmp_path):
     assert css_variable_of(first["simo"].colour) == "var(--hue-blue)"
 
 
+def test_entries_look_as_the_strategy_that_they_name(make_suite):
+    folder = make_suite(
+        strategies=("simo", "er", "joint", "joint_simo"),
+        built_by={"er": "simo", "joint": "simo", "joint_simo": "simo"},
+        seeds=(0,),
+    )
+    (config,) = (folder / "runs/joint").glob("*/config.yaml")
+    config.write_text(config.read_text() + "\n  joint: true\n")
+    found = styles(load_suite(folder))
+    assert {style.colour for style in found.values()} == {found["simo"].colour}
+    assert [style.filled for style in found.values()] == [True, True, False, False]
+    assert found["er"].dashes != found["simo"].dashes
+    assert found["joint"].dashes != found["joint_simo"].dashes
+
+
 def test_variants_share_a_colour_and_differ_in_dashes(make_suite):
     suite = load_suite(make_suite(strategies=("simo",), variants=("a=1", "a=2"), seeds=(0,)))
     one, two = styles(suite).values()

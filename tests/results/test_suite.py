@@ -120,6 +120,23 @@ def test_intransigence_is_measured_against_joint_of_the_same_seed(make_suite):
     assert "intransigence" not in joint[0].final
 
 
+def test_intransigence_is_measured_against_the_strategy_joint_whatever_it_is_called(make_suite):
+    suite = load_suite(
+        make_suite(
+            strategies=("joint", "joint_supcon", "er"),
+            built_by={"joint": "simo", "joint_supcon": "joint"},
+        )
+    )
+    upper, er = suite.finished("joint_supcon")[0], suite.finished("er")[0]
+    expected = np.mean(upper.array("accuracy/own")[0] - np.diag(er.array("accuracy/own")))
+    assert er.final["intransigence"] == pytest.approx(expected)
+
+
+def test_joint_training_of_a_strategy_is_not_joint(make_suite):
+    suite = load_suite(make_suite(strategies=("joint", "er"), built_by={"joint": "simo"}))
+    assert "intransigence" not in suite.finished("er")[0].final
+
+
 def test_a_grid_row_is_set_beside_the_row_of_its_own_settings(make_suite):
     suite = load_suite(make_suite(strategies=("er", "simo"), variants=("", "memory.size=200")))
     assert suite.counterpart("simo", "er") == "er"
