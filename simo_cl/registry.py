@@ -30,8 +30,11 @@ class Lazy:
         return getattr(importlib.import_module(self.module), self.attribute)
 
 
-class UnknownNameError(ValueError):
+class UnknownNameError(ValueError, KeyError):
     """A name that nothing is registered under. The message says which there are."""
+
+    # A KeyError's shows the quotes of the message.
+    __str__ = Exception.__str__
 
 
 class Registry(Mapping[str, Part], Generic[Part]):

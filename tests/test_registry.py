@@ -42,5 +42,13 @@ def test_a_lazy_part_is_imported_when_it_is_asked_for_and_not_for_its_name() -> 
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=r"'two' is not a part; there are one\."):
+    with pytest.raises(UnknownNameError, match=r"^'two' is not a part; there are one\."):
         Registry("a part", {"one": 1})["two"]
+
+
+def test_it_gives_a_default_as_every_mapping() -> None:
+    parts = Registry("a part", {"one": 1})
+
+    assert parts.get("two") is None
+    assert parts.get("two", 5) == 5
+    assert parts.get("one", 5) == 1
