@@ -108,6 +108,12 @@ def settings_of(keywords: Keywords) -> Settings:
     return settings
 
 
+def check_positive(**arguments: float) -> None:
+    for name, value in arguments.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value!r}; it must be positive and finite")
+
+
 def weights_of(weights: Sequence[float]) -> tuple[float, ...]:
     if len(weights) != 3 or not all(math.isfinite(w) and w >= 0 for w in weights):
         raise ValueError(

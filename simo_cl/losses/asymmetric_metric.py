@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.full_precision import pair_cosines
 
 
@@ -31,10 +32,14 @@ def asymmetric_metric_loss(
     Returns:
         A scalar, the mean over the new samples that count; 0 if none does.
 
+    Raises:
+        ValueError: a temperature that is not positive.
+
     Example:
         >>> asymmetric_metric_loss(torch.eye(5), torch.tensor([4, 5, 4, 5, 0]), 2)
         tensor(1.0986)
     """
+    check_positive(temperature=temperature)
     cosines = pair_cosines(features)[:new_samples] / temperature
     same = labels[:new_samples, None] == labels[None, :]
     others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)[:new_samples]

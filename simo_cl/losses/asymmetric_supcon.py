@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.full_precision import pair_cosines
 
 
@@ -30,11 +31,15 @@ def asymmetric_supcon(
         A scalar, the sum over the anchors divided by N, so that it weighs as much beside a mean
         over all samples as the paper's sum beside theirs. An anchor alone in its class counts 0.
 
+    Raises:
+        ValueError: a temperature that is not positive.
+
     Example:
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> asymmetric_supcon(torch.eye(4), labels, labels == 1)
         tensor(0.5493)
     """
+    check_positive(temperature=temperature)
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     positive = (labels[:, None] == labels[None, :]) & ~itself & is_anchor[:, None]
     cosines = pair_cosines(embeddings) / temperature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -32,10 +33,14 @@ def orthogonal_projection_loss(
     Returns:
         A scalar; a mean over no pair counts as 0.
 
+    Raises:
+        ValueError: a negative gamma, or an unknown form.
+
     Example:
         >>> orthogonal_projection_loss(torch.eye(2), torch.tensor([0, 1]))
         tensor(1.)
     """
+    _check(gamma, dissimilar)
     cosines = pair_cosines(features)
     same = labels[:, None] == labels[None, :]
     others = cosines.abs() if dissimilar == "absolute" else cosines
@@ -55,12 +60,7 @@ class OrthogonalProjectionLoss(nn.Module):
 
     def __init__(self, *, gamma: float = 0.5, dissimilar: Dissimilar = "absolute") -> None:
         super().__init__()
-        if not gamma >= 0:
-            raise ValueError(f"gamma is {gamma}; it must be 0 or more")
-        if dissimilar not in get_args(Dissimilar):
-            raise ValueError(
-                f"dissimilar is {dissimilar!r}; it must be one of {get_args(Dissimilar)}"
-            )
+        _check(gamma, dissimilar)
         self.gamma = gamma
         self.dissimilar = dissimilar
 
@@ -71,6 +71,13 @@ class OrthogonalProjectionLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f"gamma={self.gamma}, dissimilar={self.dissimilar!r}"
+
+
+def _check(gamma: float, dissimilar: str) -> None:
+    if not (math.isfinite(gamma) and gamma >= 0):
+        raise ValueError(f"gamma is {gamma}; it must be 0 or more")
+    if dissimilar not in get_args(Dissimilar):
+        raise ValueError(f"dissimilar is {dissimilar!r}; it must be one of {get_args(Dissimilar)}")
 
 
 def _mean(values: Tensor, pairs: Tensor) -> Tensor:

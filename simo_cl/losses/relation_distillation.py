@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.full_precision import pair_cosines
 
 
@@ -34,12 +35,14 @@ def relation_distillation(
         A scalar, at least the mean entropy of the past relations.
 
     Raises:
-        ValueError: fewer than two samples, or not as many past embeddings.
+        ValueError: fewer than two samples, not as many past embeddings, or a temperature that is
+            not positive.
 
     Example:
         >>> relation_distillation(torch.eye(3), torch.eye(3))
         tensor(0.6931)
     """
+    check_positive(temperature=temperature, past_temperature=past_temperature)
     if len(embeddings) < 2 or len(past) != len(embeddings):
         raise ValueError(
             f"there are {len(embeddings)} embeddings and {len(past)} past ones; relations need two "

@@ -50,10 +50,19 @@ def refuse_without_current_samples(
     Raises:
         ValueError: more than one view, or no current samples in the memory.
     """
-    if replay.views != 1:
-        raise ValueError(f"replay has {replay.views} views; {method} is for 1")
+    refuse_views(replay, method)
     if isinstance(replay, BalancedReplayPlugin) and not replay.replays_current:
         raise ValueError(
             "replay keeps current samples out of its memory while it trains on them, so that "
             "nothing would tell their classes from older ones; give it replays_current=True"
         )
+
+
+def refuse_views(replay: BalancedReplayPlugin | OnlineReplayPlugin, method: str) -> None:
+    """Refuses a plugin whose batches hold more than one view, for a method that is for one.
+
+    Raises:
+        ValueError: more than one view.
+    """
+    if replay.views != 1:
+        raise ValueError(f"replay has {replay.views} views; {method} is for 1")

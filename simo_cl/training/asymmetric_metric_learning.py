@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.asymmetric_metric import asymmetric_metric_loss
-from simo_cl.training.asymmetric_cross_entropy import refuse_without_current_samples
+from simo_cl.training.asymmetric_cross_entropy import (
+    refuse_views,
+    refuse_without_current_samples,
+)
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
 from simo_cl.training.online_replay import OnlineReplayPlugin
 
@@ -19,12 +23,17 @@ class AsymmetricMetricLoss(nn.Module):
     Args:
         replay: the plugin that makes the batches, with one view.
         temperature: positive.
+
+    Raises:
+        ValueError: more than one view, or a temperature that is not positive.
     """
 
     def __init__(
         self, replay: BalancedReplayPlugin | OnlineReplayPlugin, *, temperature: float = 0.1
     ) -> None:
         super().__init__()
+        refuse_views(replay, "ER-AML")
+        check_positive(temperature=temperature)
         self.temperature = temperature
         self._replay = replay
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.asymmetric_supcon import asymmetric_supcon
 from simo_cl.training.balanced_replay import BalancedReplayPlugin
 from simo_cl.training.online_replay import OnlineReplayPlugin
@@ -16,12 +17,16 @@ class AsymmetricSupCon(nn.Module):
     Args:
         replay: the plugin that makes the batches.
         temperature: positive.
+
+    Raises:
+        ValueError: a temperature that is not positive.
     """
 
     def __init__(
         self, replay: BalancedReplayPlugin | OnlineReplayPlugin, *, temperature: float = 0.1
     ) -> None:
         super().__init__()
+        check_positive(temperature=temperature)
         self.temperature = temperature
         self._replay = replay
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from avalanche.training.plugins import SupervisedPlugin
 
+from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.relation_distillation import relation_distillation
 from simo_cl.models import EmbeddingModel
 
@@ -44,12 +45,7 @@ class RelationDistillation(SupervisedPlugin):
         super().__init__()
         if not weight >= 0:
             raise ValueError(f"weight is {weight}; it must be 0 or more")
-        for name, value in {
-            "temperature": temperature,
-            "past_temperature": past_temperature,
-        }.items():
-            if not value > 0:
-                raise ValueError(f"{name} is {value}; it must be positive")
+        check_positive(temperature=temperature, past_temperature=past_temperature)
         self.weight = weight
         self.temperature = temperature
         self.past_temperature = past_temperature

@@ -57,3 +57,9 @@ def test_runs_without_a_device() -> None:
     features = torch.randn(6, 4, device="meta", requires_grad=True)
     asymmetric_metric_loss(features, torch.arange(6, device="meta") % 3, 4).backward()
     assert features.grad is not None
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan, math.inf])
+def test_a_temperature_that_is_not_positive_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match=f"temperature is {temperature}; it must be positive"):
+        asymmetric_metric_loss(torch.eye(2), torch.zeros(2), 1, temperature=temperature)

@@ -62,3 +62,11 @@ def test_runs_without_a_device() -> None:
     labels = torch.arange(6, device="meta") % 2
     asymmetric_supcon(embeddings, labels, labels == 1).backward()
     assert embeddings.grad is not None
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan, math.inf])
+def test_a_temperature_that_is_not_positive_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match=f"temperature is {temperature}; it must be positive"):
+        asymmetric_supcon(
+            torch.eye(2), torch.zeros(2), torch.ones(2).bool(), temperature=temperature
+        )

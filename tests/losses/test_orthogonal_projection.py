@@ -65,3 +65,11 @@ def test_bad_settings_are_refused() -> None:
         OrthogonalProjectionLoss(gamma=-1)
     with pytest.raises(ValueError, match=r"dissimilar is 'square'; it must be one of \('absolute'"):
         OrthogonalProjectionLoss(dissimilar="square")  # type: ignore[arg-type]
+
+
+def test_bad_settings_of_the_function_are_refused() -> None:
+    features, labels = torch.eye(2), torch.arange(2)
+    with pytest.raises(ValueError, match="gamma is nan; it must be 0 or more"):
+        orthogonal_projection_loss(features, labels, gamma=math.nan)
+    with pytest.raises(ValueError, match=r"dissimilar is 'abs'; it must be one of \('absolute'"):
+        orthogonal_projection_loss(features, labels, dissimilar="abs")  # type: ignore[arg-type]

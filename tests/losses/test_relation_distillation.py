@@ -82,3 +82,9 @@ def test_runs_without_a_device() -> None:
 def test_too_few_samples_are_refused(now: int, past: int) -> None:
     with pytest.raises(ValueError, match=f"there are {now} embeddings and {past} past ones; rel"):
         relation_distillation(torch.randn(now, 4), torch.randn(past, 4))
+
+
+@pytest.mark.parametrize("name", ["temperature", "past_temperature"])
+def test_a_temperature_that_is_not_positive_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is 0; it must be positive"):
+        relation_distillation(torch.eye(3), torch.eye(3), **{name: 0})

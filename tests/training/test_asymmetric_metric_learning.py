@@ -98,3 +98,10 @@ def test_a_memory_without_current_samples_is_refused() -> None:
         MemoryCrossEntropy(BalancedReplayPlugin(24, 16))
     with pytest.raises(ValueError, match="replay has 2 views; ER-AML is for 1"):
         MemoryCrossEntropy(OnlineReplayPlugin(ClassBalancedMemory(24), views=2))
+
+
+def test_bad_settings_of_the_metric_loss_are_refused() -> None:
+    with pytest.raises(ValueError, match="replay has 2 views; ER-AML is for 1"):
+        AsymmetricMetricLoss(OnlineReplayPlugin(ClassBalancedMemory(24), views=2))
+    with pytest.raises(ValueError, match="temperature is 0; it must be positive"):
+        AsymmetricMetricLoss(OnlineReplayPlugin(ClassBalancedMemory(24)), temperature=0)

@@ -70,3 +70,8 @@ def test_runs_without_a_device(stream: Any) -> None:
     for experience in stream.train_stream[:2]:
         strategy.train(experience)
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_temperature_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(ValueError, match="temperature is -1; it must be positive"):
+        AsymmetricSupCon(BalancedReplayPlugin(24, 16), temperature=-1)
