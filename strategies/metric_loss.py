@@ -24,12 +24,12 @@ def _argument(value: Any) -> Any:
     if isinstance(value, str):
         try:
             # YAML reads 1e-3 as a text.
-            return float(value)
+            value = float(value)
         except ValueError:
             return value
     if isinstance(value, (bool, int, float)) and math.isfinite(value):
         return value
-    raise ValueError("must be a number, a text, or true or false")
+    raise ValueError("must be a number, a text, or true or false, and neither NaN nor infinite")
 
 
 Argument = Annotated[bool | int | float | str, BeforeValidator(_argument)]

@@ -37,6 +37,13 @@ def test_arguments_are_numbers_texts_and_truth_values(tmp_path: Path) -> None:
             "{loss: ArcFaceLoss, arguments: {margin: [1]}}",
             r"tiny.yaml:\d+: .*arguments.margin is \[1\]: must be a number, a text, or true or",
         ),
+        *(
+            (
+                f"{{loss: ArcFaceLoss, arguments: {{margin: {number}}}}}",
+                "arguments.margin is .*: must be a number, .* and neither NaN nor infinite",
+            )
+            for number in (".nan", "nan", "-.inf", "Infinity", "1e999")
+        ),
         ("{loss: VICRegLoss}", "VICRegLoss cannot be computed of embeddings and labels alone"),
     ],
 )
