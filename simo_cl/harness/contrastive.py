@@ -56,6 +56,21 @@ class DistilledSettings(EmbeddingSettings):
     distill_temperature: Annotated[Number, Field(gt=0)] = 0.2
     distill_past_temperature: Annotated[Number, Field(gt=0)] = 0.01
 
+    def check(self, run: RunSettings) -> None:
+        super().check(run)
+        given = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name in self.model_fields_set and name.startswith("distill")
+        }
+        useless = [f"{name}: {value}" for name, value in given.items() if value not in (None, 0)]
+        if useless and (self.joint or run.stream.experiences == 1):
+            alone = "joint is true" if self.joint else "stream.experiences is 1"
+            raise ValueError(
+                f"{', '.join(useless)} would do nothing, as {alone} and there is no model before "
+                "the experience"
+            )
+
     def model(self, setup: Setup) -> EmbeddingModel:
         """The model that they describe."""
         return setup.embedding_model(self.head, self.dimension, self.read_out)
@@ -77,20 +92,12 @@ class ContrastiveSettings(DistilledSettings):
     )
 
     def check(self, run: RunSettings) -> None:
-        super().check(run)
-        if self.distill is None:
-            useless = [name for name in self.model_fields_set if name.startswith("distill_")]
-            if useless:
-                raise ValueError(
-                    f"{', '.join(sorted(useless))} would do nothing without distill: ird; set it, "
-                    "too"
-                )
-        elif self.joint or run.stream.experiences == 1:
-            alone = "joint is true" if self.joint else "stream.experiences is 1"
+        useless = [name for name in self.model_fields_set if name.startswith("distill_")]
+        if self.distill is None and useless:
             raise ValueError(
-                f"distill: ird would do nothing, as {alone} and there is no model before the "
-                "experience"
+                f"{', '.join(sorted(useless))} would do nothing without distill: ird; set it, too"
             )
+        super().check(run)
 
     def plugins(self) -> list[SupervisedPlugin]:
         return super().plugins() if self.distill == "ird" else []

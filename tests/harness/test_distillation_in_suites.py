@@ -50,6 +50,32 @@ def test_it_changes_the_experiences_after_the_first(
     ("given", "overrides", "message"),
     [
         (
+            "{joint: true, distill_weight: 5}",
+            (),
+            "distill_weight: 5.0 would do nothing, as joint is true",
+        ),
+        (
+            "{distill_past_temperature: 0.1}",
+            ("stream.experiences=1",),
+            "distill_past_temperature: 0.1 would do nothing, as stream.experiences is 1",
+        ),
+    ],
+)
+def test_co2l_is_refused_what_would_do_nothing(
+    given: str, overrides: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SuiteError, match=message):
+        planned(tmp_path, f"strategies: {{co2l: {given}}}\n", overrides)
+
+
+def test_co2l_without_distillation_may_be_joint(tmp_path: Path) -> None:
+    assert planned(tmp_path, "strategies: {co2l: {joint: true, distill_weight: 0}}\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "message"),
+    [
+        (
             "{distill_weight: 2, distill_temperature: 0.1}",
             (),
             "distill_temperature, distill_weight would do nothing without distill: ird; set it",
