@@ -61,7 +61,7 @@ class RelationDistillation(SupervisedPlugin):
             self.keep(strategy.model)
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        if self.past is None:
+        if self.past is None or self.weight == 0:
             return
         with torch.no_grad(), self.past.embedding():
             past = self.past(strategy.mb_x)

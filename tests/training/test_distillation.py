@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,18 @@ def test_the_model_before_is_frozen(stream: Any) -> None:
     assert any(not torch.equal(v, before[n]) for n, v in strategy.model.state_dict().items())
     assert all(not p.requires_grad and p.grad is None for p in distillation.past.parameters())
     assert strategy.model.encoder.images_forwarded == sum(images.seen)
+
+
+@pytest.mark.parametrize(("weight", "passes"), [(1.0, 1), (0.0, 0)])
+def test_the_model_before_is_asked_only_where_it_counts(weight: float, passes: int) -> None:
+    distillation = RelationDistillation(weight)
+    asked = []
+    past = distillation.keep(embedding_model(width=8))
+    past.register_forward_hook(lambda *_: asked.append(1))
+    images = torch.zeros(4, 1, 8, 8)
+    step = SimpleNamespace(mb_x=images, mb_output=torch.ones(4, 3), loss=torch.zeros(1))
+    distillation.before_backward(step)
+    assert len(asked) == passes
 
 
 def test_with_weight_0_training_is_as_without(stream: Any) -> None:
