@@ -21,7 +21,7 @@ NUMERICS = 1
 """Of the code that computes a run's numbers; part of every run's hash.
 
 Raised by hand with every change that moves them, so that runs from before and after never share a
-mean. A golden run among the tests notices such a change.
+mean. Golden runs and golden values of the losses among the tests notice such a change.
 """
 
 Strict = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from simo_cl.losses.full_precision import full_precision
+
 Part = Literal["distance", "orthogonality"]
 
 
@@ -47,7 +49,10 @@ class SimOPart(nn.Module):
         self.normalize = normalize
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        e = embeddings.float()
+        with full_precision(embeddings.device):
+            return self._sum_of_terms(embeddings.float(), labels)
+
+    def _sum_of_terms(self, e: Tensor, labels: Tensor) -> Tensor:
         if self.normalize:
             e = normalize(e, dim=1)
         same_class = labels[:, None] == labels[None, :]
