@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny import ROOT
 
 from simo_cl.harness.shipped import write_shipped
@@ -30,6 +31,19 @@ def test_strategies_and_suites_are_copied(tmp_path: Path) -> None:
     assert sorted(path.relative_to(tmp_path / "new").as_posix() for path in written) == SHIPPED
     for name in SHIPPED:
         assert (tmp_path / "new" / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_the_suite_of_rivals_is_split_cifar10_with_other_strategies() -> None:
+    suite, rivals = (
+        yaml.safe_load((ROOT / "benchmarks" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("split_cifar10", "split_cifar10_rivals")
+    )
+    for content in (suite, rivals):
+        del content["description"]
+    entries, others = suite.pop("strategies"), rivals.pop("strategies")
+    assert rivals == suite
+    tuned = {name: settings for name, settings in others.items() if name in entries}
+    assert tuned == {name: entries[name] for name in ("er_balanced", "supcon", "simo")}
 
 
 def test_a_file_that_is_there_stays_and_nothing_is_written(tmp_path: Path) -> None:
