@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Part = TypeVar("Part")
 
@@ -63,6 +65,14 @@ class Registry(Mapping[str, Part], Generic[Part]):
         if name in self._parts:
             raise ValueError(f"there is {self.kind} {name!r} already; choose another name")
         self._parts[name] = part
+        recorded = _recorded.get()
+        if recorded is not None:
+            recorded.append(Addition(self, name, part))
+
+    def withdraw(self, name: str, part: Part | Lazy) -> None:
+        """Takes a part away, if it still stands under that name."""
+        if self._parts.get(name) is part:
+            del self._parts[name]
 
     def __getitem__(self, name: str) -> Part:
         """The part of that name, imported if need be; raises an :class:`UnknownNameError`."""
@@ -85,6 +95,49 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A part that was added to a registry."""
+
+    registry: Registry[Any]
+    name: str
+    part: Any
+
+    def repeat(self) -> None:
+        """Raises a ValueError if the name has been taken since."""
+        self.registry.add(self.name, self.part)
+
+    def undo(self) -> None:
+        self.registry.withdraw(self.name, self.part)
+
+
+_recorded: ContextVar[list[Addition] | None] = ContextVar("_recorded", default=None)
+
+
+@contextmanager
+def additions() -> Iterator[list[Addition]]:
+    """What is added within, to any registry; of a block that fails, all is taken away again.
+
+    Example:
+        >>> roots: Registry[int] = Registry("a root")
+        >>> with additions() as added:
+        ...     roots.add("of nine", 3)
+        >>> added[0].undo()
+        >>> list(roots)
+        []
+    """
+    added: list[Addition] = []
+    token = _recorded.set(added)
+    try:
+        yield added
+    except BaseException:
+        for addition in added:
+            addition.undo()
+        raise
+    finally:
+        _recorded.reset(token)
 
 
 def did_you_mean(given: str, names: Iterable[str]) -> str:

@@ -58,7 +58,7 @@ def digest_of(sources: Sources) -> str:
 
 
 def import_sources(sources: Sources, folder: Path) -> ModuleType:
-    """Imports the first of the files; unchanged, it is the same module each time.
+    """Imports the first of the files; unchanged, it is the same module each time, unless it failed.
 
     Args:
         sources: from :func:`read_sources`.
@@ -76,7 +76,13 @@ def import_sources(sources: Sources, folder: Path) -> ModuleType:
         module = ModuleType(package, f"{stem}.py and the modules beside it, in {folder}")
         module.__path__ = []
         sys.modules[package] = module
-    return importlib.import_module(f"{package}.{stem}")
+    try:
+        return importlib.import_module(f"{package}.{stem}")
+    except BaseException:
+        # Those beside it that were imported before it failed are executed again with it.
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+        raise
 
 
 def import_problem(error: BaseException, folder: Path) -> str:
