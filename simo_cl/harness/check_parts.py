@@ -3,6 +3,7 @@ must: in seconds, by running it on a few images."""
 
 from __future__ import annotations
 
+import ast
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -66,8 +67,23 @@ class Finding:
 
 
 def is_strategy(path: Path) -> bool:
-    """Whether a file is a strategy's, and not one that registers parts."""
-    return "\ndef build(" in "\n" + path.read_text(encoding="utf-8")
+    """Whether a file is a strategy's, and not one that registers parts: it has a
+    ``build(setup, settings)`` of its own; an encoder's takes three arguments or is decorated.
+
+    Raises:
+        SuiteError: it is no Python.
+    """
+    try:
+        top = ast.parse(path.read_bytes(), str(path)).body
+    except (SyntaxError, ValueError) as error:
+        raise SuiteError(f"{path} is no Python: {import_problem(error, path.parent)}") from error
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == "build"
+        and not node.decorator_list
+        and len(node.args.posonlyargs + node.args.args) == 2
+        for node in top
+    )
 
 
 def check_strategy(path: Path, folder: Path) -> Iterator[Finding]:
