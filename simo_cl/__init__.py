@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from simo_cl import register
+
 if TYPE_CHECKING:
     from simo_cl.analysis import Results, load_results
     from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
@@ -74,6 +76,7 @@ __all__ = [
     "load_data",
     "load_results",
     "orthogonality_metrics",
+    "register",
     "register_data_source",
     "resident_dataset",
     "run_suite",

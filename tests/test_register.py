@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -48,3 +50,9 @@ def test_other_names_are_taken() -> None:
 
     assert READ_OUTS["mine"].fitted_on == "oracle"
     assert METRICS["mine"].family == "continual"
+
+
+def test_it_is_there_after_the_package_is_imported() -> None:
+    code = "import sys, simo_cl; simo_cl.register.metric; sys.exit('torch' in sys.modules)"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
