@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from simo_cl.harness.contrastive import ContrastiveSettings, contrastive_replay
+from simo_cl.harness.contrastive import (
+    ContrastiveSettings,
+    DistilledSettings,
+    EmbeddingSettings,
+    contrastive_replay,
+    embedding_replay,
+    replay_of,
+)
 from simo_cl.harness.settings import Number, PositiveInt, RunSettings, StrategySettings
 from simo_cl.harness.setup import Setup
 
 __all__ = [
     "ContrastiveSettings",
+    "DistilledSettings",
+    "EmbeddingSettings",
     "Number",
     "PositiveInt",
     "RunSettings",
     "Setup",
     "StrategySettings",
     "contrastive_replay",
+    "embedding_replay",
+    "replay_of",
 ]

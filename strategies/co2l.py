@@ -12,9 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from simo_cl.harness.contrastive import DistilledSettings, embedding_replay, replay_of
-from simo_cl.harness.settings import Number
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import DistilledSettings, Number, Setup, embedding_replay, replay_of
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.co2l_loss import AsymmetricSupCon
 

@@ -12,8 +12,7 @@ from typing import Annotated
 from avalanche.training.supervised import DER
 from pydantic import Field
 
-from simo_cl.harness.settings import Number, StrategySettings
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import Number, Setup, StrategySettings
 
 SEARCH_SPACE = {"lr": [1e-3, 3e-3], "alpha": [0.1, 0.3], "beta": [0.5, 1.0]}
 

@@ -13,8 +13,7 @@ from typing import Annotated
 from avalanche.training.supervised import Naive
 from pydantic import Field
 
-from simo_cl.harness.settings import Number, StrategySettings
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import Number, Setup, StrategySettings
 from simo_cl.training import SimOPlugin
 from simo_cl.training.asymmetric_metric_learning import AsymmetricMetricLoss, MemoryCrossEntropy
 

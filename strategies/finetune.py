@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from avalanche.training.supervised import Naive
 
-from simo_cl.harness.settings import StrategySettings
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import Setup, StrategySettings
 
 SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
 

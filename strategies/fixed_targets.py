@@ -10,10 +10,9 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from simo_cl.harness.contrastive import EmbeddingSettings, embedding_replay
-from simo_cl.harness.setup import Setup
 from simo_cl.losses.fixed_directions import Directions, cosine_loss, fixed_directions
 from simo_cl.models.fixed_direction_model import FixedDirectionModel
+from simo_cl.strategy import EmbeddingSettings, Setup, embedding_replay
 from simo_cl.training import ContrastiveReplay
 
 SEARCH_SPACE = {

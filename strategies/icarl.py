@@ -11,8 +11,7 @@ from avalanche.training.supervised import ICaRL
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from simo_cl.harness.settings import StrategySettings
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import Setup, StrategySettings
 from simo_cl.streams.augmentation import tensor_augmentation
 from simo_cl.training.nearest_exemplar_mean import NearestExemplarMean
 

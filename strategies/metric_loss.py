@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from simo_cl.harness.contrastive import ContrastiveSettings, embedding_replay
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import ContrastiveSettings, Setup, embedding_replay
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.metric_loss import metric_loss
 from simo_cl.training.mined_loss import MinedLoss

@@ -11,8 +11,7 @@ from __future__ import annotations
 from avalanche.training.plugins import MIRPlugin
 from avalanche.training.supervised import Naive
 
-from simo_cl.harness.settings import PositiveInt, RunSettings, StrategySettings
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import PositiveInt, RunSettings, Setup, StrategySettings
 
 PROTOCOLS = ("online",)
 SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}

@@ -12,9 +12,8 @@ from typing import Annotated
 from avalanche.training.supervised import Naive
 from pydantic import Field
 
-from simo_cl.harness.settings import Number, StrategySettings
-from simo_cl.harness.setup import Setup
 from simo_cl.losses.orthogonal_projection import Dissimilar, OrthogonalProjectionLoss
+from simo_cl.strategy import Number, Setup, StrategySettings
 from simo_cl.training import SimOPlugin
 
 SEARCH_SPACE = {"lr": [1e-3, 3e-3], "weight": [0.1, 0.5, 1.0], "dissimilar": ["absolute", "signed"]}

@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from simo_cl.harness.contrastive import ContrastiveSettings, contrastive_replay
-from simo_cl.harness.settings import Number
-from simo_cl.harness.setup import Setup
 from simo_cl.losses.ablation import Part, SimOPart
+from simo_cl.strategy import ContrastiveSettings, Number, Setup, contrastive_replay
 from simo_cl.training import ContrastiveReplay
 
 SEARCH_SPACE = {"lr": [1e-3, 3e-3], "epsilon": [1 / 137, 0.1, 0.5], "views": [1, 2]}

@@ -7,9 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pytorch_metric_learning.losses import SupConLoss
 
-from simo_cl.harness.contrastive import ContrastiveSettings, contrastive_replay
-from simo_cl.harness.settings import Number
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import ContrastiveSettings, Number, Setup, contrastive_replay
 from simo_cl.training import ContrastiveReplay
 
 SEARCH_SPACE = {"lr": [1e-3, 3e-3], "temperature": [0.07, 0.1, 0.2], "views": [1, 2]}

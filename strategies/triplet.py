@@ -11,9 +11,7 @@ from pydantic import Field
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 
-from simo_cl.harness.contrastive import ContrastiveSettings, contrastive_replay
-from simo_cl.harness.settings import Number
-from simo_cl.harness.setup import Setup
+from simo_cl.strategy import ContrastiveSettings, Number, Setup, contrastive_replay
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.mined_loss import MinedLoss
 

@@ -200,3 +200,12 @@ def test_shipped_files_are_short(name: str) -> None:
 
     assert len(text.splitlines()) <= 60
     assert ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", sorted(STRATEGIES.glob("*.py")), ids=lambda path: path.stem)
+def test_a_shipped_strategy_imports_what_any_file_may(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+
+    assert "simo_cl.strategy" in modules
+    assert not [module for module in modules if module.startswith("simo_cl.harness")]
