@@ -4,6 +4,8 @@ Its asymmetric SupCon has the current classes' samples as anchors, and it distil
 samples of a batch were to each other before the experience. Batches, augmentations and read-out are
 those of the other contrastive strategies, where the paper draws batches from memory and new data
 together and trains a linear classifier at the end. With ``distill_weight: 0`` it is the loss alone.
+The authors' code multiplies SupCon by temperature / 0.07 and not the distillation beside it; here a
+``distill_weight`` of 0.07 / temperature has the same proportion.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ from simo_cl.strategy import DistilledSettings, Number, Setup, embedding_replay,
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.co2l_loss import AsymmetricSupCon
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "temperature": [0.1, 0.2, 0.5], "views": [1, 2]}
+SEARCH_SPACE = {
+    "lr": [1e-3, 3e-3],
+    "temperature": [0.1, 0.2, 0.5],
+    "distill_weight": [0.2, 1.0],
+    "views": [1, 2],
+}
 
 
 class Settings(DistilledSettings):

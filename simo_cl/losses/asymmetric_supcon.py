@@ -18,7 +18,10 @@ def asymmetric_supcon(
     An anchor i has the loss ``-mean_j log(exp(z_i z_j / t) / sum_k exp(z_i z_k / t))``, with j over
     the others of its class, k over all others and unit-norm z. In Cha et al., Co2L: contrastive
     continual learning, ICCV 2021, equation 3, the anchors are the samples of the current classes;
-    those of the memory are what they are compared with.
+    those of the memory are what they are compared with. The authors' code
+    (https://github.com/chaht01/Co2L, ``losses_negative_only.py``) multiplies this by t / 0.07, and
+    not the distillation beside it; here neither is multiplied, as in the paper. Up to the learning
+    rate, the code's total has the weight 0.07 / t on distillation.
 
     Args:
         embeddings: (N, d), of any norm. Half precision is computed in float32, also under
