@@ -1,8 +1,8 @@
 """Experience replay with the orthogonal projection loss (Ranasinghe et al. 2021) on the features.
 
 Its batches are those of ``er_simo``, so that the two differ in the additional loss alone. With
-``dissimilar: absolute`` the loss is that of the authors' CIFAR code, with ``signed`` that of their
-main file.
+``dissimilar: absolute`` the loss is that of the authors' CIFAR code, with ``absolute_mean`` that of
+the paper's equation, with ``signed`` that of the code's main file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from simo_cl.losses.orthogonal_projection import Dissimilar, OrthogonalProjectio
 from simo_cl.strategy import Number, Setup, StrategySettings
 from simo_cl.training import SimOPlugin
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "weight": [0.1, 0.5, 1.0], "dissimilar": ["absolute", "signed"]}
+SEARCH_SPACE = {
+    "lr": [1e-3, 3e-3],
+    "weight": [0.1, 0.5, 1.0],
+    "dissimilar": ["absolute", "absolute_mean", "signed"],
+}
 
 
 class Settings(StrategySettings):

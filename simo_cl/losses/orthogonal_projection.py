@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from simo_cl.losses.full_precision import pair_cosines
 
-Dissimilar = Literal["absolute", "signed"]
+Dissimilar = Literal["absolute", "absolute_mean", "signed"]
 
 
 def orthogonal_projection_loss(
@@ -18,17 +18,22 @@ def orthogonal_projection_loss(
 ) -> Tensor:
     """``(1 - s) + gamma * d`` of the cosines of all pairs in a batch.
 
-    s is the mean cosine of the pairs of one class, and d that of the pairs of two, in one of the
-    two forms that were published. Ranasinghe et al., Orthogonal projection loss, ICCV 2021;
+    s is the mean cosine of the pairs of one class, and d comes from the cosines of the pairs of two
+    in one of three forms. Ranasinghe et al., Orthogonal projection loss, ICCV 2021; their code is
     https://github.com/kahnchana/opl.
 
     Args:
         features: (N, d), of any norm. Half precision is computed in float32, also under autocast.
         labels: (N,), integers.
         gamma: weight of d, 0 or more.
-        dissimilar: d as the mean of ``"absolute"`` cosines, as in ``cifar/losses.py`` there, which
-            is least for orthogonal classes; or of ``"signed"`` ones, as in ``loss.py``, which goes
-            on falling as classes become opposite.
+        dissimilar: what d is:
+
+            - ``"absolute"``: the mean of the cosines' absolute values, as in ``cifar/losses.py`` of
+              that code (where gamma is 2). It is least for orthogonal classes.
+            - ``"absolute_mean"``: the absolute value of their mean, as in the paper's equation.
+              It is 0, too, where opposite classes outweigh near ones.
+            - ``"signed"``: their mean, as in ``loss.py``, the code's main file (where gamma is
+              0.5). It goes on falling as classes become opposite.
 
     Returns:
         A scalar; a mean over no pair counts as 0.
@@ -43,9 +48,9 @@ def orthogonal_projection_loss(
     _check(gamma, dissimilar)
     cosines = pair_cosines(features)
     same = labels[:, None] == labels[None, :]
-    others = cosines.abs() if dissimilar == "absolute" else cosines
     s = _mean(cosines, same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device))
-    return 1 - s + gamma * _mean(others, ~same)
+    d = _mean(cosines.abs() if dissimilar == "absolute" else cosines, ~same)
+    return 1 - s + gamma * (d.abs() if dissimilar == "absolute_mean" else d)
 
 
 class OrthogonalProjectionLoss(nn.Module):

@@ -72,6 +72,11 @@ LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
         1.0476014,
         0.34630619,
     ),
+    "orthogonal projection, absolute mean": (
+        lambda x: orthogonal_projection_loss(x, LABELS, dissimilar="absolute_mean"),
+        0.90688157,
+        0.32406028,
+    ),
     "orthogonal projection, signed": (
         lambda x: orthogonal_projection_loss(x, LABELS, dissimilar="signed"),
         0.85492617,

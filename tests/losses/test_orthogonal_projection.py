@@ -27,10 +27,11 @@ def by_hand(features: Tensor, labels: list[int], gamma: float, dissimilar: Dissi
         else:
             other.append(abs(cosine) if dissimilar == "absolute" else cosine)
     s = sum(same) / len(same) if same else 0.0
-    return 1 - s + gamma * (sum(other) / len(other) if other else 0.0)
+    d = sum(other) / len(other) if other else 0.0
+    return 1 - s + gamma * (abs(d) if dissimilar == "absolute_mean" else d)
 
 
-@pytest.mark.parametrize("dissimilar", ["absolute", "signed"])
+@pytest.mark.parametrize("dissimilar", ["absolute", "absolute_mean", "signed"])
 @pytest.mark.parametrize("labels", [[0, 1, 2, 0, 1, 2], [4, 4, 7, 4, 1], [3, 3], [1, 2], [5]])
 def test_equals_a_loop_over_pairs(labels: list[int], dissimilar: Dissimilar) -> None:
     generator = torch.Generator().manual_seed(len(labels))
@@ -49,9 +50,21 @@ def test_only_the_signed_form_prefers_opposite_classes_to_orthogonal_ones() -> N
             orthogonal_projection_loss(x, labels, dissimilar=form).item()
             for x in (orthogonal, opposite)
         ]
-        for form in ("absolute", "signed")
+        for form in ("absolute", "absolute_mean", "signed")
     }
-    assert values == {"absolute": [0.0, 0.5], "signed": [0.0, -0.5]}
+    assert values == {"absolute": [0.0, 0.5], "absolute_mean": [0.0, 0.5], "signed": [0.0, -0.5]}
+
+
+def test_only_the_papers_form_lets_opposite_classes_make_up_for_near_ones() -> None:
+    angles = torch.tensor([0.0, 60.0, 180.0, 240.0]).deg2rad()
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)
+    labels = torch.arange(4)
+    values = {
+        form: orthogonal_projection_loss(features, labels, gamma=1.0, dissimilar=form).item()
+        for form in ("absolute", "absolute_mean", "signed")
+    }
+    expected = {"absolute": 1 + 2 / 3, "absolute_mean": 1 + 1 / 3, "signed": 1 - 1 / 3}
+    assert values == pytest.approx(expected, rel=1e-5)
 
 
 def test_runs_without_a_device() -> None:
