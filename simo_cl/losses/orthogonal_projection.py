@@ -61,6 +61,10 @@ class OrthogonalProjectionLoss(nn.Module):
 
     Raises:
         ValueError: a negative gamma, or an unknown form.
+
+    Example:
+        >>> from simo_cl import SimOPlugin
+        >>> plugins = [SimOPlugin(0.1, OrthogonalProjectionLoss(gamma=2.0))]  # of Naive
     """
 
     def __init__(self, *, gamma: float = 0.5, dissimilar: Dissimilar = "absolute") -> None:

@@ -25,6 +25,16 @@ class FixedDirectionModel(EmbeddingModel):
 
     Raises:
         ValueError: directions of another dimension than the embeddings.
+
+    Example:
+        >>> from simo_cl.losses.fixed_directions import fixed_directions
+        >>> from simo_cl.models import build_encoder, projection_head
+        >>> encoder = build_encoder("small_cnn", channels=1, width=8)
+        >>> head = projection_head("mlp", encoder.num_features, 16)
+        >>> directions = fixed_directions("simplex", 10, 16, seed=0)
+        >>> model = FixedDirectionModel(encoder, head, directions).eval()
+        >>> model(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, encoder: Encoder, head: nn.Module, directions: Tensor) -> None:

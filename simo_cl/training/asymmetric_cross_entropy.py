@@ -24,6 +24,14 @@ class AsymmetricCrossEntropy(nn.Module):
     Raises:
         ValueError: more than one view, or a memory that the current samples enter only when their
             experience is over.
+
+    Example:
+        >>> from simo_cl.training import ClassBalancedMemory
+        >>> replay = OnlineReplayPlugin(ClassBalancedMemory(200))
+        >>> loss = AsymmetricCrossEntropy(replay)  # the criterion of Naive, with replay as a plugin
+        >>> replay.new_samples = 2  # which every batch sets
+        >>> loss(torch.zeros(3, 6), torch.tensor([4, 5, 0]))
+        tensor(1.2425)
     """
 
     def __init__(self, replay: BalancedReplayPlugin | OnlineReplayPlugin) -> None:

@@ -26,6 +26,15 @@ class AsymmetricMetricLoss(nn.Module):
 
     Raises:
         ValueError: more than one view, or a temperature that is not positive.
+
+    Example:
+        >>> from simo_cl.training import ClassBalancedMemory, SimOPlugin
+        >>> replay = OnlineReplayPlugin(ClassBalancedMemory(200))
+        >>> loss = AsymmetricMetricLoss(replay)
+        >>> plugins = [replay, SimOPlugin(1.0, loss)]  # of Naive
+        >>> replay.new_samples = 2  # which every batch sets
+        >>> loss(torch.eye(5), torch.tensor([4, 5, 4, 5, 0]))
+        tensor(1.0986)
     """
 
     def __init__(
@@ -60,6 +69,14 @@ class MemoryCrossEntropy(nn.Module):
     Raises:
         ValueError: more than one view, or a memory that the current samples enter only when their
             experience is over.
+
+    Example:
+        >>> from simo_cl.training import ClassBalancedMemory
+        >>> replay = OnlineReplayPlugin(ClassBalancedMemory(200))
+        >>> loss = MemoryCrossEntropy(replay)  # the criterion of Naive, with replay as a plugin
+        >>> replay.new_samples = 2  # which every batch sets
+        >>> loss(torch.zeros(3, 6), torch.tensor([4, 5, 0]))
+        tensor(1.7918)
     """
 
     def __init__(self, replay: BalancedReplayPlugin | OnlineReplayPlugin) -> None:

@@ -20,6 +20,13 @@ class AsymmetricSupCon(nn.Module):
 
     Raises:
         ValueError: a temperature that is not positive.
+
+    Example:
+        >>> replay = BalancedReplayPlugin(memory_size=200, batch_size=64)
+        >>> loss = AsymmetricSupCon(replay)  # of ContrastiveReplay, with the same replay
+        >>> replay.new_classes = torch.tensor([4, 5])  # which training on an experience sets
+        >>> loss(torch.eye(4), torch.tensor([4, 4, 0, 0]))
+        tensor(0.5493)
     """
 
     def __init__(
