@@ -315,6 +315,6 @@ def _refuse_unknown(what: str, name: str | None, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
         raise ValueError(
-            f"no {what} {name!r}; there are {', '.join(names) or 'none'}."
-            f"{did_you_mean(str(name), names)}"
+            f"no {what} {name!r}.{did_you_mean(str(name), names)} "
+            f"There are {', '.join(names) or 'none'}"
         )

@@ -406,8 +406,10 @@ def report_results(console: Console, results: Results, *, pdf: bool = False) -> 
     """Prints the table, writes the report, and prints where to see more.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or the folders of the runs are elsewhere.
     """
+    if not results.suite.finished_runs:
+        refuse_without_runs(results.suite.folder)
     console.print(results.table())
     tell(console, "Drawing the report ...")
     page = results.write_report(pdf=pdf).page

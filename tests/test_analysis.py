@@ -139,10 +139,10 @@ def test_every_figure_of_the_report_has_its_name(results: Results) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda r: r.figure("acuracy"), "no figure 'acuracy'; there are .*Did you mean 'accuracy'"),
+        (lambda r: r.figure("acuracy"), "no figure 'acuracy'. Did you mean 'accuracy'"),
         (lambda r: r.compare(control="simmo"), "no control 'simmo'.*Did you mean 'simo'"),
         (lambda r: r.compare(metric="forgeting"), "no metric 'forgeting'.*mean 'forgetting'"),
-        (lambda r: r.accuracy_matrix("err"), "no strategy 'err'; there are joint, er, simo"),
+        (lambda r: r.accuracy_matrix("err"), "no strategy 'err'. .*There are joint, er, simo"),
         (lambda r: r.accuracy_matrix("er", seed=7), "er has no seed 7; it has 0, 1, 2"),
         (lambda r: r.embeddings("er", seed=2), "er, seed 2, has not finished: TrainingDiv"),
         (lambda r: r.accuracy_matrix("er", seed=0, read_out="x"), "no accuracies of .* 'x'"),

@@ -38,7 +38,7 @@ def load_plugins(path: Path, digest: str | None = None) -> str:
     if not path.is_file():
         raise SuiteError(f"--plugins {path}: no such file")
     if path.suffix != ".py":
-        raise SuiteError(f"--plugins {path}: not a Python file; its name must end in .py")
+        raise SuiteError(f"{path}: not a Python file; its name must end in .py")
     try:
         sources = read_sources(path)
         found = digest_of(sources)[:_DIGITS]

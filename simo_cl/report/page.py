@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from simo_cl.metrics.described import Metric, of_family
+from simo_cl.registry import did_you_mean
 from simo_cl.report.cells import PageTable, breakable
 from simo_cl.report.checks import checks
 from simo_cl.report.drawing import NEGATIVE, POSITIVE
@@ -91,7 +92,8 @@ def write_chosen_figures(suite: Suite, labels: Sequence[str], *, pdf: bool = Fal
     if unknown:
         raise ResultsError(
             f"no finished run of {listed(unknown)} in {suite.folder}; there are "
-            f"{listed(suite.finished_labels) or 'none'}"
+            f"{listed(suite.finished_labels) or 'none'}."
+            f"{did_you_mean(unknown[0], suite.finished_labels)}"
         )
     written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen", pdf=pdf)
     return [path for figure in written.values() for path in figure.files]
