@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from simo_cl import register
 
 if TYPE_CHECKING:
+    from simo_cl import register
     from simo_cl.analysis import Results, load_results
     from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
     from simo_cl.metrics.plugins import continual_learning_metrics, orthogonality_metrics
@@ -86,6 +87,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "register":
+        return importlib.import_module("simo_cl.register")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'simo_cl' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)
