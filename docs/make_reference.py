@@ -14,7 +14,9 @@ MODULES = (
     "simo_cl.metrics.continual",
     "simo_cl.metrics.geometry",
     "simo_cl.models",
+    "simo_cl.register",
     "simo_cl.results",
+    "simo_cl.strategy",
     "simo_cl.streams",
     "simo_cl.training",
 )
