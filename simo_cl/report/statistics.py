@@ -24,9 +24,6 @@ PRIMARY_METRIC = "average_accuracy"
 CONFIDENCE = 0.95
 ALPHA = 0.05
 SEEDS_FOR_WILCOXON = 10
-_WITHOUT_CONTROL = (
-    "no row of the control has its settings, in its own suite or in the only other one of its data"
-)
 
 Verdict = Literal["above", "below", "not told apart", "untested"]
 
@@ -106,7 +103,8 @@ def compare_with_control(suite: Suite, metric: str = PRIMARY_METRIC) -> list[Com
     for label in suite.streamed_labels:
         control = counterparts[label]
         if control is None:
-            compared.append(Comparison(label, suite.control, (), reason=_WITHOUT_CONTROL))
+            why = suite.why_alone(label, suite.control)
+            compared.append(Comparison(label, suite.control, (), reason=why))
         elif control != label and not suite.is_joint(control):
             compared.append(compare(suite, label, control, metric))
     return _with_holm(compared)

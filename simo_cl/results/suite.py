@@ -103,8 +103,16 @@ class Suite:
         """
         if strategy in self.labels and "[" in strategy:
             return strategy
-        rows = [run for run in self._first_runs.values() if strategy in _names(run)]
-        return self._beside(label, rows, in_full="[" in strategy)
+        return self._beside(label, self._rows_of(strategy), in_full="[" in strategy)
+
+    def why_alone(self, label: str, strategy: str) -> str:
+        """In words, why `label` has no :meth:`counterpart` of `strategy`."""
+        near = self._near(label, self._rows_of(strategy))
+        if not near:
+            return f"{strategy} is of other data"
+        if len({_suite_of(run) for run in near}) > 1:
+            return f"several other suites have {strategy}: give a row in full"
+        return f"no {strategy} has its settings"
 
     def joint_of(self, label: str) -> str | None:
         """The row of the strategy `joint` that `label` is to be set beside, whatever it is called;
@@ -112,16 +120,22 @@ class Suite:
         rows = [run for run in self._first_runs.values() if run.built_by == "joint"]
         return self._beside(label, rows)
 
+    def _rows_of(self, strategy: str) -> list[Run]:
+        return [run for run in self._first_runs.values() if strategy in _names(run)]
+
+    def _near(self, label: str, rows: Sequence[Run]) -> list[Run]:
+        """Those of the label's own suite or, if there are none, of its data."""
+        suite = _suite_of(self._first_runs[label])
+        own = [run for run in rows if _suite_of(run) == suite]
+        return own or [run for run in rows if self.same_data(run.label, label)]
+
     def _beside(self, label: str, rows: Sequence[Run], in_full: bool = False) -> str | None:
-        run = self._first_runs[label]
-        own = [each for each in rows if _suite_of(each) == _suite_of(run)]
-        if not own:
-            own = [each for each in rows if self.same_data(each.label, label)]
-            if len({_suite_of(each) for each in own}) > 1:
-                return None
-        wanted = _settings_of(run).items()
-        fitting = [each for each in own if in_full or _settings_of(each).items() <= wanted]
-        found = max(fitting, key=lambda each: len(_settings_of(each)), default=None)
+        near = self._near(label, rows)
+        if len({_suite_of(run) for run in near}) > 1:
+            return None
+        wanted = _settings_of(self._first_runs[label]).items()
+        fitting = [run for run in near if in_full or _settings_of(run).items() <= wanted]
+        found = max(fitting, key=lambda run: len(_settings_of(run)), default=None)
         return found.label if found else None
 
     def same_data(self, label: str, other: str) -> bool:

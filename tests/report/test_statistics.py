@@ -161,3 +161,13 @@ def test_without_a_common_seed_there_is_no_difference(make_suite):
 
 def test_without_a_control_nothing_is_compared(make_suite):
     assert compare_with_control(load_suite(make_suite(control=None))) == []
+
+
+def test_a_row_that_no_control_fits_says_so(make_suite):
+    folder = make_suite(strategies=("er", "simo"), variants=("memory.size=200",))
+    plan = (folder / "plan.json").read_text()
+    plan = plan.replace('"memory.size=200"', '"memory.size=500"', plan.count('"er"') - 1)
+    (folder / "plan.json").write_text(plan)
+    found = compare_with_control(load_suite(folder))
+    reasons = {comparison.label: comparison.reason for comparison in found}
+    assert reasons == {"simo[memory.size=200]": "no er has its settings"}
