@@ -46,13 +46,8 @@ class Settings(ContrastiveSettings):
         return self
 
     def metric_loss(self, **sizes: Any) -> MinedLoss:
-        return metric_loss(
-            self.loss,
-            self.arguments,
-            miner=self.miner,
-            miner_arguments=self.miner_arguments,
-            **sizes,
-        )
+        miner, given = self.miner, self.miner_arguments
+        return metric_loss(self.loss, self.arguments, miner=miner, miner_arguments=given, **sizes)
 
 
 def build(setup: Setup, settings: Settings) -> ContrastiveReplay:

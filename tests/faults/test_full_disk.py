@@ -113,7 +113,7 @@ def test_a_failure_that_cannot_be_written_down_is_told_in_full(
 ) -> None:
     (run,) = saved_often(tmp_path, "finetune")
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     def fails(*_: Any) -> None:
@@ -131,7 +131,7 @@ def test_a_failure_that_cannot_be_written_down_is_told_in_full(
 def test_a_report_without_room_hides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("simo_cl.report.write_report", full)
