@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver, resource_tracker
+from functools import partial
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -146,9 +147,8 @@ def _command(words: list[str], spawns: bool) -> None:
     from simo_cl.harness import workers
     from simo_cl.tracking import follow
 
-    follow.get_context = forks
-    if not spawns:
-        workers.get_context = forks
+    follow.process_context = forks
+    workers.process_context = partial(get_context, "spawn") if spawns else forks
     spared.leave_out_figures(pytest.MonkeyPatch())
     with joblib.parallel_config("sequential"):
         app()

@@ -51,6 +51,8 @@ def read_stored(path: Path, kind: type[Content]) -> Content:
     """
     try:
         return kind.model_validate_json(path.read_bytes())
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from error
     except ValidationError as error:
         _refuse_newer(path, error)
         raise ValueError(f"{path.name} cannot be read: {first_error(error)}") from error

@@ -353,7 +353,7 @@ def test_values_are_reached_by_keyboard(open_page):
     assert tips[0] == tips[2] != tips[1]
     assert all(re.search(r": 0\.\d{3} ± ", tip) for tip in tips)
     page.locator("#table-continual thead th", has_text="forgetting").focus()
-    assert "Mean over earlier experiences" in page.locator("#tip").inner_text()
+    assert "Best accuracy ever reached on earlier experiences" in page.locator("#tip").inner_text()
 
 
 def test_the_page_follows_a_dark_preference(open_page):

@@ -50,8 +50,8 @@ def site(
     suite.plan([(label, seed) for label in STRATEGIES for seed in (0, 1)])
     for number, label in enumerate(STRATEGIES):
         suite.run(label, 0, level=0.2 + 0.2 * number, arrays=True)
-        suite.run(label, 1, level=0.2 + 0.2 * number)
-    suite.run("simo", 1, level=0.8, model=exported.folder)
+        suite.run(label, 1, level=0.2 + 0.2 * number, arrays=True)
+    suite.run("simo", 1, level=0.8, arrays=True, model=exported.folder)
     report = mirror(suite.folder)
     port = any_free_port()
     with serve(suite.folder, port):
