@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from simo_cl import register
-
 if TYPE_CHECKING:
     from simo_cl import register
     from simo_cl.analysis import Results, load_results
