@@ -78,14 +78,17 @@ def execute(
         say: told of each event as ``(name, time)``: a file operation in the folder is about to
             begin, an evaluation, or the export of the model.
         last: the name of an event and how many of them there are until it is too late: at the
-            event after that one the process kills itself.
+            event after that one, or at the end if there is none, the process kills itself.
     """
     left = None if last is None else last[1]
 
-    def note(name: str) -> None:
-        nonlocal left
+    def kill_if_too_late() -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def note(name: str) -> None:
+        nonlocal left
+        kill_if_too_late()
         say.send((name, time.monotonic()))
         if last is not None and left is not None and name == last[0]:
             left -= 1
@@ -106,5 +109,6 @@ def execute(
     execute_run.export_model = noted(execute_run.export_model, "export")
     sys.addaudithook(watch)
     outcome = execute_here(runs, folder)
+    kill_if_too_late()
     if outcome.failed:
         raise SystemExit(str(outcome.failed))
