@@ -44,6 +44,10 @@ evaluation: {samples_per_class: 4}
 """
 
 
+class Interrupted(BaseException):
+    """As an interrupt is, no Exception."""
+
+
 def entries(*names: str, given: str = "") -> str:
     """A suite's strategies, with the settings given or the defaults.
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from processes import forks
 from rich.console import Console
+from torch import nn
 
 from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
+from simo_cl.results import RunFolder
+from simo_cl.streams import DataSet
 
 Execute = Callable[..., Outcome]
 
@@ -23,6 +27,16 @@ def _as_it_was() -> Iterator[None]:
     yield
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def weights_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, to be compared bit for bit, in place of a program that takes long to trace."""
+
+    def export(model: nn.Module, layers: Any, data: DataSet, folder: RunFolder) -> None:
+        folder.write_arrays("weights", {n: w.numpy() for n, w in model.state_dict().items()})
+
+    monkeypatch.setattr("simo_cl.harness.execute_run.export_model", export)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from test_online import planned as planned_online
-from tiny import FOR_ONLINE, ONLINE, entries, outcome, part_of_digits, planned
-from torch import nn
+from tiny import FOR_ONLINE, ONLINE, Interrupted, entries, outcome, part_of_digits, planned
 
 from simo_cl.harness.anytime import AnytimeAccuracy
 from simo_cl.harness.execute_run import execute_run
@@ -22,27 +21,15 @@ from simo_cl.metrics.anytime import anytime_metrics
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet
 
+pytestmark = pytest.mark.usefixtures("weights_are_exported")
+
 EVERY = ("evaluation.every=4", "evaluation.every_images=40")
 ER = "strategies: {er: }\n"
-
-
-class Interrupted(BaseException):
-    """As an interrupt is, no Exception."""
 
 
 @pytest.fixture(scope="module")
 def data() -> DataSet:
     return part_of_digits()
-
-
-@pytest.fixture(autouse=True)
-def _weights_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them, to be compared bit for bit, in place of a program that takes long to trace."""
-
-    def export(model: nn.Module, layers: Any, data: DataSet, folder: RunFolder) -> None:
-        folder.write_arrays("weights", {n: w.numpy() for n, w in model.state_dict().items()})
-
-    monkeypatch.setattr("simo_cl.harness.execute_run.export_model", export)
 
 
 def run_of(folder: Path, strategy: str, *overrides: str) -> PlannedRun:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import ONLINE, SETTINGS, entries, part_of_digits, planned
+from tiny import ONLINE, SETTINGS, Interrupted, entries, part_of_digits, planned
 
 from simo_cl.harness.execute_run import execute_run, first_rows, make_benchmark
 from simo_cl.harness.plan import PlannedRun
@@ -111,10 +111,6 @@ def test_a_setup_without_them_is_refused(tmp_path: Path, data: DataSet) -> None:
     setup = Setup(run_of(tmp_path, "er").settings, data, CPU, [1])
     with pytest.raises(ValueError, match=r"'airnet' whitens .* give their rows .* as first_rows"):
         setup.encoder()
-
-
-class Interrupted(BaseException):
-    """As an interrupt is, no Exception."""
 
 
 def test_a_run_keeps_them_in_its_checkpoint_and_in_its_exported_model(

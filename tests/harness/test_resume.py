@@ -13,13 +13,13 @@ from tiny import (
     FOR_BATCHES,
     ONLINE,
     SETTINGS,
+    Interrupted,
     entries,
     outcome,
     part_of_digits,
     planned,
     write_suite,
 )
-from torch import nn
 
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.execute_run import execute_run
@@ -27,26 +27,12 @@ from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder, read_status
 from simo_cl.streams import DataError, DataSet, Images
 
-pytestmark = pytest.mark.slow
-
-
-class Interrupted(BaseException):
-    """As an interrupt is, no Exception."""
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights_are_exported")]
 
 
 @pytest.fixture(scope="module")
 def data() -> DataSet:
     return part_of_digits()
-
-
-@pytest.fixture(autouse=True)
-def _weights_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them, to be compared bit for bit, in place of a program that takes long to trace."""
-
-    def export(model: nn.Module, layers: Any, data: DataSet, folder: RunFolder) -> None:
-        folder.write_arrays("weights", {n: w.numpy() for n, w in model.state_dict().items()})
-
-    monkeypatch.setattr("simo_cl.harness.execute_run.export_model", export)
 
 
 class Whole(NamedTuple):
