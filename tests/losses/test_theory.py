@@ -286,7 +286,8 @@ def kernel_terms(x: Tensor, labels: list[int], **settings: float) -> tuple[float
 def with_cosines(gram: Tensor) -> Tensor:
     """Unit rows with these products."""
     values, vectors = torch.linalg.eigh(gram)
-    return vectors * values.clamp_min(0).sqrt()
+    # An eigenvalue that is 0 but for rounding would place the points at its root, 1e-8, off.
+    return vectors * values.where(values > 1e-12, 0.0).sqrt()
 
 
 def simplex(n: int, cosine: float | None = None) -> Tensor:
