@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from simo_cl.losses import SimOLoss
+from simo_cl.losses.arguments import Form, Reduction
 from simo_cl.strategy import ContrastiveSettings, Number, RunSettings, Setup, contrastive_replay
 from simo_cl.training import ContrastiveReplay
 
@@ -21,8 +22,8 @@ class Settings(ContrastiveSettings):
     bias: Annotated[Number, Field(ge=0, description="of the kernel form")] = 0.0
     normalize: bool = Field(True, description="scale embeddings to unit norm")
     normalize_means: bool = Field(False, description="scale class means to unit norm, too")
-    form: Literal["pairwise", "kernel", "batch"] = "pairwise"
-    reduction: Literal["mean", "sum"] = Field("mean", description="over the pairs of a term")
+    form: Form = "pairwise"
+    reduction: Reduction = Field("mean", description="over the pairs of a term")
     weights: Annotated[list[Weight], Field(min_length=3, max_length=3)] = Field(
         [1.0, 1.0, 1.0], description="of the terms similar, means and dissimilar"
     )

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simo_cl.losses import SimOLoss
-from simo_cl.losses.ablation import SimOPart
 from simo_cl.losses.orthogonal_projection import OrthogonalProjectionLoss
 from simo_cl.models import Classifier, EmbeddingModel, build_encoder, encoder_names, projection_head
 from simo_cl.training.mined_loss import MinedLoss
@@ -24,8 +23,8 @@ LOSSES: dict[str, Loss] = {
     "SimO": SimOLoss(),
     "SimO, batch": SimOLoss(form="batch"),
     "SimO, any norm": SimOLoss(normalize=False, leaning=0.1),
-    "distance": SimOPart("distance"),
-    "orthogonality": SimOPart("orthogonality"),
+    "SimO, distance": SimOLoss(form="distance"),
+    "SimO, orthogonality": SimOLoss(form="orthogonality"),
     "orthogonal projection": OrthogonalProjectionLoss(),
     "SupCon": SupConLoss(temperature=0.1),
     "triplet": MinedLoss(

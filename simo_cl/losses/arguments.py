@@ -15,7 +15,7 @@ from simo_cl.losses.backends import Backend, check_backend, check_embeddings
 from simo_cl.losses.layout import can_be_read
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Form = Literal["pairwise", "kernel", "batch"]
+Form = Literal["pairwise", "kernel", "distance", "orthogonality", "batch"]
 Reduction = Literal["mean", "sum"]
 
 

@@ -133,6 +133,25 @@ def _kernel(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
     return Part(total, 1.0, slope if weight is None else slope.mul_(weight), 2 * power, own)
 
 
+def _distance(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
+    """``y * d + (1 - y)/(eps + d)``; its slope is -2 times y - (1 - y)/(eps + d)^2."""
+    y, unit = loss.y, d is None
+    if d is None:
+        d = torch.rsub(c, 2, alpha=2).clamp_min_(0)
+    inverse = 1 / (loss.epsilon + d)
+    each = pairs.only(y * d + (1 - y) * inverse)
+    slope = pairs.only(y - (1 - y) * inverse.square_())
+    return Part(each.sum(), 1.0, slope, -2.0, None if unit else pairs.sums(slope))
+
+
+def _orthogonality(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
+    """``y/(eps + c^2) + (1 - y) * c^2``; its slope is 2 times c (1 - y - y/(eps + c^2)^2)."""
+    y, square = loss.y, c * c
+    inverse = 1 / (loss.epsilon + square)
+    each = pairs.only(y * inverse + (1 - y) * square)
+    return Part(each.sum(), 1.0, pairs.only((1 - y - y * inverse.square_()) * c), 2.0)
+
+
 def _above_zero(gap: Tensor, epsilon: float) -> Tensor:
     """A multiple of eps + 2 - 2c, in place: rounding may put a cosine above 1."""
     return gap.clamp_min_(epsilon / 4) if epsilon < SMALL_EPSILON else gap
@@ -141,4 +160,6 @@ def _above_zero(gap: Tensor, epsilon: float) -> Tensor:
 LOSSES: dict[str, Callable[[Pairs, Tensor, Tensor | None, PairLoss], Part]] = {
     "pairwise": _pairwise,
     "kernel": _kernel,
+    "distance": _distance,
+    "orthogonality": _orthogonality,
 }

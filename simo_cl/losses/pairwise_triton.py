@@ -175,6 +175,10 @@ def _sweep_rows(
             loss, by_product, by_distance = _kernel(
                 c, distance, y, epsilon, bias, SIMILAR, DISSIMILAR
             )
+        elif FORM == "distance":
+            loss, by_product, by_distance = _distance(distance, y, epsilon)
+        elif FORM == "orthogonality":
+            loss, by_product, by_distance = _orthogonality(c, y, epsilon)
         else:
             loss, by_product, by_distance = _pairwise(c, distance, y, epsilon, SIMILAR, DISSIMILAR)
         slope = by_product - 2 * by_distance
@@ -317,6 +321,24 @@ def _kernel(
         loss = base
     outer = power * loss / base
     return loss, 2 * outer * t, -outer * t * t
+
+
+@triton.jit
+def _distance(
+    d: tl.tensor, y: tl.tensor, epsilon: tl.tensor
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    inverse = 1 / (epsilon + d)
+    return y * d + (1 - y) * inverse, tl.zeros_like(d), y - (1 - y) * inverse * inverse
+
+
+@triton.jit
+def _orthogonality(
+    c: tl.tensor, y: tl.tensor, epsilon: tl.tensor
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    square = c * c
+    inverse = 1 / (epsilon + square)
+    by_product = 2 * c * (1 - y - y * inverse * inverse)
+    return y * inverse + (1 - y) * square, by_product, tl.zeros_like(c)
 
 
 # Whether Triton's interpreter, which also takes tensors of the CPU, runs the kernel.

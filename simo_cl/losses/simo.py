@@ -63,15 +63,19 @@ def simo_loss(
     - ``form="kernel"``: the mean over its pairs of ``(1 + k_ij)^(1 - 2y)``, where
       ``k_ij = (e_i . e_j + bias)^2 / (eps + d_ij)``: ``1/(1 + k)`` of a similar pair and
       ``1 + k`` of a dissimilar one, what the paper's first author has used since;
+    - ``form="distance"`` and ``"orthogonality"``, for ablations: as the pairwise form with the
+      factors of d or of o alone, ``y * d_ij + (1 - y) / (eps + d_ij)`` and
+      ``y / (eps + o_ij) + (1 - y) * o_ij``. At unit norm both are functions of the cosine; only
+      without it they are independent;
     - ``form="batch"``: ``y * D / (eps + O) + (1 - y) * O / (eps + D)``, where D and O are the means
       (``reduction="mean"``) or the sums (``"sum"``) of d_ij and o_ij over its pairs.
 
     The groups are: for *similar*, the samples of each class (y = 1); for *means*, the class means
     (y = leaning); for *dissimilar*, the k-th samples of all classes that have one, for each k, in
-    batch order (y = leaning). Classes may have different numbers of samples. In the pairwise and
-    kernel forms a term is the sum over all pairs of its groups divided by their number
-    (``reduction="mean"``) or that sum itself (``"sum"``); in the batch form it is the mean over its
-    groups of at least two members. A term without a pair is 0, with a gradient graph.
+    batch order (y = leaning). Classes may have different numbers of samples. A term is the sum over
+    all pairs of its groups divided by their number (``reduction="mean"``) or that sum itself
+    (``"sum"``); in the batch form it is the mean over its groups of at least two members. A term
+    without a pair is 0, with a gradient graph.
 
     The value does not change when classes are renamed, nor when one reordering of k is applied to
     all classes; it does change when samples are shuffled within one class.
@@ -81,7 +85,7 @@ def simo_loss(
             also under autocast.
         labels: integer, shape (N,), on the same device: the class of each row, any numbers.
         weights: of similar, means and dissimilar; not negative, by default all 1.
-        form: "pairwise" (default), "kernel" or "batch".
+        form: "pairwise" (default), "kernel", "distance", "orthogonality" or "batch".
         epsilon: positive, by default 0.1; bounds the fractions. The gradient grows steeply as it
             falls.
         leaning: in [0, 1], by default 0, the label of dissimilar groups. Above 0 it moves the best
@@ -99,7 +103,7 @@ def simo_loss(
             rank gets its loss. Gradients are to be averaged over the ranks, as
             DistributedDataParallel does. Every rank must take part, with the same settings, also
             one without a row. Waits for the device once, for all labels.
-        backend: what sweeps the pairs of the pairwise and kernel forms: "torch" (default), or
+        backend: what sweeps the pairs, of which the batch form has none: "torch" (default), or
             "triton", one kernel for CUDA devices, in float32.
 
     Returns:

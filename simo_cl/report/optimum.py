@@ -30,11 +30,13 @@ def best_cosine(epsilon: float, leaning: float) -> float:
 
 
 def optimum_of(suite: Suite, label: str) -> float | None:
-    """What a row's settings ask of two dissimilar vectors; None for a row without an epsilon.
+    """What a row's settings ask of two dissimilar vectors; None for other losses and forms.
 
     That is `best_cosine`, and in the kernel form minus the bias, whatever epsilon and leaning are.
     """
     config = suite.finished(label)[0].config
+    if lookup(config, "settings.form") in ("distance", "orthogonality"):
+        return None
     if lookup(config, "settings.form") == "kernel":
         return -min(float(lookup(config, "settings.bias")), 1.0)
     epsilon, leaning = (lookup(config, f"settings.{key}") for key in ("epsilon", "leaning"))

@@ -17,7 +17,7 @@ from simo_cl.harness.suite_file import SuiteError
 def test_every_contrastive_strategy_can_distil() -> None:
     settings = {name: load_strategy(name, STRATEGIES).module.Settings for name in SHIPPED}
     contrastive = {n for n, kind in settings.items() if issubclass(kind, ContrastiveSettings)}
-    assert contrastive >= {"simo", "simo_part", "supcon", "triplet", "metric_loss"}
+    assert contrastive >= {"simo", "supcon", "triplet", "metric_loss"}
     for name in contrastive:
         without, distilling = settings[name](), settings[name](distill="ird", distill_weight=0.5)
         assert without.plugins() == []

@@ -17,7 +17,7 @@ ALL = entries(*FOR_BATCHES)
 JOINT = [name for name in FOR_BATCHES if name.startswith("joint")]
 CONTRASTIVE = [name for name in FOR_BATCHES if name.endswith(("simo", "supcon", "triplet"))]
 CONTRASTIVE.remove("er_simo")
-CONTRASTIVE += ["simo_part", "metric_loss", "co2l"]
+CONTRASTIVE += ["metric_loss", "co2l"]
 EMBEDDING = [*CONTRASTIVE, "fixed_targets"]
 
 

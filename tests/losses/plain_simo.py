@@ -32,7 +32,14 @@ def plain_terms(
         means = unit(means, dim=1)
     first = rank == 0  # one row a class stands for its mean
     one_a_class = first[:, None] & first[None, :]
-    loss = {"pairwise": pairwise, "kernel": partial(kernel, bias=bias), "batch": batch}[form]
+    forms = {
+        "pairwise": pairwise,
+        "kernel": partial(kernel, bias=bias),
+        "distance": distance,
+        "orthogonality": orthogonality,
+        "batch": batch,
+    }
+    loss = forms[form]
     return SimOTerms(
         similar=loss(e, same_class, 1.0, epsilon, reduction),
         means=loss(means, one_a_class, leaning, epsilon, reduction),
@@ -51,6 +58,16 @@ def kernel(
     d = (e[:, None, :] - e[None, :, :]).square().sum(-1)
     k = (e @ e.T + bias).square() / (epsilon + d)
     return reduced((1 + k) ** (1 - 2 * y), together, reduction)
+
+
+def distance(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
+    d, _ = distances_and_squared_products(e)
+    return reduced(y * d + (1 - y) / (epsilon + d), together, reduction)
+
+
+def orthogonality(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
+    _, o = distances_and_squared_products(e)
+    return reduced(y / (epsilon + o) + (1 - y) * o, together, reduction)
 
 
 def reduced(pair_loss: Tensor, together: Tensor, reduction: str) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from simo_cl.losses import simo_loss
-from simo_cl.losses.ablation import SimOPart
 from simo_cl.losses.asymmetric_metric import asymmetric_metric_loss
 from simo_cl.losses.asymmetric_supcon import asymmetric_supcon
 from simo_cl.losses.fixed_directions import cosine_loss, fixed_directions
@@ -23,8 +22,8 @@ DIRECTIONS = fixed_directions("simplex", 4, 8, seed=0)
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "simo": lambda x: simo_loss(x, LABELS),
     "simo batch": lambda x: simo_loss(x, LABELS, form="batch"),
-    "simo distance": lambda x: SimOPart("distance")(x, LABELS),
-    "simo orthogonality": lambda x: SimOPart("orthogonality")(x, LABELS),
+    "simo distance": lambda x: simo_loss(x, LABELS, form="distance"),
+    "simo orthogonality": lambda x: simo_loss(x, LABELS, form="orthogonality"),
     "asymmetric supcon": lambda x: asymmetric_supcon(x, LABELS, LABELS > 1, temperature=0.1),
     "asymmetric metric": lambda x: asymmetric_metric_loss(x, LABELS, 6),
     "relation distillation": lambda x: relation_distillation(x, PAST),

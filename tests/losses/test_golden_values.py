@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from simo_cl.losses import simo_loss
-from simo_cl.losses.ablation import SimOPart
 from simo_cl.losses.asymmetric_metric import asymmetric_metric_loss
 from simo_cl.losses.asymmetric_supcon import asymmetric_supcon
 from simo_cl.losses.fixed_directions import Directions, cosine_loss, fixed_directions
@@ -62,8 +61,12 @@ LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
         11.384634,
         11.908638,
     ),
-    "distance alone": (lambda x: SimOPart("distance")(x, LABELS), 3.7038045, 1.802003),
-    "orthogonality alone": (lambda x: SimOPart("orthogonality")(x, LABELS), 4.9308581, 3.5947031),
+    "distance alone": (lambda x: simo_loss(x, LABELS, form="distance"), 3.7038045, 1.802003),
+    "orthogonality alone": (
+        lambda x: simo_loss(x, LABELS, form="orthogonality"),
+        4.9308581,
+        3.5947031,
+    ),
     "asymmetric SupCon": (lambda x: asymmetric_supcon(x, LABELS, LABELS > 3), 3.0627134, 2.2406058),
     "relation distillation": (lambda x: relation_distillation(x, rows(100)), 2.2317706, 1.2546295),
     "asymmetric metric": (lambda x: asymmetric_metric_loss(x, LABELS, 5), 2.6192735, 2.1180494),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import get_args
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from plain_simo import plain_terms
 from torch import Tensor
 
 from simo_cl.losses import simo_loss, simo_terms
+from simo_cl.losses.arguments import Form
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 
 WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
-FORMS = ["pairwise", "kernel", "batch"]
+FORMS = list(get_args(Form))
 SETTINGS = [
     {},
     {"form": "batch"},
@@ -27,6 +29,10 @@ SETTINGS = [
     {"form": "batch", "normalize": False},
     {"form": "kernel", "bias": 0.2, "leaning": 0.1},
     {"form": "kernel", "normalize": False, "reduction": "sum"},
+    {"form": "distance", "leaning": 0.1},
+    {"form": "distance", "normalize": False, "reduction": "sum"},
+    {"form": "orthogonality", "leaning": 0.1},
+    {"form": "orthogonality", "normalize": False},
 ]
 
 
@@ -114,6 +120,7 @@ def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> N
         loss = simo_loss(x, labels, form=form, samples_per_class=samples_per_class)
         return loss, torch.autograd.grad(loss, x)[0]
 
+    torch.compiler.reset()  # a function is compiled for so many settings and no more
     embeddings, labels = rows(12).requires_grad_(), torch.arange(12) % 4
     loss = torch.compile(simo_loss, fullgraph=True, backend="aot_eager", dynamic=False)
     compiled = loss(embeddings, labels, form=form, samples_per_class=samples_per_class)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from importlib.util import find_spec
 from itertools import combinations
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -19,15 +20,15 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from simo_cl.losses import SimOLoss, SimOTerms, simo_loss, simo_terms
-from simo_cl.losses.arguments import Settings
+from simo_cl.losses.arguments import Form, Settings
 from simo_cl.losses.balanced import _BalancedLoss
 from simo_cl.losses.batch import _FractionSum
 from simo_cl.losses.layout import PADDED_AT_MOST
-from simo_cl.losses.pair_losses import PairLoss
+from simo_cl.losses.pair_losses import LOSSES, PairLoss
 from simo_cl.losses.pairwise import _PairSum
 from simo_cl.losses.unit_norm import _UnitRows
 
-FORMS = ["pairwise", "kernel", "batch"]
+FORMS = list(get_args(Form))
 BALANCED = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
 UNEQUAL = [7, 7, 3, 7, -1, 3, 7, 100, 3, 7]  # five, three, one and one samples
 SETTINGS = [
@@ -87,6 +88,10 @@ def reference_terms(
                     if form == "kernel":
                         k = (dot(a, b) + bias) ** 2 / (epsilon + d)
                         losses.append((1 + k) ** (1 - 2 * y))
+                    elif form == "distance":
+                        losses.append(y * d + (1 - y) / (epsilon + d))
+                    elif form == "orthogonality":
+                        losses.append(y / (epsilon + o) + (1 - y) * o)
                     else:
                         losses.append(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d))
             return sum(losses) if reduction == "sum" else sum(losses) / len(losses)
@@ -232,7 +237,7 @@ def test_identical_rows_are_finite(form: str) -> None:
     embeddings = torch.ones(12, 4, requires_grad=True)
     similar, means, dissimilar = simo_terms(embeddings, torch.tensor(BALANCED), form=form)
     (similar + means + dissimilar).backward()
-    alike, unlike = (1 / 11, 11) if form == "kernel" else (0, 10)  # k is 1 / epsilon
+    alike, unlike = {"kernel": (1 / 11, 11), "orthogonality": (1 / 1.1, 1)}.get(form, (0, 10))
     assert similar.item() == pytest.approx(alike, abs=1e-6)
     assert means.item() == pytest.approx(unlike, abs=1e-3)
     assert dissimilar.item() == pytest.approx(unlike, abs=1e-3)
@@ -475,7 +480,7 @@ WITH_TRITON = [
         {"backend": "triton", "form": form, **options},
         marks=pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"),
     )
-    for form in ("pairwise", "kernel")
+    for form in LOSSES
     for options in ({}, {"samples_per_class": 13})
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,22 +166,17 @@ def test_the_minimum_on_the_sphere_is_orthogonal_classes() -> None:
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
 
 
-def distance_only(e: Tensor, labels: Tensor, epsilon: float = 0.1) -> Tensor:
-    """SimO without its orthogonality part, for a batch of classes in turn."""
-    e = normalize(e, dim=1)
-    by_rank = e.view(-1, int(labels.max()) + 1, e.shape[1])
-    means = by_rank.mean(0, keepdim=True)
+distance_only = partial(simo_loss, form="distance")
+orthogonality_only = partial(simo_loss, form="orthogonality")
 
-    def pairs(groups: Tensor) -> Tensor:
-        d = (groups[:, :, None] - groups[:, None]).square().sum(-1)
-        i, j = torch.triu_indices(*d.shape[1:], offset=1)
-        return d[:, i, j]
 
-    return (
-        pairs(by_rank.transpose(0, 1)).mean()
-        + (1 / (epsilon + pairs(means))).mean()
-        + (1 / (epsilon + pairs(by_rank))).mean()
-    )
+def test_distance_alone_cannot_tell_orthogonal_classes_from_opposite_ones() -> None:
+    """It prefers two classes to be opposite, where orthogonality alone wants them orthogonal."""
+    labels = torch.tensor([0, 0, 1, 1])
+    opposite = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+    orthogonal = torch.eye(2)[labels]
+    assert distance_only(opposite, labels) < distance_only(orthogonal, labels)
+    assert orthogonality_only(orthogonal, labels) < orthogonality_only(opposite, labels)
 
 
 def minimize(loss_of, dimension: int, steps: int = 400) -> tuple[float, Tensor]:

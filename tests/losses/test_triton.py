@@ -16,6 +16,7 @@ from plain_simo import plain_terms
 from torch import Tensor
 
 from simo_cl.losses import SimOLoss, simo_loss, simo_terms
+from simo_cl.losses.pair_losses import LOSSES
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
@@ -58,6 +59,12 @@ CASES = {
     "kernel of any norm": Case(UNEQUAL, 70, KERNEL | {"normalize": False, "leaning": 0.1}),
     "kernel of unit means, sum": Case(
         FIVE_OF_FOUR, options=KERNEL | {"normalize_means": True, "reduction": "sum"}
+    ),
+    "distance": Case(UNEQUAL, options={"form": "distance", "leaning": 0.2}),
+    "distance of any norm": Case(UNEQUAL, 70, {"form": "distance", "normalize": False}),
+    "orthogonality": Case(UNEQUAL, options={"form": "orthogonality", "leaning": 0.2}),
+    "orthogonality of any norm": Case(
+        UNEQUAL, 70, {"form": "orthogonality", "normalize": False, "reduction": "sum"}
     ),
     "bfloat16": Case(FIVE_OF_FOUR, 33, dtype=torch.bfloat16),
     "bfloat16 of any norm": Case(UNEQUAL, options={"normalize": False}, dtype=torch.bfloat16),
@@ -174,7 +181,7 @@ def test_the_interpreted_kernel_is_part_of_a_full_graph(name: str, interpreted: 
 # --- for a GPU, and on one ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["pairwise", "kernel"])
+@pytest.mark.parametrize("form", LOSSES)
 @pytest.mark.parametrize("norms", ["unit", "bounded", "any"])
 def test_the_kernel_compiles_for_a_gpu_without_one(norms: str, form: str) -> None:
     """The interpreter runs what the compiler refuses: this asks the compiler."""

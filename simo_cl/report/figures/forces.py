@@ -58,7 +58,8 @@ def _first_epsilon(suite: Suite) -> float | None:
     for label in suite.finished_labels:
         config = suite.finished(label)[0].config
         epsilon = lookup(config, "settings.epsilon")
-        if isinstance(epsilon, (int, float)) and lookup(config, "settings.form") != "kernel":
+        form = lookup(config, "settings.form")
+        if isinstance(epsilon, (int, float)) and form in (None, "pairwise", "batch"):
             return float(epsilon)
     return None
 
