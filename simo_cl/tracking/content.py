@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simo_cl.metrics.over_seeds import mean_metrics
 from simo_cl.results import Run, Suite
 from simo_cl.tracking import artifacts, description, store
 from simo_cl.tracking.logged_model import ExportedModel, exported_model
-from simo_cl.tracking.view import ACCURACY_IMAGE
 
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
+Row = tuple[str, int, int, float]
+"""A value in MLflow: its name, step, time in milliseconds, and itself."""
+
+_STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,10 @@ class Content:
         identity: the same each time, and no other run's.
         note: its description, in Markdown.
         blocks: metrics in the order logged; a store that holds the first n needs the rest.
-        state: ``running``, ``finished`` or ``failed``.
+        status: as MLflow calls it.
         started, ended: Unix times in seconds.
-        artifacts: a fingerprint of what `write_artifacts` writes to a folder; "" while that is
-            nothing.
-        images: those of them, by name, that the chart view shows beside those of other runs.
+        artifacts: a fingerprint of what `write_artifacts` writes to an empty folder; "" while that
+            is nothing.
     """
 
     identity: str
@@ -39,14 +38,28 @@ class Content:
     parameters: dict[str, str]
     tags: dict[str, str]
     note: str
-    blocks: list[list[Metric]]
-    state: str
+    blocks: list[list[Row]]
+    status: str
     started: float
     ended: float | None
     artifacts: str
     write_artifacts: Callable[[Path], None]
-    images: Mapping[str, str] = field(default_factory=dict)
     model: ExportedModel | None = None
+
+
+def begun_runs(suite: Suite, problems: list[str]) -> list[Run]:
+    """The runs that have begun; what is broken is described in `problems`."""
+    begun = []
+    for run in suite.runs:
+        if run.state == "broken":
+            problems.append(f"{run.name}: left out, {run.problem}")
+        # Without a start perhaps an attempt that failed before it began, after one whose status
+        # was lost.
+        elif run.started is not None and run.config:
+            begun.append(run)
+        elif run.started is not None:
+            problems += [f"{run.name}: left out, {fault}" for fault in run.faults]
+    return begun
 
 
 def seed_content(suite: Suite, run: Run, problems: list[str]) -> Content:
@@ -64,10 +77,8 @@ def seed_content(suite: Suite, run: Run, problems: list[str]) -> Content:
         parameters=store.flat_parameters(run.config),
         tags=tags,
         note=description.of_a_seed(run, has_model=model is not None),
-        blocks=[
-            _block(measured.experience, measured.time, measured.metrics) for measured in run.history
-        ],
-        state=run.state,
+        blocks=[_block(m.experience, m.time, m.metrics) for m in run.history],
+        status=_STATUS.get(run.state, "RUNNING"),
         started=run.started or 0.0,
         ended=run.ended,
         # Drawing takes longer than all else, so it waits for the run's end.
@@ -81,7 +92,9 @@ def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: li
     """A strategy over its seeds: what their settings share, and the means of the finished ones."""
     finished = [run for run in runs if run.state == "finished"]
     planned = sum(run.label == label for run in suite.runs)
-    state = _state(runs, planned)
+    states = {run.state for run in runs} | ({"running"} if len(runs) < planned else set())
+    is_running = "running" in states
+    started = min(run.started or 0.0 for run in runs)
     tags = {
         "level": "strategy",
         **_origin_tags(suite, label),
@@ -96,12 +109,13 @@ def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: li
         tags=tags,
         note=description.of_a_strategy(label, finished, planned),
         blocks=_mean_blocks(finished),
-        state=state,
-        started=min(run.started or 0.0 for run in runs),
-        ended=None if state == "running" else max(run.ended or 0.0 for run in runs),
+        status="RUNNING" if is_running else "FAILED" if "failed" in states else "FINISHED",
+        started=started,
+        ended=None if is_running else max(run.ended or 0.0 for run in runs),
         artifacts=artifacts.fingerprint(finished),
-        write_artifacts=lambda to: artifacts.write_mean_artifacts(label, finished, to, problems),
-        images={ACCURACY_IMAGE: artifacts.MEAN_ACCURACY_FIGURE},
+        write_artifacts=lambda to: artifacts.write_mean_artifacts(
+            label, finished, to, problems, started=started
+        ),
     )
 
 
@@ -136,21 +150,14 @@ def _origin_tags(suite: Suite, label: str) -> dict[str, str]:
     return {"strategy": label, "suite": suite.plan.suite} | ({"set": changes} if changes else {})
 
 
-def _state(runs: Sequence[Run], planned: int) -> str:
-    states = [run.state for run in runs]
-    if "running" in states or len(states) < planned:
-        return "running"
-    return "failed" if "failed" in states else "finished"
-
-
 def _shared_parameters(runs: Sequence[Run]) -> dict[str, str]:
     """What all seeds have in common; the seed itself is not, even when there is one only."""
     each = [store.flat_parameters(run.config) for run in runs]
-    first = {name: text for name, text in each[0].items() if name != "seed"}
-    return {name: text for name, text in first.items() if all(p.get(name) == text for p in each)}
+    shared = set.intersection(*(set(parameters.items()) for parameters in each))
+    return {name: text for name, text in shared if name != "seed"}
 
 
-def _mean_blocks(runs: Sequence[Run]) -> list[list[Metric]]:
+def _mean_blocks(runs: Sequence[Run]) -> list[list[Row]]:
     """The mean over the runs of each metric that all of them have, after each experience.
 
     What not all have after the last one is left out: MLflow's tables would show an earlier value as
@@ -169,16 +176,14 @@ def _mean_blocks(runs: Sequence[Run]) -> list[list[Metric]]:
     ]
 
 
-def _block(experience: int, time: float, metrics: Mapping[str, float]) -> list[Metric]:
-    """MLflow's rows for one experience.
+def _block(experience: int, time: float, metrics: Mapping[str, float]) -> list[Row]:
+    """What MLflow has of one experience.
 
-    Their step is the number of experiences trained, as on the report's axes.
+    The step is the number of experiences trained, as on the report's axes.
     """
-    from mlflow.entities import Metric
-
     stamp = store.milliseconds(time)
     return [
-        Metric(store.accepted_name(name), value, stamp, experience + 1)
+        (store.accepted_name(name), experience + 1, stamp, value)
         for name, value in sorted(metrics.items())
     ]
 

@@ -6,7 +6,6 @@ at a fifth of its speed, because both want the interpreter; beside this process,
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import threading
@@ -14,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -54,13 +53,11 @@ class _State:
         problem: why MLflow is behind, if it is.
         trace: where it came from, if nobody expected it.
         notes: what could not be shown, a sentence each.
-        is_last: whether it was the attempt that was ordered.
     """
 
     problem: str | None = None
     trace: str = ""
     notes: tuple[str, ...] = ()
-    is_last: bool = False
 
 
 class Follower:
@@ -92,8 +89,7 @@ class Follower:
         self._orders: Connection | None = None
         self._is_over = threading.Event()
         self._is_given_up = False
-        self._is_done = False
-        self._left: int | None = None  # of the entries of the attempt that is going on
+        self._left = 0  # entries that the last attempt has still to write
         self._thread = threading.Thread(target=self._attend, name="simo_cl-mlflow", daemon=True)
 
     def __enter__(self) -> Follower:
@@ -110,7 +106,12 @@ class Follower:
             if kind is None or not issubclass(kind, KeyboardInterrupt):
                 self._finish()
         finally:
-            self._give_up()
+            with self._lock:
+                self._is_given_up = True
+                self._is_over.set()
+                if self._process is not None:
+                    self._process.kill()
+            self._thread.join()
 
     def _finish(self) -> None:
         """Orders a last attempt and waits for it."""
@@ -119,35 +120,23 @@ class Follower:
             self._order_last()
         uri = store.suite_store(self._folder, self._tracking_uri)
         limit = None if store.is_own_store(self._folder, uri) else CLOSE_SECONDS
-        unnoticed = _UNNOTICED_SECONDS if limit is None else min(limit, _UNNOTICED_SECONDS)
-        self._thread.join(unnoticed)
-        if self._thread.is_alive():
-            self._wait(None if limit is None else limit - unnoticed)
-        if not self._is_done and self.problem is None:
-            within = f" within {limit:.0f} s" if self._thread.is_alive() else ""
-            self.problem = f"{without_secrets(uri)} has not taken everything{within}."
+        self._wait(limit)
+        if self._thread.is_alive() and self.problem is None:
+            self.problem = f"{without_secrets(uri)} has not taken everything within {limit:.0f} s."
 
     def _wait(self, limit: float | None) -> None:
         """Waits for the last attempt, and says how much it has still to do."""
-        end = math.inf if limit is None else time.monotonic() + limit
         at_most = "" if limit is None else f", {limit:.0f} s at most"
-        said = ""
-        while self._thread.is_alive():
+        end = time.monotonic() + (threading.TIMEOUT_MAX if limit is None else limit)
+        pause, said = _UNNOTICED_SECONDS, ""
+        while True:
+            self._thread.join(min(pause, max(0.0, end - time.monotonic())))
+            if not self._thread.is_alive() or time.monotonic() >= end:
+                return
             left = f": {self._left} left to write" if self._left else ""
             if said != (said := f"Waiting for MLflow{at_most}{left} ..."):
                 self._tell(said)
-            rest = end - time.monotonic()
-            if rest <= 0:
-                return
-            self._thread.join(min(_SAY_SECONDS, rest))
-
-    def _give_up(self) -> None:
-        with self._lock:
-            self._is_given_up = True
-            self._is_over.set()
-            if self._process is not None:
-                self._process.kill()
-        self._thread.join()
+            pause = _SAY_SECONDS
 
     def _order_last(self) -> None:
         if self._orders is not None:
@@ -155,7 +144,7 @@ class Follower:
                 self._orders.send(None)
 
     def _attend(self) -> None:
-        """The thread: has one process after the other, until one has done the last attempt."""
+        """The thread: has one process after the other, until one has made the last attempt."""
         while True:
             is_last = self._is_over.is_set()
             if self._attend_process() or is_last:
@@ -181,32 +170,24 @@ class Follower:
             self._process, self._orders = process, here
             if self._is_over.is_set():
                 self._order_last()
-        with here:
-            return self._listen(here, process)
-
-    def _listen(self, connection: Connection, process: BaseProcess) -> bool:
-        with suppress(EOFError, OSError):
-            while not self._is_done:
-                state = connection.recv()
-                if isinstance(state, int):
-                    self._left = state
-                    continue
-                self._take(state)
-                self._is_done = state.is_last
+        with here, suppress(EOFError, OSError):
+            while True:
+                self._take(here.recv())
         process.join()
-        if self._is_given_up:
-            return True
-        if not self._is_done and self.problem is None:
+        if process.exitcode and not self._is_given_up and self.problem is None:
             self._falls_behind(f"its process ended with exit code {process.exitcode}.")
-        return self._is_done
+        return process.exitcode == 0 or self._is_given_up
 
-    def _take(self, state: _State) -> None:
-        for note in state.notes:
+    def _take(self, said: _State | int) -> None:
+        if isinstance(said, int):
+            self._left = said
+            return
+        for note in said.notes:
             if note not in self._said:
                 self._said.add(note)
                 self._tell(f"Warning: MLflow: {note}")
-        if state.problem is not None:
-            self._falls_behind(state.problem, state.trace)
+        if said.problem is not None:
+            self._falls_behind(said.problem, said.trace)
         elif self.problem is not None:
             self.problem = None
             self._tell("MLflow is up to date again.")
@@ -226,37 +207,24 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
     end_with_parent()
     if sys.platform != "win32":
         os.nice(_NICENESS)
-    is_own = store.is_own_store(folder, store.suite_store(folder, tracking_uri))
-    file, held = store.own_file(folder), None
-    seen, pause, retry = None, 0.0, _RETRY_SECONDS[0]
-    while True:
+    if store.is_own_store(folder, store.suite_store(folder, tracking_uri)):
+        # Else MLflow would go on with a file that has been removed or replaced.
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    own = store.own_file(folder)
+    seen, pause, retry, is_last = None, 0.0, _RETRY_SECONDS[0], False
+    while not is_last:
         is_last = connection.poll(pause)
-        if is_last:
-            try:
-                connection.recv()
-            except (EOFError, OSError):  # the command has ended
-                return
         now = _stamp(folder)
         pause = _LOOK_SECONDS
-        if now == seen and not is_last:
+        if (now, _identity(own)) == seen:
             continue
         began = time.process_time()
-        state = _State(is_last=is_last)
-        if now != seen:
-            state = _attempt(folder, tracking_uri, is_last, partial(_say, connection))
-        if is_own:
-            there = _identity(file)
-            if there is None or held not in (None, there):
-                # MLflow keeps connections to a file that is no more; another process has none, and
-                # makes the last attempt, too.
-                reason = state.problem or f"{file} has been removed or replaced."
-                state = replace(state, problem=reason, is_last=False)
-            held = there
+        # What an earlier one leaves to write, the last one begins anew.
+        tell_left = partial(_say, connection) if is_last else None
+        state = _attempt(folder, tracking_uri, tell_left)
         _say(connection, state)
-        if is_last or (state.problem is not None and is_own):
-            return
         if state.problem is None:
-            seen, retry = now, _RETRY_SECONDS[0]
+            seen, retry = (now, _identity(own)), _RETRY_SECONDS[0]
             took = time.process_time() - began
             pause = min(max(pause, took / _SHARE_OF_TIME), _RETRY_SECONDS[1])
         else:
@@ -269,7 +237,7 @@ def _say(connection: Connection, what: _State | int) -> None:
 
 
 def _attempt(
-    folder: Path, tracking_uri: str | None, is_last: bool, tell_left: Callable[[int], None]
+    folder: Path, tracking_uri: str | None, tell_left: Callable[[int], None] | None
 ) -> _State:
     store.without_telemetry()
     from simo_cl.tracking.mirror import mirror
@@ -277,12 +245,23 @@ def _attempt(
     try:
         report = mirror(folder, tracking_uri, tell_left=tell_left)
     except TrackingError as error:
-        return _State(str(error), notes=error.problems, is_last=is_last)
+        return _State(str(error), notes=error.problems)
     except Exception as error:
         # Whatever it is, hours of training must not end with it.
         problem = without_secrets(f"{type(error).__name__}: {error}")
-        return _State(problem, without_secrets(traceback.format_exc()), is_last=is_last)
-    return _State(notes=report.problems, is_last=is_last)
+        return _State(problem, without_secrets(traceback.format_exc()))
+    return _State(notes=report.problems)
+
+
+def _stamp(folder: Path) -> dict[str, tuple[int, int]]:
+    """Changes with every experience, and with the beginning and the end of every run."""
+    stamps = {}
+    for pattern in ("plan.json", "runs/*/*/status.json", "runs/*/*/metrics.jsonl"):
+        for file in folder.glob(pattern):
+            with suppress(OSError):  # a run that begins anew removes its metrics
+                stat = file.stat()
+                stamps[str(file)] = stat.st_mtime_ns, stat.st_size
+    return stamps
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
@@ -291,14 +270,3 @@ def _identity(file: Path) -> tuple[int, int] | None:
         stat = file.stat()
         return stat.st_dev, stat.st_ino
     return None
-
-
-def _stamp(folder: Path) -> list[tuple[str, int, int]]:
-    """Changes with every experience, and with the beginning and the end of every run."""
-    stamps = []
-    for pattern in ("plan.json", "runs/*/*/status.json", "runs/*/*/metrics.jsonl"):
-        for file in folder.glob(pattern):
-            with suppress(OSError):  # a run that begins anew removes its metrics
-                stat = file.stat()
-                stamps.append((str(file), stat.st_mtime_ns, stat.st_size))
-    return sorted(stamps)

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from simo_cl.results import Run, read_arrays
 from simo_cl.tracking import store
+from simo_cl.tracking.mlflow_run import log_data
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric
+    from mlflow.entities import LoggedModel
+    from mlflow.entities import Run as RunInStore
     from mlflow.models import ModelSignature
 
 
@@ -61,49 +63,64 @@ def exported_model(run: Run, problems: list[str]) -> ExportedModel | None:
 
 def log_model(
     client: MlflowClient,
-    run_id: str,
+    run: RunInStore,
     model: ExportedModel,
     *,
     parameters: Mapping[str, str],
     tags: Mapping[str, str],
-    metrics: Sequence[Metric],
-) -> str:
-    """Logs a run's model.
+    rows: Sequence[tuple[str, int, int, float]],
+) -> None:
+    """Logs a run's model, in place of any that it has.
 
     Args:
         client: of the store.
-        run_id: that made it.
+        run: that made it.
         model: to log.
         parameters: to show with it; those of the run.
         tags: likewise.
-        metrics: likewise; those of the run after its last experience.
+        rows: likewise; the run's metrics after its last experience, as in `content.Row`.
 
-    Returns:
-        MLflow's identifier of the model: it loads as ``models:/<identifier>``.
+    Raises:
+        FilesError: the place of its files cannot be used; then the run has no model.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 
+    run_id = run.info.run_id
+    delete_models(client, run)
     logged = client.create_logged_model(
-        client.get_run(run_id).info.experiment_id,
-        name=_accepted_name(model.name),
+        run.info.experiment_id,
+        name=model.name.translate(str.maketrans("/:.%\"'", "______")),  # what MLflow refuses
         source_run_id=run_id,
         params=dict(parameters),
         tags=dict(tags),
         model_type="encoder",
     )
-    model_id = str(logged.model_id)
     with tempfile.TemporaryDirectory() as folder, store.quiet("mlflow.pyfunc"):
         _write_model(model, Path(folder, "model"), logged)
-        with store.file_errors():
-            client.log_model_artifacts(model_id, str(Path(folder, "model")))
-    client.set_logged_model_tags(model_id, {store.NOTE_TAG: _note(model, model_id)})
-    last = max((metric.step for metric in metrics), default=0)
-    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=last)])
+        try:
+            with store.file_errors():
+                client.log_model_artifacts(logged.model_id, str(Path(folder, "model")))
+        except store.FilesError:
+            delete_models(client, run)
+            raise
+    client.set_logged_model_tags(logged.model_id, {store.NOTE_TAG: _note(model, logged.model_id)})
+    last = max((step for _, step, _, _ in rows), default=0)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=last)])
     # The run itself holds them already, and keeps equal ones once.
-    rows = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id) for m in metrics]
-    store.log_all(client, run_id, metrics=rows)
-    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    return model_id
+    metrics = [
+        Metric(name, value, time, step, model_id=logged.model_id)
+        for name, step, time, value in rows
+    ]
+    log_data(client, run_id, metrics=metrics)
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+
+
+def delete_models(client: MlflowClient, run: RunInStore) -> None:
+    """Moves what was logged with a run, or begun to be when the connection or the process ended,
+    to MLflow's trash."""
+    mine = f"source_run_id = '{run.info.run_id}'"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=mine):
+        client.delete_logged_model(model.model_id)
 
 
 def _write_model(model: ExportedModel, to: Path, logged: LoggedModel) -> None:
@@ -162,8 +179,3 @@ points = model.predict(images)["features"]
 An exported program, which `torch.export.load` reads too: `data/model.pt2`. Load only those of
 people you trust.
 """
-
-
-def _accepted_name(name: str) -> str:
-    """`name` without what MLflow refuses in a model's name."""
-    return name.translate(str.maketrans("/:.%\"'", "______"))

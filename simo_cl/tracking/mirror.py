@@ -10,9 +10,8 @@ import contextlib
 import getpass
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,13 @@ from simo_cl.results import Run as RunOnDisk
 from simo_cl.results import Suite, read_plan, read_suite
 from simo_cl.results.styles import styles
 from simo_cl.tracking import description, store
-from simo_cl.tracking.begun_runs import begun_runs
-from simo_cl.tracking.content import Content, seed_content, strategy_content
+from simo_cl.tracking.content import Content, begun_runs, seed_content, strategy_content
 from simo_cl.tracking.damage import damage, set_aside
+from simo_cl.tracking.logged_model import delete_models
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import NOTE_TAG, TrackingError
 from simo_cl.tracking.view import VIEW_TAG, comparison_view
-from simo_cl.tracking.write_run import (
-    COLOUR_TAG,
-    RUN_TAG,
-    delete_models,
-    lacks_files,
-    write_files,
-    write_run,
-)
+from simo_cl.tracking.write_run import COLOUR_TAG, RUN_TAG, lacks_files, write_files, write_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +66,7 @@ def mirror(
     tracking_uri: str | None = None,
     *,
     seconds_to_wait: float = 60.0,
-    tell_left: Callable[[int], None] = lambda left: None,
+    tell_left: Callable[[int], None] | None = None,
 ) -> MirrorReport:
     """Makes the suite's MLflow experiment equal to the runs of its current plan.
 
@@ -95,7 +87,8 @@ def mirror(
         tracking_uri: any MLflow store; by default ``MLFLOW_TRACKING_URI`` or, without it,
             ``mlflow.db`` in the suite's folder with the artifacts in ``mlartifacts`` beside it.
         seconds_to_wait: for another process that is writing.
-        tell_left: told after each entry how many, strategies and runs, are not complete yet.
+        tell_left: told, once all numbers and states are there, how many entries, strategies and
+            runs, lack files; and again after each of them.
 
     Raises:
         TrackingError: the store does not answer, within about ten seconds, or refuses; the place
@@ -111,13 +104,15 @@ def mirror(
     with _one_at_a_time(suite_folder, seconds_to_wait):
         # Not before: whoever held the lock may have read more.
         suite = read_suite(suite_folder)
-        begun = begun_runs(suite, problems)
         if store.is_own_store(suite_folder, uri):
             _set_damaged_aside(store.own_file(suite_folder), problems)
         try:
             client = store.open_client(uri)
             with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
-                return _Mirror(client, uri, suite, begun, problems, tell_left).bring_up_to_date()
+                writing = _Mirror(client, uri, suite, problems)
+                writing.write_data()
+                writing.write_files(tell_left or (lambda left: None))
+                return writing.report()
         except TrackingError as error:
             # The next call does not find a damaged file any more.
             error.problems = tuple(dict.fromkeys(problems))
@@ -125,15 +120,7 @@ def mirror(
 
 
 class _Mirror:
-    def __init__(
-        self,
-        client: MlflowClient,
-        uri: str,
-        suite: Suite,
-        begun: list[RunOnDisk],
-        problems: list[str],
-        tell_left: Callable[[int], None],
-    ) -> None:
+    def __init__(self, client: MlflowClient, uri: str, suite: Suite, problems: list[str]) -> None:
         self.client = client
         self.uri = uri
         self.suite = suite
@@ -141,48 +128,66 @@ class _Mirror:
         self.origin = _origin(suite, uri)
         # The report's, so that a strategy looks the same in both.
         self.colours = {label: style.colour for label, style in styles(suite).items()}
-        self.tell_left = tell_left
-        self.begun = begun
-        self.left = len(self.begun) + len({run.label for run in self.begun})
+        self.begun: dict[str, list[RunOnDisk]] = defaultdict(list)
+        for run in begun_runs(suite, problems):
+            self.begun[run.label].append(run)
+        self.experiment_id = store.experiment_id(client, suite.plan.suite)
+        self.shown: set[str] = set()
         self.written: set[str] = set()
-        self.without_files: list[tuple[Run, Callable[[], Content]]] = []
         self.removed = 0
+        self.without_files: list[tuple[Run, Content]] = []
 
-    def bring_up_to_date(self) -> MirrorReport:
-        self.experiment_id = store.experiment_id(self.client, self.suite.plan.suite)
-        known = self._known_runs()
-        members: dict[str, list[RunOnDisk]] = defaultdict(list)
-        for run in self.begun:
-            members[run.label].append(run)
-        parents, children = {}, set()
-        for label, runs in members.items():
-            make = partial(strategy_content, self.suite, label, runs, self.problems)
-            parents[label] = self._write(make, known, {})
-            under = {"mlflow.parentRunId": parents[label]}
-            for run in runs:
-                make = partial(seed_content, self.suite, run, self.problems)
-                children.add(self._write(make, known, under))
-        for old in (run for runs in known.values() for run in runs):
-            if old.info.run_id not in children | set(parents.values()):
-                self._remove(old)
-        self._describe_experiment(parents.get(self.suite.control or "", ""))
-        self._write_files()
+    def report(self) -> MirrorReport:
+        children = sum(map(len, self.begun.values()))
         return MirrorReport(
-            self.uri, self.experiment_id, len(members), len(self.begun),
+            self.uri, self.experiment_id, len(self.begun), children,
             len(self.written), self.removed, tuple(dict.fromkeys(self.problems)),
         )  # fmt: skip
 
-    def _describe_experiment(self, control_id: str) -> None:
-        """Writes the experiment's description and the view of it that the UI opens."""
-        known = self.client.get_experiment(self.experiment_id).tags
-        metrics = {name for run in self.begun for each in run.history for name in each.values}
-        tags = {
-            NOTE_TAG: description.of_a_suite(self.suite),
-            VIEW_TAG: comparison_view(map(store.accepted_name, metrics), control_id),
-        }
-        for name, text in tags.items():
-            if known.get(name) != text:
-                self.client.set_experiment_tag(self.experiment_id, name, text)
+    def write_data(self) -> None:
+        """All but files: their place may be slow, or away while the store takes the rest."""
+        known = self._known_runs()
+        control = ""
+        for label, runs in self.begun.items():
+            parent = self._write(strategy_content(self.suite, label, runs, self.problems), known)
+            for run in runs:
+                self._write(seed_content(self.suite, run, self.problems), known, parent)
+            if label == self.suite.control:
+                control = parent
+        for old in (run for runs in known.values() for run in runs):
+            if old.info.run_id not in self.shown:
+                delete_models(self.client, old)
+                self.client.delete_run(old.info.run_id)
+                self.removed += 1
+        self._describe_experiment(control)
+
+    def write_files(self, tell_left: Callable[[int], None]) -> None:
+        """Artifacts and models, as far as their place can be used.
+
+        Raises:
+            TrackingError: it cannot.
+        """
+        left = len(self.without_files)
+        tell_left(left)
+        reason, place = "", ""
+        for run, content in self.without_files:
+            began = time.monotonic()
+            try:
+                write_files(self.client, run, content)
+                self.written.add(str(run.info.run_id))
+                left -= 1
+                tell_left(left)
+            except store.FilesError as error:
+                if not reason:
+                    reason, place = str(error), without_secrets(run.info.artifact_uri)
+                if time.monotonic() - began > store.ANSWER_SECONDS:
+                    break  # each of the others would take as long
+        if reason:
+            raise TrackingError(
+                f"{without_secrets(self.uri)} has all settings, numbers and states, but not the "
+                f"files of {left} entries: {place} cannot be used ({reason}). They lie in the run "
+                "folders."
+            )
 
     def _known_runs(self) -> dict[str, list[Run]]:
         """The runs that this suite folder put there, by identity, the newest first."""
@@ -201,63 +206,40 @@ class _Mirror:
             page = found.token or None
         return known
 
-    def _write(
-        self,
-        make: Callable[[], Content],
-        known: Mapping[str, list[Run]],
-        tags: dict[str, str],
-    ) -> str:
-        content = make()
+    def _write(self, content: Content, known: dict[str, list[Run]], parent: str = "") -> str:
+        """Everything but files of a strategy, or of a seed under its strategy's run."""
         tags = {
             COLOUR_TAG: self.colours[content.tags["strategy"]],
             "mlflow.user": _user(),
             "mlflow.source.name": f"simo-cl {self.suite.plan.version}".strip(),
             "mlflow.source.type": "LOCAL",
             ORIGIN_TAG: self.origin,
-            **tags,
         }
+        if parent:
+            tags["mlflow.parentRunId"] = parent
         there = known.get(content.identity, [])
         run, changed = write_run(self.client, self.experiment_id, content, there, tags)
         run_id = str(run.info.run_id)
+        self.shown.add(run_id)
         if changed:
             self.written.add(run_id)
         if lacks_files(run, content):
-            # Made anew then: the contents of a large suite would fill the memory.
-            self.without_files.append((run, make))
-        else:
-            self._complete()
+            # All numbers of a large suite would fill the memory; its model shows the last.
+            self.without_files.append((run, replace(content, blocks=content.blocks[-1:])))
         return run_id
 
-    def _complete(self) -> None:
-        self.left -= 1
-        self.tell_left(self.left)
-
-    def _write_files(self) -> None:
-        """Last, because their place may be slow or away while the store itself takes the rest."""
-        reason, place = "", ""
-        for run, make in self.without_files:
-            began = time.monotonic()
-            try:
-                write_files(self.client, run, make())
-                self.written.add(str(run.info.run_id))
-                self._complete()
-            except store.FilesError as error:
-                if not reason:
-                    reason, place = str(error), without_secrets(run.info.artifact_uri)
-                if time.monotonic() - began > store.ANSWER_SECONDS:
-                    break  # each of the others would take as long
-        if reason:
-            raise TrackingError(
-                f"{without_secrets(self.uri)} has all settings, numbers and states, but not the "
-                f"files of {self.left} entries: {place} cannot be used ({reason}). They lie in "
-                "the run folders."
-            )
-
-    def _remove(self, run: Run) -> None:
-        """Moves a run, and the model it made, to MLflow's trash."""
-        delete_models(self.client, run)
-        self.client.delete_run(run.info.run_id)
-        self.removed += 1
+    def _describe_experiment(self, control_id: str) -> None:
+        """Writes the experiment's description and the view of it that the UI opens."""
+        known = self.client.get_experiment(self.experiment_id).tags
+        runs = (run for runs in self.begun.values() for run in runs)
+        metrics = {store.accepted_name(n) for run in runs for m in run.history for n in m.values}
+        tags = {
+            NOTE_TAG: description.of_a_suite(self.suite),
+            VIEW_TAG: comparison_view(metrics, control_id),
+        }
+        for name, text in tags.items():
+            if known.get(name) != text:
+                self.client.set_experiment_tag(self.experiment_id, name, text)
 
 
 @contextlib.contextmanager
@@ -280,10 +262,9 @@ def _one_at_a_time(suite_folder: Path, seconds: float) -> Iterator[None]:
 def _set_damaged_aside(file: Path, problems: list[str]) -> None:
     found = damage(file)
     if found is not None:
-        place = set_aside(file)
         problems.append(
-            f"{file} was damaged ({found}); it is now {place.name}, and a new one has been made "
-            "from the run folders"
+            f"{file} was damaged ({found}); it is now {set_aside(file).name}, and a new one has "
+            "been made from the run folders"
         )
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -27,11 +26,9 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from simo_cl.tracking import store
-from simo_cl.tracking.run_items import File, RunToBe
-from simo_cl.tracking.sigterm import end_on_sigterm, forget_sigterm
+from simo_cl.tracking.local_run import File, RunSettings, send_kept
+from simo_cl.tracking.sender import Sender
 from simo_cl.tracking.store import TrackingError
-from simo_cl.tracking.unsent import send_kept
-from simo_cl.tracking.writer import Writer
 
 __all__ = ["MLflowLogger", "TrackingError", "send_kept"]
 
@@ -101,10 +98,10 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         named, self._is_ours = _named_run(run_id, tracking_uri)
         self._uri = store.absolute(tracking_uri or _default_store())
         parts = store.flat_parameters(parameters or {}, str), dict(tags or {})
-        self._run = RunToBe(experiment, run_name, *parts, named)
+        self._run = RunSettings(experiment, run_name, *parts, named)
         self._experience = -1
         self._mentioned: set[str] = set()
-        self._writer: Writer | None = None
+        self._sender: Sender | None = None
         self._open()
 
     @property
@@ -114,30 +111,27 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
 
     def close(self, status: str = "FINISHED") -> None:
         """Sends what is left, waiting for half a minute at most, and ends the run."""
-        if self._writer is not None:
+        if self._sender is not None:
             self._at_end.detach()
-            _close(self._writer, status, self._is_ours)
+            self._sender.close(status)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what sends: a copy begins to send with the first that it is given."""
-        return {n: v for n, v in self.__dict__.items() if n not in ("_writer", "_at_end")}
+        return {n: v for n, v in self.__dict__.items() if n not in ("_sender", "_at_end")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Wherever it is loaded, nobody else may be there to end the run.
-        self.__dict__.update(state, _writer=None, _is_ours=True)
+        self.__dict__.update(state, _sender=None, _is_ours=True)
 
-    def _opened(self) -> Writer:
-        return self._writer or self._open(is_late=True)
+    def _opened(self) -> Sender:
+        return self._sender or self._open(is_late=True)
 
-    def _open(self, *, is_late: bool = False) -> Writer:
-        writer = Writer(self._uri, self._run, is_late=is_late)
-        self._writer = writer
-        self._run = replace(self._run, run_id=writer.run_id)
+    def _open(self, *, is_late: bool = False) -> Sender:
+        sender = Sender(self._uri, self._run, is_ours=self._is_ours, is_late=is_late)
+        self._sender, self._run = sender, sender.run
         # Not bound to self, so that a forgotten logger is collected, and then closed.
-        self._at_end = weakref.finalize(self, _close_at_end, writer, self._is_ours)
-        if self._is_ours:
-            end_on_sigterm(writer)
-        return writer
+        self._at_end = weakref.finalize(self, _close_at_end, sender)
+        return sender
 
     def __enter__(self) -> MLflowLogger:
         return self
@@ -177,37 +171,18 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
 
     def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
         """Logs one value, under exactly this name and step."""
-        name = store.accepted_name(name)
+        name, step = store.accepted_name(name), int(x_plot)
         alternatives = value.alternatives if isinstance(value, AlternativeValues) else (value,)
-        taken = [self._log_one(name, alternative, int(x_plot)) for alternative in alternatives]
-        if not any(taken):
+        items = [_item_of(name, alternative, step) for alternative in alternatives]
+        if not any(items):
             kinds = ", ".join(type(alternative).__name__ for alternative in alternatives)
             self._mention(name, f"{name} is not logged: no numbers or image, but {kinds}")
-
-    def _log_one(self, name: str, value: Any, step: int) -> bool:
-        """Takes one representation of a value; whether it is of a kind that MLflow can show."""
-        if isinstance(value, Tensor) and value.numel() == 1:
-            value = value.item()
-        if isinstance(value, numbers.Real):
-            self._log_number(name, float(value), step)
-            return True
-        file = _file_of(value)
-        if file is None:
-            return False
-        ending, content = file
-        self._put(File(f"{name}/step_{step:04d}.{ending}", content))
-        return True
-
-    def _log_number(self, name: str, value: float, step: int) -> None:
-        if math.isfinite(value):
-            self._put(Metric(name, value, int(time.time() * 1000), step))
-        else:
-            self._mention(
-                name, f"{name} became {value} at step {step}; such values are not sent to MLflow"
-            )
-
-    def _put(self, item: Metric | File) -> None:
-        self._opened().put(item)
+        for item in filter(None, items):
+            if isinstance(item, File) or math.isfinite(item.value):
+                self._opened().put(item)
+            else:
+                such = f"{name} became {item.value} at step {step}; such values"
+                self._mention(name, f"{such} are not sent to MLflow")
 
     def _mention(self, name: str, message: str) -> None:
         if name not in self._mentioned:
@@ -215,12 +190,16 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
             _log.warning(message)
 
 
-def _file_of(value: Any) -> tuple[str, bytes] | None:
-    """A figure, image or matrix as a file's ending and content; None for anything else.
+def _item_of(name: str, value: Any, step: int) -> Metric | File | None:
+    """A number, or a figure, image or matrix as a file; None for anything else.
 
-    Made at once, on the caller's thread: a figure may be drawn into again after it was logged.
+    A file is made at once, on the caller's thread: a figure may be drawn into again afterwards.
     """
-    content = io.BytesIO()
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, numbers.Real):
+        return Metric(name, float(value), store.milliseconds(time.time()), step)
+    content, ending = io.BytesIO(), "png"
     if isinstance(value, Figure):
         value.savefig(content, format="png")
     elif isinstance(value, TensorImage):
@@ -228,12 +207,12 @@ def _file_of(value: Any) -> tuple[str, bytes] | None:
     elif isinstance(value, Image):
         value.save(content, format="png")
     elif isinstance(value, (Tensor, np.ndarray)) and 1 <= value.ndim <= 2:
+        ending = "csv"
         matrix = value.detach().cpu() if isinstance(value, Tensor) else value
         np.savetxt(content, np.asarray(matrix, dtype=np.float64), fmt="%.6g", delimiter=",")
-        return "csv", content.getvalue()
     else:
         return None
-    return "png", content.getvalue()
+    return File(f"{name}/step_{step:04d}.{ending}", content.getvalue())
 
 
 def _default_store() -> str:
@@ -252,19 +231,12 @@ def _named_run(run_id: str | None, tracking_uri: str | None) -> tuple[str | None
     return run_id or os.environ.pop("MLFLOW_RUN_ID", None), True
 
 
-def _close(writer: Writer, status: str, is_ours: bool) -> None:
-    forget_sigterm(writer)
-    writer.close(status if is_ours else None)
-
-
-def _close_at_end(writer: Writer, is_ours: bool) -> None:
+def _close_at_end(sender: Sender) -> None:
     """For a logger that nobody closed: at the end of the process, or when it is forgotten."""
     # In an interactive session an earlier error says nothing about how the run went.
     error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     status = _status_after(error)
-    if status == "FINISHED" and writer.is_training:
-        status = "FAILED"
-    _close(writer, status, is_ours)
+    sender.close("FAILED" if status == "FINISHED" and sender.is_training else status)
 
 
 def _status_after(error: BaseException | None) -> str:

@@ -10,7 +10,8 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, RunTag
 
 NOTE_TAG = "mlflow.note.content"
 """What MLflow shows as the description of an experiment, run or model."""
@@ -29,8 +29,6 @@ NOTE_TAG = "mlflow.note.content"
 # For a first answer, and for one to a request that has work to do, as keeping a large model.
 ANSWER_SECONDS = 10
 REQUEST_SECONDS = 60
-METRICS_PER_CALL = 1000
-PARAMETERS_PER_CALL = 100
 NAME_LENGTH = 250
 VALUE_LENGTH = 6000
 _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
@@ -302,23 +300,6 @@ def _sqlite_file(uri: str) -> Path | None:
     return None if name in (None, "", ":memory:") else Path(str(name))
 
 
-def log_all(
-    client: MlflowClient,
-    run_id: str,
-    *,
-    metrics: Sequence[Metric] = (),
-    parameters: Sequence[Param] = (),
-    tags: Sequence[RunTag] = (),
-) -> None:
-    """Writes any number of each, in as few calls as MLflow allows; the tags come last."""
-    for start in range(0, len(parameters), PARAMETERS_PER_CALL):
-        client.log_batch(run_id, params=parameters[start : start + PARAMETERS_PER_CALL])
-    for start in range(0, len(metrics), METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
-    for start in range(0, len(tags), PARAMETERS_PER_CALL):
-        client.log_batch(run_id, tags=tags[start : start + PARAMETERS_PER_CALL])
-
-
 def digest(text: str) -> str:
     """A short fingerprint of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -348,6 +329,7 @@ def flat_parameters(
     return {accepted_name(name): text[:VALUE_LENGTH] for name, text in flat.items()}
 
 
+@cache
 def accepted_name(name: str) -> str:
     """`name` with what MLflow refuses in a metric's or parameter's name replaced by ``_``."""
     cleaned = re.sub(r"[^\w\-. :/]", "_", name)

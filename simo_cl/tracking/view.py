@@ -43,10 +43,7 @@ _FIRST_SECTIONS = (
     "knn",
     "mlp_head",
 )
-# Open from the start; the others show their names and open on a click.
 _OPEN_SECTIONS = 4
-# Those that need the whole width, with their height in pixels.
-_WIDE_SECTIONS = {_MATRICES: 560, _DIFFERENCES: 560}
 # The columns of MLflow's table of runs, which the user sorts by.
 _COLUMNS = (*(f"metrics.`{name}`" for name in HEADLINES), "metrics.`cost/train_seconds`")
 _OVERVIEW_METRICS = ("average_accuracy", "forgetting")
@@ -80,7 +77,9 @@ def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
             first.
     """
     names = set(metrics)
-    sections = {_section(name) for name in names} | {_OVERVIEW, _MATRICES, _HEADLINE, _DIFFERENCES}
+    sections = {name.rpartition("/")[0] or _HEADLINE for name in names}
+    sections |= {_OVERVIEW, _MATRICES, _HEADLINE, _DIFFERENCES}
+    in_order = sorted(sections, key=lambda s: (_rank(s), s))
     state = {
         # As they were begun: the plan's order. Any other would list the seeds among them.
         "orderByKey": "attributes.start_time",
@@ -88,18 +87,7 @@ def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": list(_COLUMNS),
         "isAccordionReordered": True,
-        "compareRunSections": [
-            {
-                "uuid": _section_uuid(section),
-                "name": section,
-                "display": number < _OPEN_SECTIONS,
-                "isReordered": True,
-                "deleted": False,
-                "isGenerated": True,
-                **_width(section),
-            }
-            for number, section in enumerate(sorted(sections, key=_section_rank))
-        ],
+        "compareRunSections": [_section(*item) for item in enumerate(in_order)],
         "compareRunCharts": [
             *(_bars(name) for name in _OVERVIEW_METRICS if name in names),
             *(_line(name) for name in _OVERVIEW_METRICS if name in names),
@@ -112,6 +100,27 @@ def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
     # The time is MLflow's to show; a fixed one keeps the tag equal when nothing has changed.
     view = {"name": "Strategies compared", "createdAt": 0, "updatedAt": 0}
     return json.dumps({**view, "state": f"deflate;{packed}"})
+
+
+def _rank(section: str) -> int:
+    known = section in _FIRST_SECTIONS
+    return _FIRST_SECTIONS.index(section) if known else len(_FIRST_SECTIONS)
+
+
+def _section(number: int, name: str) -> dict[str, object]:
+    # Two charts beside each other, because MLflow's own three cut the titles, which are metrics'
+    # names; what needs the whole width has a height in pixels.
+    wide = {"columns": 1, "cardHeight": 560}
+    return {
+        "uuid": f"simo_cl-section-{name}",
+        "name": name,
+        # Open from the start; the others show their names and open on a click.
+        "display": number < _OPEN_SECTIONS,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": True,
+        **(wide if name in (_MATRICES, _DIFFERENCES) else {"columns": 2}),
+    }
 
 
 def _bars(metric: str) -> dict[str, object]:
@@ -166,27 +175,8 @@ def _chart(kind: str, name: str, section: str) -> dict[str, object]:
         "uuid": f"simo_cl-{kind}-{name}",
         "type": kind,
         "runsCountToCompare": _MOST_RUNS,
-        "metricSectionId": _section_uuid(section),
+        "metricSectionId": f"simo_cl-section-{section}",
         "deleted": False,
         # MLflow makes another kind of chart of what it takes for its own.
         "isGenerated": False,
     }
-
-
-def _width(section: str) -> dict[str, int]:
-    height = _WIDE_SECTIONS.get(section)
-    # Two beside each other, because MLflow's own three cut the titles, which are metrics' names.
-    return {"columns": 2} if height is None else {"columns": 1, "cardHeight": height}
-
-
-def _section(metric: str) -> str:
-    return metric.rpartition("/")[0] or _HEADLINE
-
-
-def _section_uuid(section: str) -> str:
-    return f"simo_cl-section-{section}"
-
-
-def _section_rank(section: str) -> tuple[int, str]:
-    known = section in _FIRST_SECTIONS
-    return (_FIRST_SECTIONS.index(section) if known else len(_FIRST_SECTIONS), section)

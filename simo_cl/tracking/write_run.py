@@ -1,4 +1,4 @@
-"""Bring one run in an MLflow store up to date: its data and its state, and its files."""
+"""Bring one run of a suite up to date in an MLflow store: its data and state, and its files."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simo_cl.tracking import store
-from simo_cl.tracking.content import Content
+from simo_cl.tracking.content import Content, Row
 from simo_cl.tracking.logged_model import log_model
+from simo_cl.tracking.mlflow_run import log_data, log_files, set_state
 from simo_cl.tracking.store import NOTE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 # A run's identity in the store, and how much of it is already there. MLflow's pages do not show
 # tags that begin with its name.
@@ -27,10 +28,6 @@ DESCRIBED_TAG = "mlflow.simo_cl.described"  # a digest of our description: any o
 NAMED_TAG = "mlflow.simo_cl.name"  # likewise
 # MLflow's own, which its UI writes when the user picks another colour.
 COLOUR_TAG = "mlflow.runColor"
-
-_THUMBNAIL = (256, 256)
-
-_MLFLOW_STATE = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
 
 def write_run(
@@ -83,22 +80,30 @@ def write_files(client: MlflowClient, run: Run, content: Content) -> None:
     Raises:
         FilesError: that place cannot be used.
     """
+    run_id = run.info.run_id
     if _lacks_artifacts(run, content):
-        _write_artifacts(client, run, content)
+        tags = {ARTIFACTS_TAG: store.digest(content.artifacts)}
+        with tempfile.TemporaryDirectory() as folder:
+            content.write_artifacts(Path(folder))
+            log_files(client, run_id, Path(folder))
+            if any(Path(folder).glob("images/*")):
+                tags["mlflow.loggedImages"] = "True"  # for its charts to look for them
+        log_data(client, run_id, tags=tags)
     if _lacks_model(run, content):
-        _write_model(client, run, content)
-
-
-def delete_models(client: MlflowClient, run: Run) -> None:
-    """Moves what was logged with a run, or begun to be when the connection or the process ended,
-    to MLflow's trash."""
-    mine = f"source_run_id = '{run.info.run_id}'"
-    for model in client.search_logged_models([run.info.experiment_id], filter_string=mine):
-        client.delete_logged_model(model.model_id)
+        assert content.model is not None
+        log_model(
+            client,
+            run,
+            content.model,
+            parameters=content.parameters,
+            tags=content.tags,
+            rows=content.blocks[-1] if content.blocks else [],
+        )
+        log_data(client, run_id, tags={MODEL_TAG: content.model.fingerprint})
 
 
 def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[str, str]) -> bool:
-    from mlflow.entities import Param, RunTag
+    from mlflow.entities import Metric
 
     present = run.data.tags
     wanted = {
@@ -108,18 +113,22 @@ def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[
     }
     if not _is_described_by_the_user(present):
         wanted |= {NOTE_TAG: content.note, DESCRIBED_TAG: store.digest(content.note)}
-    new_tags = {name: text for name, text in wanted.items() if present.get(name) != text}
+    new_tags = dict(wanted.items() - present.items())
+    new_parameters = dict(content.parameters.items() - run.data.params.items())
     stale = {"set"} & (present.keys() - wanted.keys())
     for name in stale:
         client.delete_tag(run.info.run_id, name)
-    new_parameters = content.parameters.keys() - run.data.params.keys()
-    store.log_all(
+    log_data(
         client,
         run.info.run_id,
-        metrics=[metric for block in content.blocks[_blocks_logged(run) :] for metric in block],
-        parameters=[Param(name, content.parameters[name]) for name in sorted(new_parameters)],
+        metrics=[
+            Metric(name, value, time, step)
+            for block in content.blocks[_blocks_logged(run) :]
+            for name, step, time, value in block
+        ],
+        parameters=new_parameters,
         # Last: until they are there, what has been logged is logged again, to no effect.
-        tags=[RunTag(name, text) for name, text in new_tags.items()],
+        tags=new_tags,
     )
     return bool(new_tags or new_parameters or stale)
 
@@ -133,40 +142,17 @@ def _write_name(client: MlflowClient, run: Run, content: Content) -> bool:
     return True
 
 
+def _write_state(client: MlflowClient, run: Run, content: Content) -> bool:
+    ended = None if content.ended is None else store.milliseconds(content.ended)
+    if (run.info.status, run.info.end_time) == (content.status, ended):
+        return False
+    set_state(client, run.info.run_id, content.status, content.ended)
+    return True
+
+
 def _lacks_artifacts(run: Run, content: Content) -> bool:
     fingerprint = store.digest(content.artifacts)
     return content.artifacts != "" and run.data.tags.get(ARTIFACTS_TAG) != fingerprint
-
-
-def _write_artifacts(client: MlflowClient, run: Run, content: Content) -> None:
-    from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
-
-    with tempfile.TemporaryDirectory() as folder:
-        content.write_artifacts(Path(folder))
-        images = {
-            k: Path(folder, p) for k, p in content.images.items() if Path(folder, p).is_file()
-        }
-        for key, image in images.items():
-            _copy_for_charts(image, key, content, Path(folder, "images"))
-        if any(Path(folder).iterdir()):
-            with store.file_errors():
-                client.log_artifacts(run.info.run_id, folder)
-    if images:
-        client.set_tag(run.info.run_id, MLFLOW_LOGGED_IMAGES, True)
-    client.set_tag(run.info.run_id, ARTIFACTS_TAG, store.digest(content.artifacts))
-
-
-def _copy_for_charts(file: Path, key: str, content: Content, to: Path) -> None:
-    """Puts an image where MLflow's chart view looks, under the name that it reads (MLflow 3.17,
-    `MlflowClient.log_image`), but the same name each time: twice is once."""
-    from PIL import Image
-
-    to.mkdir(exist_ok=True)
-    name = f"{key}+step+0+timestamp+{store.milliseconds(content.started)}+{store.digest(key)}"
-    with Image.open(file) as image:
-        image.save(to / f"{name}.png")
-        image.thumbnail(_THUMBNAIL)
-        image.save(to / f"{name}+compressed.webp")
 
 
 def _lacks_model(run: Run, content: Content) -> bool:
@@ -174,45 +160,11 @@ def _lacks_model(run: Run, content: Content) -> bool:
     return model is not None and run.data.tags.get(MODEL_TAG) != model.fingerprint
 
 
-def _write_model(client: MlflowClient, run: Run, content: Content) -> None:
-    model = content.model
-    assert model is not None
-    delete_models(client, run)
-    try:
-        log_model(
-            client,
-            run.info.run_id,
-            model,
-            parameters=content.parameters,
-            tags=content.tags,
-            metrics=content.blocks[-1] if content.blocks else [],
-        )
-    except store.FilesError:
-        delete_models(client, run)
-        raise
-    client.set_tag(run.info.run_id, MODEL_TAG, model.fingerprint)
-
-
-def _write_state(client: MlflowClient, run: Run, content: Content) -> bool:
-    state = _MLFLOW_STATE.get(content.state, "RUNNING")
-    ended = None if content.ended is None else store.milliseconds(content.ended)
-    if run.info.status == state and run.info.end_time == ended:
-        return False
-    if ended is None:
-        client.update_run(run.info.run_id, status=state)
-    else:
-        client.set_terminated(run.info.run_id, state, end_time=ended)
-    return True
-
-
 def _is_beginning(run: Run, content: Content) -> bool:
     """Whether what the store has of a run is unchanged in the folders, as far as it goes."""
     logged = _blocks_logged(run)
-    same_parameters = all(
-        content.parameters.get(name) == text for name, text in run.data.params.items()
-    )
     return (
-        same_parameters
+        run.data.params.items() <= content.parameters.items()
         and logged <= len(content.blocks)
         and run.data.tags.get(LOGGED_TAG, _logged([])) == _logged(content.blocks[:logged])
         and run.info.start_time == store.milliseconds(content.started)
@@ -220,10 +172,9 @@ def _is_beginning(run: Run, content: Content) -> bool:
     )
 
 
-def _logged(blocks: Sequence[Sequence[Metric]]) -> str:
+def _logged(blocks: Sequence[Sequence[Row]]) -> str:
     """How many blocks the store holds, and what was in them."""
-    rows = [[(m.key, m.step, m.timestamp, m.value) for m in block] for block in blocks]
-    return f"{len(blocks)}:{store.digest(json.dumps(rows))}"
+    return f"{len(blocks)}:{store.digest(json.dumps(blocks))}"
 
 
 def _blocks_logged(run: Run) -> int:

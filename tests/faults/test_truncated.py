@@ -16,7 +16,7 @@ from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
 from simo_cl.results import ResultsError, RunFolder, load_suite
 from simo_cl.results import read_suite as read_results
-from simo_cl.tracking.begun_runs import begun_runs
+from simo_cl.tracking.content import begun_runs
 from simo_cl.tracking.mirror import mirror
 
 WRITTEN = (

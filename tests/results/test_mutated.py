@@ -20,7 +20,7 @@ from simo_cl.results import (
     read_suite,
 )
 from simo_cl.tracking import description
-from simo_cl.tracking.begun_runs import begun_runs
+from simo_cl.tracking.content import begun_runs
 
 FILES = (
     "plan.json",

@@ -326,7 +326,9 @@ def test_a_strategy_has_the_reports_colour(two_strategies: SuiteMaker) -> None:
 def test_it_tells_how_much_is_left(two_strategies: SuiteMaker) -> None:
     left: list[int] = []
     mirror(two_strategies.folder, tell_left=left.append)
-    assert left == [4, 3, 2, 1, 0]  # of three runs and two strategies
+    assert left == [5, 4, 3, 2, 1, 0]  # of three runs and two strategies
+    mirror(two_strategies.folder, tell_left=left.append)
+    assert left[6:] == [0]
 
 
 def test_a_second_time_changes_nothing(two_strategies: SuiteMaker) -> None:

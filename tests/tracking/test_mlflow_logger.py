@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,11 @@ from avalanche.training.supervised import Naive
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from processes import run_script
 
-from simo_cl.tracking import sigterm, store, unsent, writer
+from simo_cl.tracking import sender, sigterm, store
+from simo_cl.tracking.local_run import LocalRun, RunSettings
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
-from simo_cl.tracking.run_items import End, RunToBe
-from simo_cl.tracking.unsent import Unsent
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +48,7 @@ def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> s
     """An empty SQLite store in the working folder."""
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(sender, "GATHER_SECONDS", 0.05)
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
@@ -226,11 +225,11 @@ def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> Non
     script = f"""
         import os, signal, sys
         import torch
-        from simo_cl.tracking import sigterm, writer
+        from simo_cl.tracking import sender, sigterm
         from simo_cl.tracking.mlflow_logger import MLflowLogger
         from simo_cl.tracking.store import open_client
 
-        sigterm._SECONDS = writer.CLOSE_SECONDS = 1e6  # however busy the machine is
+        sigterm._SECONDS = sender.CLOSE_SECONDS = 1e6  # however busy the machine is
         open_client("sqlite:///warm.db")
         for ending in {list(ENDINGS)!r}:
             if os.fork():
@@ -327,29 +326,36 @@ def test_the_active_run_is_gone_on_with_and_not_ended(uri: str, tmp_path: Path) 
 
 
 def test_what_was_kept_of_a_run_of_somebody_else_leaves_its_state(uri: str, begun: str) -> None:
-    kept = Unsent(RunToBe("mine", None, {}, {}), begun)
-    kept.add([Metric("loss", 1.0, 0, 0), End(None)])
+    run = RunSettings("mine", None, {}, {}, begun)
+    kept = LocalRun.begin(run)
+    kept.add(Metric("loss", 1.0, 0, 0))
+    kept.write_settings(run, None)
     assert send_kept(kept.folder, uri) == begun
     run = MlflowClient(uri).get_run(begun)
     assert (run.info.status, run.data.metrics) == ("FAILED", {"loss": 1.0})
 
 
-def test_the_end_of_a_process_may_come_while_something_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    kept = Unsent(RunToBe("mine", None, {}, {}), None)
+def test_a_process_that_is_killed_leaves_what_was_not_sent(uri: str, tmp_path: Path) -> None:
+    script = f"""
+        import os, signal, torch
+        from simo_cl.tracking import sender
+        from simo_cl.tracking.mlflow_logger import MLflowLogger
 
-    def interrupted(*_: Any) -> None:
-        monkeypatch.undo()
-        kept.add([End("KILLED")])
-
-    monkeypatch.setattr(unsent, "write_files", interrupted)
-    thread = threading.Thread(target=kept.add, args=[[Metric("loss", 1.0, 0, 0)]], daemon=True)
-    thread.start()
-    thread.join(600)
-    assert not thread.is_alive()
-    assert json.loads((kept.folder / "run.json").read_text())["status"] == "KILLED"
+        sender.GATHER_SECONDS = 1e6
+        logger = MLflowLogger("mine", tracking_uri={uri!r})
+        logger.log_single_metric("loss", 1.0, 0)
+        logger.log_single_metric("matrix", torch.eye(2), 0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    assert run_script(["script.py"], tmp_path).returncode == -signal.SIGKILL
+    (folder,) = tmp_path.glob("mlflow-unsent-*")
+    client = MlflowClient(uri)
+    run = client.get_run(send_kept(folder, uri))
+    assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 1.0})
+    (file,) = client.list_artifacts(run.info.run_id, "matrix")
+    assert file.path == "matrix/step_0000.csv"
+    assert len(client.search_runs([run.info.experiment_id])) == 1
 
 
 def test_a_run_that_is_not_there_is_refused(uri: str, server: str) -> None:
@@ -421,10 +427,11 @@ def broken_files(request: pytest.FixtureRequest, tmp_path: Path, uri: str) -> It
 def test_numbers_and_states_arrive_whatever_becomes_of_files(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(writer, "CLOSE_SECONDS", 1e6)  # for numbers, however busy the machine is
+    monkeypatch.setattr(sender, "CLOSE_SECONDS", 1e6)  # for numbers, however busy the machine is
     with MLflowLogger("mine", tracking_uri=uri) as logger:
-        wait_for_files = logger._writer._files.wait
-        monkeypatch.setattr(logger._writer._files, "wait", lambda _: wait_for_files(1.0))
+        files = logger._sender._threads["The place of {}'s files"]
+        wait_for_files = files.join
+        monkeypatch.setattr(files, "join", lambda _: wait_for_files(1.0))
         logger.log_single_metric("loss", 1.0, 0)
         logger.log_single_metric("matrix", torch.eye(2), 0)
         logger.log_single_metric("matrix", torch.eye(2), 1)
@@ -495,7 +502,7 @@ def test_a_server_that_does_not_answer_costs_no_values(
     ) as logger:
         train(logger)
     assert logger.run_id is None
-    warning, files = [r for r in caplog.records if r.name == writer.__name__]
+    warning, files = [r for r in caplog.records if r.name == sender.__name__]
     assert "6 files are not in MLflow" in files.getMessage()
     (folder,) = tmp_path.glob("mlflow-unsent-*")
     assert "does not answer" in warning.getMessage()
@@ -517,7 +524,7 @@ def test_a_server_that_does_not_answer_costs_no_values(
 def test_a_server_that_stops_answering_holds_up_nobody_for_long(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(writer, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(sender, "CLOSE_SECONDS", 0.5)
     # So that the thread, too, is soon done with it.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     logger = MLflowLogger(tracking_uri=uri)
@@ -525,7 +532,7 @@ def test_a_server_that_stops_answering_holds_up_nobody_for_long(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         # It takes connections and never says a word.
         dead = MlflowClient(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(logger._writer, "_client", dead)
+        monkeypatch.setattr(logger._sender, "_client", dead)
         logger.log_single_metric("loss", 1.0, 1)
         logger.close()
         (folder,) = tmp_path.glob("mlflow-unsent-*")
@@ -541,7 +548,7 @@ def test_a_server_that_stops_answering_holds_up_nobody_for_long(
 def test_who_is_asked_to_end_does_not_wait_for_a_server_until_it_is_killed(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "CLOSE_SECONDS", 1e9)
+    monkeypatch.setattr(sender, "CLOSE_SECONDS", 1e9)
     monkeypatch.setattr(sigterm, "_SECONDS", 0.5)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     killed: list[int] = []
@@ -549,7 +556,7 @@ def test_who_is_asked_to_end_does_not_wait_for_a_server_until_it_is_killed(
     logger = MLflowLogger(tracking_uri=uri)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dead = MlflowClient(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(logger._writer, "_client", dead)
+        monkeypatch.setattr(logger._sender, "_client", dead)
         logger.log_single_metric("loss", 1.0, 1)
         signal.raise_signal(signal.SIGTERM)
     logger.close()

@@ -1,0 +1,76 @@
+"""Write to a run in an MLflow store: the one way there, for loggers, kept runs and suites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simo_cl.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+METRICS_PER_CALL = 1000
+_OTHERS_PER_CALL = 100
+
+
+def log_data(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    parameters: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Writes any number of each, in as few calls as MLflow allows; the tags come last."""
+    from mlflow.entities import Param, RunTag
+
+    given = [Param(*item) for item in (parameters or {}).items()]
+    for start in range(0, len(given), _OTHERS_PER_CALL):
+        client.log_batch(run_id, params=given[start : start + _OTHERS_PER_CALL])
+    for start in range(0, len(metrics), METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+    last = [RunTag(*item) for item in (tags or {}).items()]
+    for start in range(0, len(last), _OTHERS_PER_CALL):
+        client.log_batch(run_id, tags=last[start : start + _OTHERS_PER_CALL])
+
+
+def log_files(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Makes the files below a folder the run's artifacts of the same paths.
+
+    One by one: MLflow's own way of logging a folder starts threads, which a process that is ending
+    may not.
+
+    Raises:
+        FilesError: their place, which may be another than that of all else, cannot be used.
+    """
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        log_file(client, run_id, file, folder)
+
+
+def log_file(client: MlflowClient, run_id: str, file: Path, folder: Path) -> None:
+    """Makes a file an artifact of the same path as it has in a folder.
+
+    Raises:
+        FilesError: its place cannot be used.
+    """
+    place = file.parent.relative_to(folder).as_posix()
+    with store.file_errors():
+        client.log_artifact(run_id, str(file), None if place == "." else place)
+
+
+def set_state(client: MlflowClient, run_id: str, status: str, ended: float | None = None) -> None:
+    """Says how a run stands.
+
+    Args:
+        client: of the store.
+        run_id: MLflow's identifier of the run.
+        status: one of MLflow's; with ``RUNNING`` a run that had ended is going on.
+        ended: Unix time in seconds, by default now.
+    """
+    if status == "RUNNING":
+        client.update_run(run_id, status=status)
+    else:
+        client.set_terminated(run_id, status, None if ended is None else store.milliseconds(ended))
