@@ -85,7 +85,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     try:
         choose_device(options.device)
     except ValueError as error:
-        parser.error(f"--device: {error}")
+        parser.error(str(error))
     return options
 
 
@@ -274,7 +274,12 @@ def _run(folder: Path, text: str, strategy: str, device: str) -> tuple[str, dict
         # Some strategies are for one protocol alone.
         return ("" if "protocol alone" in str(error) else str(error)), {}
     said: list[str] = []
-    reason = attempt(run, folder, load_data("digits"), chosen, lambda *_: None, said.append)
+
+    def say(kind: str, *content: Any) -> None:
+        if kind == "warning":
+            said.extend(content)
+
+    reason = attempt(run, folder, load_data("digits"), chosen, say)
     if reason is not None:
         return reason, {}
     chance = [line for line in said if "deterministic" in line]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields
 from dataclasses import replace as with_changes
 from functools import partial
@@ -21,7 +22,7 @@ from simo_cl.harness.strategy_files import strategy_names
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.terminal import tell
 from simo_cl.registry import did_you_mean
-from simo_cl.results import refuse_without_runs
+from simo_cl.results import read_status, refuse_without_runs
 from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from simo_cl.harness.plan import PlannedRun
     from simo_cl.harness.settings import Suite
     from simo_cl.harness.suite_file import SuiteFile
+    from simo_cl.harness.user_files import UserFile
     from simo_cl.streams import DataSet
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -99,23 +101,9 @@ def run_suite(
            strategy  seed     state
         0  finetune     0  finished
     """
-    request = Request(
-        path,
-        seeds=seeds,
-        strategies=strategies,
-        jobs=jobs,
-        device=device,
-        overrides=overrides,
-        results=results,
-        data_root=data_root,
-        strategies_dir=strategies_dir,
-        plugins=plugins,
-        tracking_uri=tracking_uri,
-        ray=ray,
-        ray_shared=ray_shared,
-        shared=shared,
-        replace=replace,
-    )
+    options = dict(locals())
+    del options["console"], options["command"]
+    request = Request(**options)
     return request.run(console or Console(), command or request.command_line())
 
 
@@ -174,52 +162,52 @@ class Request:
     def run(self, console: Console, command: str) -> Results:
         """Runs what is missing, and writes the report."""
         asked = self._checked(console, workers_follow=True)
-        if self.shared:
-            return self._run_shared(asked, console, command)
         from simo_cl.harness.execute_suite import execute_runs
         from simo_cl.harness.suite_lock import suite_lock
 
-        with suite_lock(asked.folder / "suite.lock", command, partial(tell, console)):
-            self._write_plan(asked, command)
-            execute = partial(
-                execute_runs,
-                asked.chosen,
-                asked.folder,
-                data=asked.data,
-                device=asked.device,
-                jobs=self.jobs,
-                cluster=asked.cluster,
-                plugins=None if self.plugins is None else Path(self.plugins),
-            )
-            return self._follow_and_report(asked, console, execute)
-
-    def _run_shared(self, asked: _Asked, console: Console, command: str) -> Results:
-        """Runs what no other command is at; the last one writes the report."""
-        from simo_cl.harness.progress import SuiteProgress
-        from simo_cl.harness.shared_runs import execute_shared
-        from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
-
-        path = asked.folder / "suite.lock"
-        lock = partial(suite_lock, path, command, partial(tell, console), shares=True)
+        lock_file, say = asked.folder / "suite.lock", partial(tell, console)
+        lock = partial(suite_lock, lock_file, command, say, shares=self.shared)
+        execute = partial(
+            execute_runs,
+            asked.chosen,
+            asked.folder,
+            data=asked.data,
+            device=asked.device,
+            jobs=self.jobs,
+            cluster=asked.cluster,
+            plugins=asked.plugins,
+        )
+        if self.shared:
+            return self._run_shared(asked, console, command, lock_file, lock, execute)
         with lock():
             self._write_plan(asked, command)
-            membership = Membership(path)
+            return self._follow_and_report(asked, console, execute)
+
+    def _run_shared(
+        self,
+        asked: _Asked,
+        console: Console,
+        command: str,
+        lock_file: Path,
+        lock: Callable[[], AbstractContextManager[None]],
+        execute: Callable[..., Outcome],
+    ) -> Results:
+        """Runs what no other command is at; the last one writes the report."""
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.suite_lock import Membership, shared_folder
+
+        with lock():
+            self._write_plan(asked, command)
+            membership = Membership(lock_file)
         try:
             with SuiteProgress(console) as progress:
-                outcome = execute_shared(
-                    asked.chosen,
-                    asked.folder,
-                    shared_folder(path) / "runs",
-                    data=asked.data,
-                    device=asked.device,
-                    progress=progress,
-                )
+                outcome = execute(progress=progress, claims=shared_folder(lock_file) / "runs")
             with lock():
                 membership.leave()
                 if others := membership.others():
                     tell(console, f"The last of {', '.join(others)} writes the report.")
                     return with_changes(load_results(asked.folder), problems=outcome.failed)
-                shutil.rmtree(shared_folder(path))
+                shutil.rmtree(shared_folder(lock_file))
                 # Other commands may have been given other seeds.
                 self._write_plan(asked, command)
                 return self._follow_and_report(asked, console, lambda progress: outcome)
@@ -288,22 +276,25 @@ class Request:
 
     def _checked(self, console: Console, *, workers_follow: bool = False) -> _Asked:
         """What is asked for, once everything is found to fit that could be wrong."""
-        strategies_dir = None if self.strategies_dir is None else Path(self.strategies_dir)
-        file, folder = read_checked(Path(self.path), self._settings(), strategies_dir)
+        data_root = _path(self.data_root)
+        file, folder = read_checked(
+            Path(self.path),
+            self._settings(),
+            _path(self.strategies_dir),
+            data_root,
+            has_plugins=self.plugins is not None,
+        )
         suite = file.suite
         entries = self._entries(file, folder)
         wanted = suite.seeds if self.seeds is None else _different(self.seeds)
         import torch
 
         from simo_cl.harness.environment import choose_device
-        from simo_cl.harness.plugins import load_plugins
+        from simo_cl.harness.plugins import digest_of_plugins, load_plugins
         from simo_cl.harness.precision import precision_of
 
-        plugins = "none" if self.plugins is None else load_plugins(Path(self.plugins))
-        try:
-            device = choose_device(self.device)
-        except ValueError as error:
-            raise SuiteError(f"--device: {error}") from None
+        plugins = None if self.plugins is None else load_plugins(Path(self.plugins))
+        device = choose_device(self.device)
         everything = suite.model_copy(
             update={"seeds": (*suite.seeds, *(s for s in wanted if s not in suite.seeds))}
         )
@@ -312,27 +303,28 @@ class Request:
             # Its nodes are not asked: the kind of device that runs reserve there.
             planned_for = torch.device("cuda" if suite.resources.gpus > 0 else "cpu")
         precision = precision_of(planned_for)
-        planned = plan_runs(everything, folder, file.places, precision, plugins)
+        digest = digest_of_plugins(plugins)
+        planned = plan_runs(everything, folder, file.places, precision, digest)
         chosen = [r for r in planned if r.settings.entry in entries and r.settings.seed in wanted]
         results = Path(self.results) / suite.name
         if workers_follow and self.ray is None and self.jobs != 1 and not self.shared:
             _import_for_workers(chosen, results, device)
-        from simo_cl.harness.execute_suite import checked_data
+        from simo_cl.harness.checked_data import checked_data
         from simo_cl.tracking.store import refuse_unusable, suite_store
 
         cluster = self._cluster(suite)
         refuse_unusable(suite_store(results, self.tracking_uri))
-        data = checked_data(chosen, None if self.data_root is None else Path(self.data_root))
+        data = checked_data(chosen, data_root)
         if cluster is None:
             _warn_of_slowness(console, chosen, device, self.jobs or 1)
-        return _Asked(suite, planned, chosen, results, data, device, cluster)
+        return _Asked(suite, planned, chosen, results, data, device, cluster, plugins)
 
     def _entries(self, file: SuiteFile, folder: Path) -> list[str]:
         """The suite's entries that are asked for."""
         there = list(file.suite.strategies)
         if self.strategies is None:
             return there
-        names = list(_several("strategies", self.strategies))
+        names = [name.strip() for name in _several("strategies", self.strategies)]
         for name in names:
             if name not in there:
                 hint = did_you_mean(name, there)
@@ -400,6 +392,7 @@ class _Asked:
     data: DataSet
     device: torch.device
     cluster: Cluster | None
+    plugins: UserFile | None
 
 
 def report_results(console: Console, results: Results, *, pdf: bool = False) -> None:
@@ -436,6 +429,10 @@ def _report(console: Console, folder: Path) -> tuple[Results | None, dict[str, s
     return results, {}
 
 
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
 def _several(name: str, given: Sequence[str]) -> Sequence[str]:
     if isinstance(given, str) or (name == "strategies" and not given):
         raise SuiteError(f"{name} is {given!r}; give a list of texts, as [{str(given or 'er')!r}]")
@@ -451,17 +448,24 @@ def _plain(value: object) -> object:
 
 def _different(seeds: Sequence[int]) -> tuple[int, ...]:
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise SuiteError(f"seeds are {list(seeds)}; give different whole numbers from 0 on")
+        raise SuiteError(
+            f"seeds are {list(seeds)}; give different whole numbers from 0 on, as 0,1,2"
+        )
     return tuple(seeds)
 
 
 def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.device) -> None:
     """Has what takes them seconds imported beside the imports of this process."""
     from simo_cl.child_process import import_ahead
-    from simo_cl.results import RunFolder
 
-    waiting = (run for run in chosen if RunFolder(folder / run.folder).state != "finished")
-    if device.type == "cpu" and len(chosen) > 1 and next(waiting, None):
+    def says_that_it_has_finished(run: PlannedRun) -> bool:
+        # Whether its files are as they were written, execute_runs looks.
+        with suppress(ValueError):
+            status = read_status(folder / run.folder)
+            return status is not None and status.state == "finished"
+        return False
+
+    if device.type == "cpu" and len(chosen) > 1 and not all(map(says_that_it_has_finished, chosen)):
         import_ahead("simo_cl.harness.attempt")
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
-from simo_cl.harness.plan import plan_runs
-from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.checked_data import checked_data
+from simo_cl.harness.execute_suite import execute_runs, write_plan
+from simo_cl.harness.plan import PlannedRun, plan_runs
+from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.precision import precision_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.strategy_files import strategies_folder
@@ -25,6 +26,17 @@ SUITES = Path(__file__).resolve().parents[1]
 QUICKSTART, SPLIT_CIFAR10 = SUITES / "quickstart.yaml", SUITES / "split_cifar10.yaml"
 SIMO_CL = [sys.executable, "-c", "from simo_cl.cli import app; app()"]
 CPU = torch.device("cpu")
+
+
+class _Ends(SuiteProgress):
+    """Notes when each run ended."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.ends: list[float] = []
+
+    def run_ends(self, run: PlannedRun, metrics: dict[str, float]) -> None:
+        self.ends.append(time.perf_counter())
 
 
 class SuiteRuns:
@@ -50,8 +62,9 @@ class SuiteRuns:
         own = {name: file.suite.strategies.get(name, {}) for name in strategies}
         update = {"seeds": tuple(seeds), "control": None, "strategies": own}
         self.suite = file.suite.model_copy(update=update)
-        self.folder, self.device, self.plugins = folder, device, plugins
-        digest = "none" if plugins is None else load_plugins(plugins)
+        self.folder, self.device = folder, device
+        self.plugins = None if plugins is None else load_plugins(plugins)
+        digest = digest_of_plugins(self.plugins)
         beside, precision = strategies_folder(path, None), precision_of(device)
         self.runs = plan_runs(self.suite, beside, file.places, precision, digest)
         self.data = checked_data(self.runs, data_root) if data is None else data
@@ -63,14 +76,12 @@ class SuiteRuns:
         Raises:
             RuntimeError: a run failed.
         """
-        ends: list[float] = []
         options |= {"data": self.data, "device": self.device, "plugins": self.plugins}
-        options["after_each"] = lambda: ends.append(time.perf_counter())
-        with SuiteProgress(Console(quiet=True)) as progress:
+        with _Ends(Console(quiet=True)) as progress:
             outcome = execute_runs(self.runs, self.folder, progress=progress, **options)
         if outcome.failed:
             raise RuntimeError(f"a run failed: {outcome.failed}")
-        return ends
+        return progress.ends
 
     def last_metrics(self) -> dict[str, float]:
         """Of the first run."""

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from simo_cl.cli.errors import fail
-
-if TYPE_CHECKING:
-    import torch
 
 SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
 SuiteOfResultsArgument = Annotated[
@@ -56,20 +51,8 @@ RESULTS = Path("results")
 """What ``--results`` is without being given."""
 
 
-def device_of(name: str) -> torch.device:
-    """What ``--device`` names."""
-    from simo_cl.harness.environment import choose_device
-
-    try:
-        return choose_device(name)
-    except ValueError as error:
-        fail(f"--device: {error}")
-
-
 def use_plugins(path: Path | None) -> str:
     """Imports the file of ``--plugins``, if one is given, and gives its digest."""
-    if path is None:
-        return "none"
-    from simo_cl.harness.plugins import load_plugins
+    from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 
-    return load_plugins(path)
+    return digest_of_plugins(None if path is None else load_plugins(path))

@@ -72,29 +72,18 @@ def run(
     ] = False,
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
+    options = dict(locals())
+    del options["suite"], options["dry_run"], options["smoke"]
     if dry_run and smoke:
         fail("--dry-run and --smoke each do something in place of the runs; give one of them")
     console = make_console()
     with plain_errors(), interruptible(console):
         from simo_cl.running import Request
 
-        request = Request(
-            suite,
-            seeds=None if seeds is None else _seeds(seeds),
-            strategies=None if strategies is None else [s.strip() for s in strategies.split(",")],
-            jobs=jobs,
-            device=device,
-            overrides=overrides or (),
-            results=results,
-            data_root=data_root,
-            strategies_dir=strategies_dir,
-            plugins=plugins,
-            tracking_uri=tracking_uri,
-            ray=ray,
-            ray_shared=ray_shared,
-            shared=shared,
-            replace=replace,
-        )
+        options["seeds"] = None if seeds is None else _seeds(seeds)
+        options["strategies"] = None if strategies is None else strategies.split(",")
+        options["overrides"] = overrides or ()
+        request = Request(suite, **options)
         if dry_run:
             request.preview(console)
             return
@@ -105,11 +94,8 @@ def run(
         raise typer.Exit(1)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def _seeds(text: str) -> list[int]:
     try:
-        seeds = tuple(int(part) for part in text.split(","))
+        return [int(part) for part in text.split(",")]
     except ValueError:
-        seeds = (-1,)
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
         fail(f"--seeds is {text!r}; give different whole numbers from 0 on, as 0,1,2")
-    return seeds

@@ -7,26 +7,31 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from simo_cl.harness.execute_run import Progress, execute_run
+from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataError, DataSet
 
 _SECONDS_BETWEEN_STEPS = 0.2
 
+Say = Callable[..., None]
+"""Told ``"step"`` with the steps taken and in all, and ``"warning"`` with a text."""
+
+Hear = Callable[..., None]
+"""Told of a run what happens to it: ``"begins"``, perhaps with the name of a node; ``"step"`` and
+``"warning"`` as above; ``"restarts"`` with the reason; ``"ended"``, or by another command ``"ended
+elsewhere"``, with why it failed or None; ``"lost"`` with why it ended without its folder saying so.
+"""
+
 
 def attempt(
-    run: PlannedRun,
-    folder: Path,
-    data: DataSet,
-    device: torch.device,
-    step: Progress,
-    warn: Callable[[str], None],
+    run: PlannedRun, folder: Path, data: DataSet, device: torch.device, say: Say
 ) -> str | None:
     """Executes a run and records a failure in its folder.
 
@@ -35,8 +40,8 @@ def attempt(
         folder: of the suite.
         data: that it trains on.
         device: to train on.
-        step: told (steps taken, steps in all).
-        warn: told each warning once, but for those of libraries to their developers.
+        say: told of each step, and each warning once, but for those of libraries to their
+            developers.
 
     Returns:
         Why it failed, if it did.
@@ -44,11 +49,27 @@ def attempt(
     run_folder = RunFolder(folder / run.folder)
     try:
         # As many for the linear algebra of read-outs as torch has for training.
-        with threadpool_limits(run.settings.training.threads), _warnings_in(run_folder, warn):
-            execute_run(run, data, run_folder, device, step)
+        with threadpool_limits(run.settings.training.threads), _warnings_in(run_folder, say):
+            execute_run(run, data, run_folder, device, partial(say, "step"))
     except Exception as error:
         return _recorded(error, run_folder)
     return None
+
+
+def throttled(say: Say) -> Say:
+    """Passes on a few steps a second, for a listener in another process."""
+    passed = 0.0
+
+    def pass_on(kind: str, *content: object) -> None:
+        nonlocal passed
+        if kind == "step":
+            now = time.monotonic()
+            if now - passed <= _SECONDS_BETWEEN_STEPS:
+                return
+            passed = now
+        say(kind, *content)
+
+    return pass_on
 
 
 def _recorded(error: Exception, folder: RunFolder) -> str:
@@ -65,22 +86,8 @@ def _recorded(error: Exception, folder: RunFolder) -> str:
     return f"{reason} (traceback in {folder.path / 'log.txt'})"
 
 
-def throttled(step: Progress) -> Progress:
-    """Passes on a few calls a second, for a listener in another process."""
-    passed = 0.0
-
-    def pass_on(taken: int, total: int) -> None:
-        nonlocal passed
-        now = time.monotonic()
-        if now - passed > _SECONDS_BETWEEN_STEPS:
-            passed = now
-            step(taken, total)
-
-    return pass_on
-
-
 @contextmanager
-def _warnings_in(folder: RunFolder, warn: Callable[[str], None]) -> Iterator[None]:
+def _warnings_in(folder: RunFolder, say: Say) -> Iterator[None]:
     """Writes warnings into the run's log; on the terminal each shows once, and those of libraries
     to their developers (Avalanche repeats some at every experience) not at all."""
     shown = set()
@@ -92,7 +99,7 @@ def _warnings_in(folder: RunFolder, warn: Callable[[str], None]) -> Iterator[Non
         folder.log(f"{text} ({filename}, line {lineno})")
         if not issubclass(category, DeprecationWarning) and text not in shown:
             shown.add(text)
-            warn(f"{text} (see {folder.path / 'log.txt'})")
+            say("warning", f"{text} (see {folder.path / 'log.txt'})")
 
     with warnings.catch_warnings():
         warnings.showwarning = note  # type: ignore[assignment]

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.execute_run import Progress, execute_run
-from simo_cl.harness.execute_suite import checked_data, write_plan
+from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.settings import Suite
+from simo_cl.harness.shipped import shipped_folder
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import Places, SuiteError
 from simo_cl.harness.trial import first_images, interrupt
@@ -37,16 +39,6 @@ _PROTOCOLS: dict[str, dict[str, Any]] = {
     "batch": {},
     "online": {"protocol": "online", "batch_size": _BATCH // 2, "replay_batch_size": _BATCH // 2},
 }
-# It trains whatever encoder and data there are.
-_FINE_TUNING = '''"""Fine-tuning."""
-
-from avalanche.training.supervised import Naive
-
-
-def build(setup, settings):
-    arguments = setup.stock_arguments(setup.classifier(), settings.lr)
-    return Naive(**arguments, plugins=[setup.budget()])
-'''
 
 
 @dataclass(frozen=True)
@@ -127,9 +119,7 @@ def check_plugins(path: Path, folder: Path, data_root: Path | None) -> Iterator[
     load_plugins(path)
     added = {kind: [n for n in names if n not in before[kind]] for kind, names in _parts().items()}
     yield Finding(path.name, "is imported")
-    strategies = folder / "strategies"
-    strategies.mkdir(parents=True)
-    (strategies / "finetune.py").write_text(_FINE_TUNING, encoding="utf-8")
+    strategies = shipped_folder("strategies")
     tried = [
         *((f"data source {name}", {"data": {"name": name}}) for name in added["data source"]),
         *((f"encoder {name}", {"model": {"encoder": name}}) for name in added["encoder"]),

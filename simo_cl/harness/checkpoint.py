@@ -68,9 +68,9 @@ class Checkpoints:
         return None
 
     def remove(self) -> None:
-        """Deletes both: the run needs none any more, or must begin anew."""
+        """Deletes both, if no other command does: the run needs none, or must begin anew."""
         for path in self._folder.glob("checkpoint*.pt*"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import simo_cl
-from simo_cl.harness.cluster_node import Common, Parcel, Result, execute_on_node
+from simo_cl.harness.attempt import Hear
+from simo_cl.harness.cluster_node import Common, execute_on_node
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
-from simo_cl.harness.user_files import read_sources
+from simo_cl.harness.user_files import UserFile
 from simo_cl.results import STATUS, RunFolder, write_atomically
 from simo_cl.streams import DataSet
 
@@ -56,9 +57,8 @@ def execute_on_cluster(
     folder: Path,
     *,
     data: DataSet,
-    plugins: Path | None,
-    progress: SuiteProgress,
-    ends: Callable[[PlannedRun, str | None], None],
+    plugins: UserFile | None,
+    hear: Hear,
 ) -> None:
     """Executes runs on a Ray cluster, as many at once as its resources allow.
 
@@ -71,8 +71,7 @@ def execute_on_cluster(
         folder: of the suite.
         data: that the runs train on; each node gets it once.
         plugins: a file that each process imports.
-        progress: told what happens but for ends.
-        ends: told of a run's end, and why it failed if it did.
+        hear: told what happens.
 
     Raises:
         SuiteError: Ray is not installed, or the cluster cannot be reached or is lost.
@@ -82,25 +81,26 @@ def execute_on_cluster(
             version=simo_cl.__version__,
             results=folder.resolve() if cluster.shared else folder,
             shared=mark,
-            plugins=None if plugins is None else read_sources(plugins),
+            plugins=plugins,
             data=(data.name, data.class_names, data.note),
             cuda=cluster.resources.gpus > 0,
         )
         queue = _Queue(cluster.resources, common, data)
         for run in runs:
-            queue.add(run, Parcel.of(run))
-        _warn_of_what_fits_nowhere(runs, cluster.resources, progress)
+            queue.add(run)
+        _warn_of_what_fits_nowhere(runs, cluster.resources, hear)
         while queue.pending:
-            for run, parcel, result in queue.wait(progress):
-                if isinstance(result, Result):
-                    ends(run, _keep(run, folder, result, cluster.shared))
-                elif queue.attempts[run.name] < _ATTEMPTS:
-                    again = f"begins again, attempt {queue.attempts[run.name] + 1} of {_ATTEMPTS}"
-                    progress.run_restarts(run, f"{result}; {again}")
-                    queue.add(run, parcel)
+            for run, kind, *content in queue.events():
+                if kind == "ended":
+                    hear(run, "ended", _keep(run, folder, *content, shared=cluster.shared))
+                elif kind != "died":
+                    hear(run, kind, *content)
+                elif (attempts := queue.attempts[run.name]) < _ATTEMPTS:
+                    again = f"begins again, attempt {attempts + 1} of {_ATTEMPTS}"
+                    hear(run, "restarts", f"{content[0]}; {again}")
+                    queue.add(run)
                 else:
-                    failed = Result(f"{result}, {_ATTEMPTS} times", {})
-                    ends(run, _keep(run, folder, failed, cluster.shared))
+                    hear(run, "lost", f"{content[0]}, {_ATTEMPTS} times")
 
 
 class _Queue:
@@ -126,47 +126,41 @@ class _Queue:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox)
         self._mailbox = mailbox.remote()
-        self.pending: dict[ray.ObjectRef, tuple[PlannedRun, Parcel]] = {}
+        self.pending: dict[ray.ObjectRef, PlannedRun] = {}
         self.attempts: dict[str, int] = {}
         self._running: dict[tuple[str, int], PlannedRun] = {}
 
-    def add(self, run: PlannedRun, parcel: Parcel) -> None:
+    def add(self, run: PlannedRun) -> None:
         attempt = self.attempts[run.name] = self.attempts.get(run.name, 0) + 1
-        self._running[run.name, attempt] = run
-        task = self._task.options(num_cpus=cpus_of(run, self._resources))
         key = run.name, attempt
-        result = task.remote(parcel, self._common, self._arrays, self._mailbox, key)
-        self.pending[result] = run, parcel
+        self._running[key] = run
+        task = self._task.options(num_cpus=cpus_of(run, self._resources))
+        job = pickle.dumps(run)
+        self.pending[task.remote(job, self._common, self._arrays, self._mailbox, key)] = run
 
-    def wait(self, progress: SuiteProgress) -> Iterator[tuple[PlannedRun, Parcel, Result | str]]:
-        """Passes on what runs have said; gives those that have ended, each with its result, or with
-        what has happened to its process."""
+    def events(self) -> Iterator[tuple[Any, ...]]:
+        """A run, ``kind`` and ``*content`` each: what runs have said, then what has come of those
+        that are over; ``"died"`` with what has happened to a run's process."""
         tasks = list(self.pending)
         done, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=_SECONDS_BETWEEN_LOOKS)
-        for key, kind, content in self._ray.get(self._mailbox.take.remote()):
-            if (run := self._running.get(key)) is None:
-                continue
-            if kind == "begins":
-                progress.run_begins(run, *content)
-            elif kind == "step":
-                progress.step(run, *content)
-            else:
-                progress.warn(*content)
+        for key, *said in self._ray.get(self._mailbox.take.remote()):
+            if (run := self._running.get(key)) is not None:
+                yield (run, *said)
         for task in done:
-            run, parcel = self.pending.pop(task)
+            run = self.pending.pop(task)
             del self._running[run.name, self.attempts[run.name]]
-            yield run, parcel, self._result(task)
+            yield (run, *self._result(task))
 
-    def _result(self, task: ray.ObjectRef) -> Result | str:
+    def _result(self, task: ray.ObjectRef) -> tuple[Any, ...]:
         errors = self._ray.exceptions
         try:
-            result: Result = self._ray.get(task)
+            result: tuple[Any, ...] = self._ray.get(task)
         except errors.RayTaskError as error:
-            return Result(f"on the node: {error.cause!r}", {})
+            return "lost", f"on the node: {error.cause!r}"
         except errors.OutOfMemoryError:
-            return "its node ran out of memory"
+            return "died", "its node ran out of memory"
         except errors.RayError as error:
-            return f"its node or process ended ({type(error).__name__})"
+            return "died", f"its node or process ended ({type(error).__name__})"
         return result
 
 
@@ -184,8 +178,8 @@ class _Mailbox:
         return letters
 
 
-def _task(parcel: Parcel, common: Common, arrays: Any, mailbox: Any, key: Any) -> Result:
-    return execute_on_node(parcel, common, arrays, partial(mailbox.put.remote, key))
+def _task(job: bytes, common: Common, arrays: Any, mailbox: Any, key: Any) -> tuple[Any, ...]:
+    return execute_on_node(job, common, arrays, partial(mailbox.put.remote, key))
 
 
 def cpus_of(run: PlannedRun, resources: ResourceSettings) -> float:
@@ -193,27 +187,27 @@ def cpus_of(run: PlannedRun, resources: ResourceSettings) -> float:
     return run.settings.training.threads if resources.cpus is None else resources.cpus
 
 
-def _keep(run: PlannedRun, folder: Path, result: Result, shared: bool) -> str | None:
+def _keep(
+    run: PlannedRun, folder: Path, reason: str | None, files: Mapping[str, bytes], *, shared: bool
+) -> str | None:
     """Brings a run's files to where they belong; gives why the run failed, if it did."""
-    run_folder = RunFolder(folder / run.folder)
-    try:
-        if result.files:
-            _write(run_folder.path, result.files)
-        elif result.reason is not None and run_folder.state != "failed":
-            run_folder.fail(RuntimeError(result.reason))
-    except OSError as error:
-        return f"{result.reason or 'its results came back'} ({run_folder.path}: {error})"
-    if shared and result.reason is None:
+    path = folder / run.folder
+    if not shared:
+        try:
+            _write(path, files)
+        except OSError as error:
+            return f"{reason or 'its results came back'} ({path}: {error})"
+    elif reason is None:
         # Network file systems may show for a while what was there before.
         deadline = time.monotonic() + _SECONDS_UNTIL_SEEN
-        while run_folder.state != "finished":
+        while RunFolder(path).state != "finished":
             if time.monotonic() > deadline:
-                return f"its node has finished it, but {run_folder.path} does not show that here"
+                return f"its node has finished it, but {path} does not show that here"
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return result.reason
+    return reason
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Replaces a run folder; the status, which says whether all is there, comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -224,7 +218,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _warn_of_what_fits_nowhere(
-    runs: Sequence[PlannedRun], resources: ResourceSettings, progress: SuiteProgress
+    runs: Sequence[PlannedRun], resources: ResourceSettings, hear: Hear
 ) -> None:
     import ray
 
@@ -232,10 +226,12 @@ def _warn_of_what_fits_nowhere(
     cpus, gpus = max(cpus_of(run, resources) for run in runs), resources.gpus
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         has = "; ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
-        progress.warn(
+        hear(
+            runs[0],
+            "warning",
             f"a run needs {cpus:g} cpus and {gpus:g} gpus, and no node has them (the nodes have "
             f"{has}). Runs wait for a node that has; to ask for less, change `resources` in the "
-            "suite"
+            "suite",
         )
 
 

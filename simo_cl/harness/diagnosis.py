@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+import psutil
 import torch
 from joblib import cpu_count
 from packaging.requirements import Requirement
+from torch.utils.benchmark import Timer
 
 from simo_cl.harness.precision import has_bfloat16
 from simo_cl.harness.settings import ModelSettings
 from simo_cl.models import Precision, build_encoder
 
 _SECONDS_A_CELL = 0.25
+_BUSY = 20.0  # percent of all cores: of two, nearly half of one
 _MOST_IMAGES, _MOST_IMAGES_EMULATED = 32, 8
 _LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 _PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -63,8 +64,7 @@ def measure(
         images = torch.rand(count, *shape, device=device)
         for layout in _LAYOUTS:
             for number in threads[:2] if slow else threads:
-                with _threads(number):
-                    speed = _images_a_second(model, images, precision, layout)
+                speed = _images_a_second(model, images, precision, layout, number)
                 yield Speed(precision, layout, number, speed)
 
 
@@ -96,14 +96,11 @@ class Recommendation:
 def recommend(speeds: Sequence[Speed], cores: int, device: torch.device) -> Recommendation:
     """What :func:`measure` says is best; on a GPU, one run at a time."""
 
-    def together(speed: Speed) -> float:
-        return speed.images * _jobs(speed)
+    def recommendation(speed: Speed) -> Recommendation:
+        jobs = max(1, cores // speed.threads) if device.type == "cpu" else 1
+        return Recommendation(speed.precision, speed.threads, jobs, speed.images * jobs)
 
-    def _jobs(speed: Speed) -> int:
-        return max(1, cores // speed.threads) if device.type == "cpu" else 1
-
-    best = max(speeds, key=together)
-    return Recommendation(best.precision, best.threads, _jobs(best), together(best))
+    return max(map(recommendation, speeds), key=lambda each: each.images)
 
 
 def wrong_versions() -> list[str]:
@@ -125,6 +122,17 @@ def wrong_versions() -> list[str]:
                 f'"{required.name}{required.specifier}"'
             )
     return wrong
+
+
+def busyness() -> str | None:
+    """What to know before measuring beside other processes."""
+    busy = psutil.cpu_percent(interval=_SECONDS_A_CELL)
+    if busy < _BUSY:
+        return None
+    return (
+        f"other processes keep this machine {busy:.0f} % busy: what is measured now is less than "
+        "it can do, and what looks best may not be. Measure again when it is idle"
+    )
 
 
 def core_problems(threads: int) -> list[str]:
@@ -156,18 +164,8 @@ def gpu_problems() -> list[str]:
     ]
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _images_a_second(
-    model: ModelSettings, images: torch.Tensor, precision: Precision, layout: str
+    model: ModelSettings, images: torch.Tensor, precision: Precision, layout: str, threads: int
 ) -> float:
     device = images.device
     encoder = build_encoder(
@@ -175,19 +173,10 @@ def _images_a_second(
     ).to(device)
     images = images.contiguous(memory_format=_LAYOUTS[layout])
 
-    def seconds() -> float:
-        started = time.perf_counter()
+    def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             features = encoder.backbone(images)
         features.float().sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - started
 
-    first = seconds()
-    if first > 4 * _SECONDS_A_CELL:
-        return len(images) / first
-    taken = [seconds()]
-    while sum(taken) < _SECONDS_A_CELL:
-        taken.append(seconds())
-    return len(images) * len(taken) / sum(taken)
+    timer = Timer("step()", globals={"step": step}, num_threads=threads)
+    return len(images) / timer.blocked_autorange(min_run_time=_SECONDS_A_CELL).median

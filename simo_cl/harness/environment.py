@@ -14,6 +14,7 @@ import torch
 
 import simo_cl
 from simo_cl.harness.precision import instruction_set
+from simo_cl.harness.suite_file import SuiteError
 
 _ALLOWED_DEVICES = "use auto, cpu, cuda or cuda:<number>"
 
@@ -53,22 +54,22 @@ def compute_deterministically(device: torch.device) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device named, or with ``"auto"`` a CUDA GPU where there is one.
+    """The device named by ``--device``, or with ``"auto"`` a CUDA GPU where there is one.
 
     Raises:
-        ValueError: no such device here, or of a kind that runs are not made for.
+        SuiteError: no such device here, or of a kind that runs are not made for.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise ValueError(f"device {name!r} is none that runs are for; {_ALLOWED_DEVICES}")
+        raise SuiteError(f"--device: device {name!r} is none that runs are for; {_ALLOWED_DEVICES}")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(
-            f"device {name!r} cannot be used here: {reason}. {_ALLOWED_DEVICES.capitalize()}"
+        raise SuiteError(
+            f"--device: device {name!r} cannot be used here: {reason}; {_ALLOWED_DEVICES}"
         ) from None
     return torch.device(name)
 

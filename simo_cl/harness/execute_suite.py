@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import simo_cl
-from simo_cl.harness.attempt import attempt
+from simo_cl.harness.attempt import Hear, attempt
 from simo_cl.harness.checkpoint import Checkpoints
+from simo_cl.harness.claimed_runs import claimed_runs
 from simo_cl.harness.cluster import Cluster, execute_on_cluster
-from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
-from simo_cl.harness.suite_file import Places, SuiteError
+from simo_cl.harness.user_files import UserFile
 from simo_cl.harness.workers import default_jobs, execute_in_workers
-from simo_cl.models import Encoder, build_encoder, encoder_names
-from simo_cl.registry import did_you_mean
-from simo_cl.results import PLAN, Plan, PlanEntry, RunFolder
-from simo_cl.streams import (
-    DataError,
-    DataSet,
-    check_augmentations,
-    data_source_names,
-    load_data,
-)
-
-_CHECKED = {"stream", "training", "model", "memory", "evaluation"}
+from simo_cl.results import PLAN, Plan, PlanEntry, RunFolder, examine
+from simo_cl.streams import DataError, DataSet
 
 
 @dataclass
@@ -39,7 +31,7 @@ class Outcome:
 
     Attributes:
         finished: in the order in which they ended.
-        skipped: finished before, in the order of the plan.
+        skipped: finished before, or by another command.
         failed: a run's name to why, in the order of the plan.
     """
 
@@ -57,110 +49,96 @@ def execute_runs(
     progress: SuiteProgress,
     jobs: int | None = 1,
     cluster: Cluster | None = None,
-    plugins: Path | None = None,
-    after_each: Callable[[], None] = lambda: None,
+    claims: Path | None = None,
+    plugins: UserFile | None = None,
 ) -> Outcome:
     """Executes what is missing or unfinished.
 
     Args:
         runs: to execute; finished ones are skipped.
         folder: that the run folders are relative to.
-        data: from :func:`checked_data`.
+        data: from :func:`simo_cl.harness.checked_data.checked_data`.
         device: to train on; with several jobs, "cuda" is every GPU in turn.
         progress: told of every step.
         jobs: runs at once; with 1, in this process. None: see :func:`default_jobs`.
         cluster: where runs are executed, instead of on this machine.
+        claims: folder for the locks of commands that share the runs, each of which executes one at
+            a time; see :func:`claimed_runs`.
         plugins: a file that other processes import first.
-        after_each: called after each run, whether it finished or failed.
     """
     outcome = Outcome()
-    reasons: dict[str, str] = {}
     unfinished: list[PlannedRun] = []
+    damaged: list[str] = []
     for run in runs:
-        finished = RunFolder(folder / run.folder).state == "finished"
-        (outcome.skipped if finished else unfinished).append(run)
+        state, damage, _ = examine(folder / run.folder)
+        if state == "finished":
+            outcome.skipped.append(run)
+            # One that was killed as soon as it had finished.
+            Checkpoints(folder / run.folder).remove()
+            continue
+        unfinished.append(run)
+        if damage:
+            damaged.append(f"{run.name}: {damage}; it is executed again")
     progress.begin(unfinished, outcome.skipped)
-    for run in outcome.skipped:
-        # One that was killed as soon as it had finished.
-        Checkpoints(folder / run.folder).remove()
-    for run in unfinished:
-        if damage := RunFolder(folder / run.folder).damage:
-            progress.warn(f"{run.name}: {damage}; it is executed again")
-
-    def ends(run: PlannedRun, reason: str | None) -> None:
-        if reason is None:
-            outcome.finished.append(run)
-            progress.run_ends(run, RunFolder(folder / run.folder).last_metrics())
-        else:
-            reasons[run.name] = reason
-            progress.run_failed(run, reason)
-        after_each()
-
+    for text in damaged:
+        progress.warn(text)
     if jobs is None:
         jobs = default_jobs(unfinished, device)
-    if cluster is not None and unfinished:
-        execute_on_cluster(
-            unfinished,
-            cluster,
-            folder,
-            data=data,
-            plugins=plugins,
-            progress=progress,
-            ends=ends,
-        )
+    hear = partial(_note, outcome, folder, progress)
+    options: dict[str, Any] = {"folder": folder, "data": data, "hear": hear}
+    if claims is not None:
+        with closing(claimed_runs(unfinished, folder, claims, hear)) as mine:
+            _execute_here(mine, device=device, **options)
+    elif cluster is not None and unfinished:
+        execute_on_cluster(unfinished, cluster, plugins=plugins, **options)
     elif jobs > 1 and len(unfinished) > 1:
-        execute_in_workers(
-            unfinished,
-            jobs,
-            folder,
-            data=data,
-            device=device,
-            plugins=plugins,
-            progress=progress,
-            ends=ends,
-        )
+        execute_in_workers(unfinished, jobs, device=device, plugins=plugins, **options)
     else:
-        for run in unfinished:
-            progress.run_begins(run)
-            step = partial(progress.step, run)
-            ends(run, attempt(run, folder, data, device, step, progress.warn))
-    outcome.failed = {run.name: reasons[run.name] for run in unfinished if run.name in reasons}
+        _execute_here(unfinished, device=device, **options)
+    failed = outcome.failed
+    outcome.failed = {run.name: failed[run.name] for run in unfinished if run.name in failed}
     return outcome
 
 
-def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
-    """The data set of a suite's runs, once everything is found to fit that could be wrong in a
-    suite and would otherwise show in the middle.
-
-    Args:
-        runs: with one data set, as :func:`plan_runs` makes them.
-        root: where the data lie.
-
-    Raises:
-        SuiteError: an unknown data set, encoder or augmentation, or settings that do not fit the
-            data.
-        DataError: the data cannot be had, or a class has no sample.
-    """
-    name, names = runs[0].settings.data.name, data_source_names()
-    if name not in names:
-        raise SuiteError(
-            f"{runs[0].places.of('data', 'name')}: data.name is {name!r}, which is no data set; "
-            f"there are {', '.join(names)}.{did_you_mean(name, names)}"
-        )
-    data = load_data(name, root)
-    checked = set()
+def _execute_here(
+    runs: Iterable[PlannedRun], folder: Path, data: DataSet, device: torch.device, hear: Hear
+) -> None:
     for run in runs:
-        settings = run.settings
-        seed = settings.seed if settings.stream.class_order == "seeded" else 0
-        shared = settings.model_dump_json(include=_CHECKED), seed
-        if shared not in checked:
-            _check_fit(run, data)
-            benchmark = make_benchmark(
-                data, settings.stream, settings.training, seed, False, torch.device("cpu")
-            )
-            _check_sizes(run, data, [len(e.dataset) for e in benchmark.train_stream])
-            checked.add(shared)
-    return data
+        hear(run, "begins")
+        hear(run, "ended", attempt(run, folder, data, device, partial(hear, run)))
+
+
+def _note(
+    outcome: Outcome,
+    folder: Path,
+    progress: SuiteProgress,
+    run: PlannedRun,
+    kind: str,
+    *content: Any,
+) -> None:
+    """Hears of a run, shows it, and keeps how it ended."""
+    run_folder = RunFolder(folder / run.folder)
+    if kind == "lost":
+        # On a full disk the reason is told all the same.
+        with suppress(OSError):
+            run_folder.fail(RuntimeError(*content))
+        kind = "ended"
+    if kind not in ("ended", "ended elsewhere"):
+        progress.hear(run, kind, *content)
+        return
+    (reason,) = content
+    if kind == "ended elsewhere":
+        progress.run_ended_elsewhere(run, "finished" if reason is None else "failed")
+        if reason is None:
+            outcome.skipped.append(run)
+        else:
+            outcome.failed[run.name] = f"in another command: {reason}"
+    elif reason is None:
+        outcome.finished.append(run)
+        progress.run_ends(run, run_folder.last_metrics())
+    else:
+        outcome.failed[run.name] = reason
+        progress.run_failed(run, reason)
 
 
 def write_plan(
@@ -217,104 +195,3 @@ def refuse_other_data(runs: Iterable[PlannedRun], folder: Path, data: DataSet) -
                 "Bring the data back, or write to another folder with --results, or delete the "
                 "folders of runs on other data"
             )
-
-
-def _check_fit(run: PlannedRun, data: DataSet) -> None:
-    """Refuses settings that do not fit each other or the data."""
-    stream, settings, places = run.settings.stream, run.settings, run.places
-    try:
-        check_augmentations(settings.training.augment)
-    except ValueError as error:
-        where = places.of("training", "augment")
-        raise SuiteError(f"{where}: training.augment: {error}") from None
-    if stream.experiences > data.num_classes:
-        raise SuiteError(
-            f"{places.of('stream', 'experiences')}: stream.experiences is {stream.experiences}; "
-            f"{data.name} has {data.num_classes} classes, so it must be from 1 to "
-            f"{data.num_classes}"
-        )
-    every_class = list(range(data.num_classes))
-    if not isinstance(stream.class_order, str) and sorted(stream.class_order) != every_class:
-        raise SuiteError(
-            f"{places.of('stream', 'class_order')}: stream.class_order is "
-            f"{list(stream.class_order)}; it must hold every label of {data.name} once, 0 to "
-            f"{data.num_classes - 1}"
-        )
-    if settings.memory.size < data.num_classes:
-        raise SuiteError(
-            f"{places.of('memory', 'size')}: memory.size is {settings.memory.size}; {data.name} "
-            f"has {data.num_classes} classes, and a memory holds at least one image of each"
-        )
-    evaluation = settings.evaluation
-    if evaluation.every is not None and evaluation.every_images < data.num_classes:
-        raise SuiteError(
-            f"{places.of('evaluation', 'every_images')}: evaluation.every_images is "
-            f"{evaluation.every_images}; {data.name} has {data.num_classes} classes, and accuracy "
-            "is measured on at least one image of each"
-        )
-    _check_encoder(run, data)
-
-
-def _check_sizes(run: PlannedRun, data: DataSet, sizes: list[int]) -> None:
-    """Refuses batches of a single image for encoders that normalize over a batch of 1 x 1 maps."""
-    stream, model, places = run.settings.stream, run.settings.model, run.places
-    if stream.protocol == "online" and stream.batch_size == 1:
-        where, what = places.of("stream", "batch_size"), "stream.batch_size is 1"
-    elif 1 in sizes:
-        where = places.of("stream", "experiences")
-        what = f"experience {sizes.index(1)}, counted from 0, has a single training image"
-    else:
-        return
-    encoder = _encoder(run, data).train()
-    try:
-        encoder(data.test.images[:1].float() / 255)
-    except ValueError as error:
-        raise SuiteError(
-            f"{where}: {what}, and {model.encoder} cannot train on one alone ({error}); set "
-            "model.norm: group, or choose other batches or experiences"
-        ) from None
-
-
-def refuse_unknown_encoder(name: str, places: Places) -> None:
-    """Raises a :class:`SuiteError` for what is no encoder's name."""
-    names = encoder_names()
-    if name not in names:
-        raise SuiteError(
-            f"{places.of('model', 'encoder')}: model.encoder is {name!r}, which is no encoder; "
-            f"there are {', '.join(names)}.{did_you_mean(name, names)}"
-        )
-
-
-def _check_encoder(run: PlannedRun, data: DataSet) -> None:
-    """Embeds two images: a user's own encoder may not be what it should be."""
-    model = run.settings.model
-    refuse_unknown_encoder(model.encoder, run.places)
-    where = f"{run.places.of('model', 'encoder')}: model.encoder is {model.encoder!r}"
-    images = data.test.images[:2].float() / 255
-    shape = " x ".join(str(n) for n in images.shape[1:])
-    try:
-        encoder = _encoder(run, data).eval()
-        with torch.no_grad():
-            features = encoder(images)
-    except Exception as error:
-        raise SuiteError(
-            f"{where}, which cannot embed the images of {data.name} ({shape}) with "
-            f"model.width {model.width}: {type(error).__name__}: {error}"
-        ) from error
-    if features.shape != (len(images), encoder.num_features):
-        raise SuiteError(
-            f"{where}, which says that it has {encoder.num_features} features but maps "
-            f"{len(images)} images to {tuple(features.shape)}; it must be "
-            f"{(len(images), encoder.num_features)}"
-        )
-
-
-def _encoder(run: PlannedRun, data: DataSet) -> Encoder:
-    model = run.settings.model
-    return build_encoder(
-        model.encoder,
-        channels=data.channels,
-        width=model.width,
-        norm=model.norm,
-        precision=model.precision,
-    )

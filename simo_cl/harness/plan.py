@@ -34,6 +34,7 @@ from simo_cl.harness.suite_file import (
 )
 from simo_cl.registry import did_you_mean
 from simo_cl.results import run_folder_name, run_label
+from simo_cl.streams import data_source_names
 
 if TYPE_CHECKING:
     from simo_cl.models import Precision
@@ -96,10 +97,18 @@ class PlannedRun:
 
 
 def read_checked(
-    suite: Path, overrides: Sequence[str], strategies_dir: Path | None
+    suite: Path,
+    overrides: Sequence[str],
+    strategies_dir: Path | None,
+    data_root: Path | None,
+    *,
+    has_plugins: bool,
 ) -> tuple[SuiteFile, Path]:
     """The suite, with what ``overrides`` change, and the folder of its strategy files; what is
     quickly found to be wrong is refused before the libraries are imported that take seconds.
+
+    Args:
+        has_plugins: whether a user's file, which is not imported yet, may register data sources.
 
     Raises:
         SuiteError: the file cannot be read, or names something that there is not.
@@ -107,7 +116,30 @@ def read_checked(
     folder = strategies_folder(suite, strategies_dir)
     file = read_suite(suite, overrides, partial(setting_names, folder))
     refuse_unknown_names(file.suite, folder, file.places)
+    refuse_missing_root(data_root)
+    if not has_plugins:
+        refuse_unknown_data(file.suite.data.name, file.places)
     return file, folder
+
+
+def refuse_missing_root(data_root: Path | None) -> None:
+    """Raises a :class:`SuiteError` where ``--data-root`` names no folder."""
+    if data_root is not None and not data_root.is_dir():
+        raise SuiteError(
+            f"--data-root {data_root}: there is no folder {data_root.absolute()}; name the one "
+            "that your data lie in"
+        )
+
+
+def refuse_unknown_data(name: str, places: Places) -> None:
+    """Raises a :class:`SuiteError` for what is no data source's name."""
+    names = data_source_names()
+    if name not in names:
+        raise places.complaint(
+            "data.name",
+            f"is {name!r}, which is no data set; there are {', '.join(names)}."
+            f"{did_you_mean(name, names)}",
+        )
 
 
 def plan_runs(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simo_cl.harness.plan import PlannedRun
+from simo_cl.harness.terminal import tell
 
 _SECONDS_BETWEEN_LINES = 60.0
 _RUNS_IN_A_LINE = 4
@@ -71,6 +73,17 @@ class SuiteProgress:
             place = f" on {node}" if node else ""
             self.tell(f"[{watched.number}/{len(self._runs)}] {run.name}{place} ...")
 
+    def hear(self, run: PlannedRun, kind: str, *content: Any) -> None:
+        """What happens to a run until it ends: see :data:`simo_cl.harness.attempt.Hear`."""
+        if kind == "begins":
+            self.run_begins(run, *content)
+        elif kind == "step":
+            self.step(run, *content)
+        elif kind == "restarts":
+            self.run_restarts(run, *content)
+        else:
+            self.warn(*content)
+
     def step(self, run: PlannedRun, taken: int, total: int) -> None:
         self._runs[run.name].step(taken, total)
         now = time.monotonic()
@@ -98,7 +111,7 @@ class SuiteProgress:
 
     def tell(self, message: str) -> None:
         """Prints a message as it is."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        tell(self._console, message)
 
     def warn(self, message: str) -> None:
         self.tell(f"Warning: {message}")

@@ -19,7 +19,7 @@ def write_shipped(target: Path) -> list[Path]:
     copies = [
         (source, target / folder / source.name)
         for folder, pattern in PATTERNS.items()
-        for source in sorted(_folder(folder).glob(pattern))
+        for source in sorted(shipped_folder(folder).glob(pattern))
         if source.name != "__init__.py"
     ]
     present = [copy for _, copy in copies if copy.exists()]
@@ -34,7 +34,7 @@ def write_shipped(target: Path) -> list[Path]:
     return [copy for _, copy in copies]
 
 
-def _folder(name: str) -> Path:
+def shipped_folder(name: str) -> Path:
     """In an installed package beside this module; in a checkout at its top."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "shipped" / name

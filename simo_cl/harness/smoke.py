@@ -77,17 +77,31 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, folder: Path) -> 
     """Why it fails, if it does."""
     wanted = _wanted(run.settings)
     few = few_images(data, run.settings, of_an_experience=wanted, samples=_SAMPLES)
-    settings = in_two_experiences(run.settings, few, steps=_STEPS, samples=_SAMPLES)
+    settings = _measured_often(
+        in_two_experiences(run.settings, few, steps=_STEPS, samples=_SAMPLES)
+    )
     small = replace(run, settings=settings)
     reasons: list[str | None] = []
 
     def execute(step: Progress) -> None:
-        # Its warnings are in its log; some are of so few images.
-        reasons.append(attempt(small, folder, few, device, step, warn=lambda _: None))
+        def say(kind: str, *content: int) -> None:
+            # Its warnings are in its log; some are of so few images.
+            if kind == "step":
+                step(*content)
+
+        reasons.append(attempt(small, folder, few, device, say))
 
     if interrupt(execute):
         execute(lambda taken, total: None)
     return reasons[-1]
+
+
+def _measured_often(settings: RunSettings) -> RunSettings:
+    """With anytime accuracy, where the suite has it, after each of the few batches."""
+    if settings.evaluation.every is None:
+        return settings
+    evaluation = settings.evaluation.model_copy(update={"every": 1})
+    return settings.model_copy(update={"evaluation": evaluation})
 
 
 def _wanted(settings: RunSettings) -> int:

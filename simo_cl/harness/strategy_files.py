@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,13 +13,7 @@ from pydantic import ValidationError
 
 from simo_cl.harness.settings import StrategySettings
 from simo_cl.harness.suite_file import KeyPath, Places, SuiteError, explain_validation
-from simo_cl.harness.user_files import (
-    Sources,
-    digest_of,
-    import_problem,
-    import_sources,
-    read_sources,
-)
+from simo_cl.harness.user_files import UserFile, import_problem
 from simo_cl.registry import did_you_mean
 
 
@@ -40,21 +34,27 @@ class StrategyFile:
     ``storage_policy`` nor a ``memory_dataset``).
 
     Attributes:
-        sources: the file, and what it imports of the modules beside it, as they were loaded.
+        file: with the modules beside it that it imports, as they were loaded.
     """
 
-    name: str
-    path: Path
+    file: UserFile
     module: ModuleType
-    sources: Sources = field(repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A module has no pickle: another process imports the same content.
+        return import_strategy, (self.file,)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
 
     @property
     def digest(self) -> str:
-        """Of the content of all sources."""
-        return digest_of(self.sources)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return load_the_same, (self.name, self.path.parent, self.digest)
+        return self.file.digest
 
     @property
     def joint(self) -> bool:
@@ -191,48 +191,37 @@ def _fields(path: Path, name: str) -> set[str]:
 
 
 def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
-    """Imports a strategy file.
+    """Reads and imports a strategy file.
 
     Raises:
-        SuiteError: there is no such file, or it lacks what a strategy file must have.
+        SuiteError: there is no such file, or it is no strategy's; the message begins with
+            ``where``.
     """
     path = strategy_path(name, folder, where)
-    prefix = f"{where}: " if where else ""
     try:
-        sources = read_sources(path)
-        module = import_sources(sources, folder)
-    except (Exception, SystemExit) as error:
-        problem = import_problem(error, folder)
-        raise SuiteError(f"{prefix}{path} cannot be imported: {problem}") from error
-    if not callable(getattr(module, "build", None)):
-        raise SuiteError(
-            f"{prefix}{path} lacks build(setup, settings), which gives a strategy; see "
-            "docs/strategies.md"
-        )
-    file = StrategyFile(name, path, module, sources)
-    model = file.settings_model
-    if not (isinstance(model, type) and issubclass(model, StrategySettings)):
-        raise SuiteError(f"{prefix}{path}: Settings must extend StrategySettings")
-    if "strategy" in model.model_fields:
-        raise SuiteError(
-            f"{prefix}{path}: Settings must not have `strategy`: in a suite it names the file"
-        )
-    space = getattr(module, "SEARCH_SPACE", {})
-    if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
-        raise SuiteError(f"{prefix}{path}: SEARCH_SPACE must map settings to lists of values")
-    return file
+        return import_strategy(UserFile.read(path))
+    except SuiteError as error:
+        raise SuiteError(f"{where}: {error}" if where else str(error)) from error
 
 
-def load_the_same(name: str, folder: Path, digest: str) -> StrategyFile:
-    """Imports a strategy file in another process.
+def import_strategy(file: UserFile) -> StrategyFile:
+    """Imports a strategy file that was read.
 
     Raises:
-        SuiteError: as :func:`load_strategy`, or the file has another content.
+        SuiteError: it cannot be imported, or lacks what a strategy file must have.
     """
-    file = load_strategy(name, folder)
-    if file.digest != digest:
+    module, path = file.load(), file.path
+    if not callable(getattr(module, "build", None)):
         raise SuiteError(
-            f"{file.path} was changed after the command began, or a module beside it that it "
-            "imports; run it again for the changed one"
+            f"{path} lacks build(setup, settings), which gives a strategy; see docs/strategies.md"
         )
-    return file
+    strategy = StrategyFile(file, module)
+    model = strategy.settings_model
+    if not (isinstance(model, type) and issubclass(model, StrategySettings)):
+        raise SuiteError(f"{path}: Settings must extend StrategySettings")
+    if "strategy" in model.model_fields:
+        raise SuiteError(f"{path}: Settings must not have `strategy`: in a suite it names the file")
+    space = getattr(module, "SEARCH_SPACE", {})
+    if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
+        raise SuiteError(f"{path}: SEARCH_SPACE must map settings to lists of values")
+    return strategy

@@ -48,6 +48,10 @@ class Places:
         in_grid = ("grid", key) in self.given
         return self.of("grid", key) if in_grid else self.of(*key.split("."))
 
+    def complaint(self, key: str, text: str) -> SuiteError:
+        """About a dotted key, to raise: where it was given, its name, and the text."""
+        return SuiteError(f"{self.of(*key.split('.'))}: {key} {text}")
+
     def moved(self, key: KeyPath, place: str) -> Places:
         """These places, but a key with all that belongs to it was given at ``place``."""
         rest = {other: at for other, at in self.given.items() if other[: len(key)] != key}
@@ -246,7 +250,8 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
     key = ".".join(str(part) for part in (*within, *item["loc"]))
     given, kind = item.get("input"), item["type"]
     if kind == "extra_forbidden":
-        allowed = _allowed_keys(model, item["loc"][:-1])
+        of = _model_at(model, item["loc"][:-1])
+        allowed = [] if of is None else list(of.model_fields)
         hint = did_you_mean(str(item["loc"][-1]), allowed)
         listed = f"; allowed here: {', '.join(allowed)}." if allowed else ""
         return f"unknown key {key!r}{listed}{hint}"
@@ -268,20 +273,30 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
     if kind == "too_short" and item["ctx"]["min_length"] == 1:
         wanted = "must not be empty"
     if wanted is None:
-        wanted = item["msg"][0].lower() + item["msg"][1:]
+        wanted = item["msg"].replace("Input should", "must")
+        wanted = wanted[0].lower() + wanted[1:]
+    if kind in _BOUNDS and (meaning := _meaning(model, item["loc"])):
+        wanted += f" ({meaning})"
     return f"{key} is {given!r} ({_TYPES.get(type(given), type(given).__name__)}): {wanted}"
 
 
-def _allowed_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
-    """Of the model at that place; none where a strategy's own settings nest in another way."""
+def _model_at(model: type[BaseModel], location: KeyPath) -> type[BaseModel] | None:
+    """At that place; none where a strategy's own settings nest in another way."""
     for part in location:
         annotation = getattr(model.model_fields.get(str(part)), "annotation", None)
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
+            return None
         model = annotation
-    return list(model.model_fields)
+    return model
 
 
+def _meaning(model: type[BaseModel], location: KeyPath) -> str | None:
+    """What the setting at that place is, where it is said."""
+    of = _model_at(model, location[:-1])
+    return None if of is None else getattr(of.model_fields.get(location[-1]), "description", None)
+
+
+_BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 _TYPES = {
     str: "a text",
     bool: "true or false",
@@ -297,7 +312,6 @@ _WANTED = {
     "int_parsing": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
-    "finite_number": "must be a finite number",
     "string_type": "must be a text",
     "bool_type": "must be true or false",
     "model_type": "must be a mapping, as {key: value}",

@@ -15,8 +15,9 @@ import torch
 import yaml
 from rich.table import Table
 
+from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.earlier_results import refuse_to_replace
-from simo_cl.harness.execute_suite import checked_data, execute_runs, refuse_other_data
+from simo_cl.harness.execute_suite import execute_runs, refuse_other_data
 from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, strategy_of
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress

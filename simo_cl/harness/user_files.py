@@ -1,4 +1,4 @@
-"""Import a user's own Python file with the modules beside it.
+"""A user's own Python file with the modules beside it, and how it is imported.
 
 The file becomes a module of a package that is its own, and so do those beside it that it imports:
 two folders may have helpers of the same name in one process.
@@ -14,75 +14,88 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-Sources = Mapping[str, bytes]
-"""Python files by their POSIX path relative to a folder; the first is the one asked for."""
+from simo_cl.harness.suite_file import SuiteError
 
 
-def read_sources(path: Path) -> Sources:
-    """A file and what it imports from its own folder, directly or through another of them.
+@dataclass(frozen=True)
+class UserFile:
+    """A file as it was read, and what it imports from its own folder.
 
-    An import of a file or package beside it counts wherever it stands in the code, as
-    ``import _common`` or ``from ._common import x``. The standard library comes first, and so does
-    an installed package before one that lies beside the file; a package is taken whole. What is
-    imported by a computed name, and files that are no Python, are not looked for.
+    Pickled, it takes its content along: another process imports what this one has read, whatever
+    has become of the file since.
 
-    Raises:
-        OSError: a file cannot be read.
+    Attributes:
+        path: of the file.
+        sources: the Python files by their POSIX path relative to its folder; it is the first.
     """
-    sources = {path.name: path.read_bytes()}
-    waiting = [path.name]
-    while waiting:
-        name = waiting.pop()
-        for top in _imported(sources[name], depth=name.count("/")):
-            for file in _files_of(top, path.parent):
-                relative = file.relative_to(path.parent).as_posix()
-                if relative not in sources:
-                    sources[relative] = file.read_bytes()
-                    waiting.append(relative)
-    return sources
 
+    path: Path
+    sources: Mapping[str, bytes] = field(repr=False)
 
-def digest_of(sources: Sources) -> str:
-    """SHA-256 of a file's content; with others, of all their names and contents."""
-    digests = {name: hashlib.sha256(source).hexdigest() for name, source in sources.items()}
-    if len(digests) == 1:
-        return next(iter(digests.values()))
-    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
+    @classmethod
+    def read(cls, path: Path) -> UserFile:
+        """Reads a file and what it imports from its own folder, directly or through another.
 
+        An import of a file or package beside it counts wherever it stands in the code, as
+        ``import _common`` or ``from ._common import x``. The standard library comes first, and so
+        does an installed package before one that lies beside the file; a package is taken whole.
+        What is imported by a computed name, and files that are no Python, are not looked for.
 
-def import_sources(sources: Sources, folder: Path) -> ModuleType:
-    """Imports the first of the files; unchanged, it is the same module each time, unless it failed.
+        Raises:
+            OSError: a file cannot be read.
+        """
+        sources = {path.name: path.read_bytes()}
+        waiting = [path.name]
+        while waiting:
+            name = waiting.pop()
+            for top in _imported(sources[name], depth=name.count("/")):
+                for file in _files_of(top, path.parent):
+                    relative = file.relative_to(path.parent).as_posix()
+                    if relative not in sources:
+                        sources[relative] = file.read_bytes()
+                        waiting.append(relative)
+        return cls(path, sources)
 
-    Args:
-        sources: from :func:`read_sources`.
-        folder: that they are relative to.
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file's content; with others, of all their names and contents."""
+        digests = {
+            name: hashlib.sha256(source).hexdigest() for name, source in self.sources.items()
+        }
+        if len(digests) == 1:
+            return next(iter(digests.values()))
+        return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
 
-    Raises:
-        Exception: whatever the file raises.
-    """
-    path = folder.resolve() / next(iter(sources))
-    stem = path.stem
-    key = hashlib.sha256(f"{path} {digest_of(sources)}".encode()).hexdigest()[:12]
-    package = f"simo_cl_file_{key}"
-    if package not in sys.modules:
-        _finder().add(package, sources, folder)
-        module = ModuleType(package, f"{stem}.py and the modules beside it, in {folder}")
-        module.__path__ = []
-        sys.modules[package] = module
-    try:
-        return importlib.import_module(f"{package}.{stem}")
-    except BaseException:
-        # Those beside it that were imported before it failed are executed again with it.
-        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-            del sys.modules[name]
-        raise
+    def load(self) -> ModuleType:
+        """Imports it; unchanged, it is the same module each time, unless it failed.
+
+        Raises:
+            SuiteError: it cannot be imported.
+        """
+        key = hashlib.sha256(f"{self.path.resolve()} {self.digest}".encode()).hexdigest()[:12]
+        package = f"simo_cl_file_{key}"
+        if package not in sys.modules:
+            _finder().add(package, self.sources, self.path.parent)
+            module = ModuleType(package, f"{self.path} and the modules beside it")
+            module.__path__ = []
+            sys.modules[package] = module
+        try:
+            return importlib.import_module(f"{package}.{self.path.stem}")
+        except BaseException as error:
+            # Those beside it that were imported before it failed are executed again with it.
+            for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+                del sys.modules[name]
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
+            problem = import_problem(error, self.path.parent)
+            raise SuiteError(f"{self.path} cannot be imported: {problem}") from error
 
 
 def import_problem(error: BaseException, folder: Path) -> str:
@@ -158,7 +171,7 @@ class _Finder(MetaPathFinder):
     def __init__(self) -> None:
         self._loaders: dict[str, _Loader] = {}
 
-    def add(self, package: str, sources: Sources, folder: Path) -> None:
+    def add(self, package: str, sources: Mapping[str, bytes], folder: Path) -> None:
         beside = {name.partition("/")[0].removesuffix(".py") for name in sources}
         # An `import` statement looks there for what it calls.
         own_import = _import_from(package, beside - sys.stdlib_module_names)

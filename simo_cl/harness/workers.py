@@ -6,9 +6,7 @@ import os
 import pickle
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,14 +21,13 @@ from simo_cl.child_process import (
     process_context,
     start_without_interrupts,
 )
-from simo_cl.harness.attempt import attempt, throttled
+from simo_cl.harness.attempt import Hear, attempt, throttled
 from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.plugins import load_plugins
-from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.plugins import register_parts
 from simo_cl.harness.suite_file import SuiteError
-from simo_cl.results import RunFolder
-from simo_cl.streams import DataSet, Images
+from simo_cl.harness.user_files import UserFile
+from simo_cl.streams import DataSet
 
 _SECONDS_TO_LEAVE = 10.0
 # It holds torch, Avalanche and a run's batches.
@@ -44,9 +41,8 @@ def execute_in_workers(
     *,
     data: DataSet,
     device: torch.device,
-    plugins: Path | None,
-    progress: SuiteProgress,
-    ends: Callable[[PlannedRun, str | None], None],
+    plugins: UserFile | None,
+    hear: Hear,
 ) -> None:
     """Executes runs in so many processes, each one run after the other.
 
@@ -56,26 +52,29 @@ def execute_in_workers(
         runs: to execute, begun in this order.
         jobs: processes, at least 1.
         folder: of the suite.
-        data: that the runs train on; the processes read it from one temporary file.
+        data: that the runs train on; the processes map its images into memory from one file.
         device: to train on; "cuda" without a number is every GPU in turn.
         plugins: a file that each process imports.
-        progress: told what happens but for ends.
-        ends: told of a run's end, and why it failed if it did.
+        hear: told what happens.
     """
     waiting = deque(runs)
     devices = devices_for(min(jobs, len(runs)), device)
-    with _in_a_file(data) as path:
-        workers = [_Worker((path, data, folder, each, plugins)) for each in devices]
+    with tempfile.TemporaryDirectory(prefix="simo-cl-") as temporary:
+        path = Path(temporary) / "data.pt"
+        # A file of Python's own says that the disk is full by an OSError; torch's does not.
+        with path.open("wb") as file:
+            torch.save(data, file)
+        workers = [_Worker(path, folder, each, plugins) for each in devices]
         try:
             while waiting or any(worker.run for worker in workers):
                 for worker in workers:
                     if worker.run is None and waiting:
                         run = waiting.popleft()
                         worker.begin(run)
-                        progress.run_begins(run)
+                        hear(run, "begins")
                 busy = {worker.connection: worker for worker in workers if worker.run}
                 for connection in wait(list(busy)):
-                    busy[connection].listen(folder, progress, ends)  # type: ignore[index]
+                    busy[connection].listen(hear)  # type: ignore[index]
         finally:
             for worker in workers:
                 worker.leave()
@@ -103,18 +102,18 @@ def devices_for(jobs: int, device: torch.device) -> list[torch.device]:
 class _Worker:
     """A process and the run that it is at, if any."""
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, data: Path, folder: Path, device: torch.device, plugins: UserFile | None
+    ) -> None:
         self.run: PlannedRun | None = None
-        self._arguments = arguments
+        self._arguments = (data, folder, device, plugins)
+        self._context = process_context() if device.type == "cpu" else get_context("spawn")
         self._start()
 
     def _start(self) -> None:
-        path, data, folder, device, plugins = self._arguments
-        context = process_context() if device.type == "cpu" else get_context("spawn")
-        self.connection, far_end = context.Pipe()
-        shown = (data.name, data.class_names, data.note)
-        self._process: BaseProcess = context.Process(
-            target=_work, args=(far_end, path, shown, folder, device, plugins), daemon=True
+        self.connection, far_end = self._context.Pipe()
+        self._process: BaseProcess = self._context.Process(
+            target=_work, args=(far_end, *self._arguments), daemon=True
         )
         start_without_interrupts(self._process)
         # Only the process holds it now, so that its death shows as the end of the connection.
@@ -126,34 +125,21 @@ class _Worker:
         try:
             self.connection.send(job)
         except OSError:
-            # It died while it had nothing to do: no fault of this run.
+            # It died at the run before, or while it had nothing to do: no fault of this one.
             self._start()
             self.connection.send(job)
 
-    def listen(
-        self, folder: Path, progress: SuiteProgress, ends: Callable[[PlannedRun, str | None], None]
-    ) -> None:
+    def listen(self, hear: Hear) -> None:
         """Passes on one message."""
         assert self.run is not None
+        run = self.run
         try:
             kind, *content = self.connection.recv()
-            has_died = False
         except (EOFError, ConnectionError):
-            kind, content = "unable", [self._death()]
-            has_died = True
-        if kind == "step":
-            progress.step(self.run, *content)
-        elif kind == "warning":
-            progress.warn(*content)
-        else:
-            run, self.run = self.run, None
-            if kind == "unable":
-                # On a full disk the reason is told all the same.
-                with suppress(OSError):
-                    RunFolder(folder / run.folder).fail(RuntimeError(*content))
-            ends(run, *content)
-        if has_died:
-            self._start()
+            kind, content = "lost", [self._death()]
+        if kind in ("ended", "lost"):
+            self.run = None
+        hear(run, kind, *content)
 
     def _death(self) -> str:
         self._process.join()
@@ -172,27 +158,21 @@ class _Worker:
 
 def _work(
     connection: Connection,
-    path: Path,
-    shown: tuple[str, tuple[str, ...], str],
+    data_file: Path,
     folder: Path,
     device: torch.device,
-    plugins: Path | None,
+    plugins: UserFile | None,
 ) -> None:
     end_with_parent()
 
-    def say(kind: str, *content: object) -> None:
+    def say(kind: str, *content: Any) -> None:
         try:
             connection.send((kind, *content))
         except OSError:
             # Nobody listens any more, which is no failure of the run.
             os._exit(1)
 
-    step, warn = throttled(partial(say, "step")), partial(say, "warning")
-    data, problem = None, ""
-    try:
-        data = _read(path, *shown)
-    except Exception as error:
-        problem = _in_words(error)
+    data: DataSet | None = None
     while True:
         try:
             job = connection.recv()
@@ -200,32 +180,13 @@ def _work(
             return
         try:
             if data is None:
-                raise SuiteError(problem)
-            run = pickle.loads(job)
+                # By pickle, as the run: from the process that began this one.
+                data = torch.load(data_file, mmap=True, weights_only=False)
             if plugins is not None:
-                load_plugins(plugins, run.settings.plugins)
+                register_parts(plugins)
+            run = pickle.loads(job)
         except Exception as error:
-            say("unable", f"its process could not begin it: {_in_words(error)}")
+            what = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
+            say("lost", f"its process could not begin it: {what}{error}")
         else:
-            say("ended", attempt(run, folder, data, device, step, warn))
-
-
-def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _in_a_file(data: DataSet) -> Iterator[Path]:
-    """The images in a temporary file, which processes map into memory once for all."""
-    with tempfile.TemporaryDirectory(prefix="simo-cl-") as folder:
-        path = Path(folder) / "data.pt"
-        parts = [data.train.images, data.train.labels, data.test.images, data.test.labels]
-        # A file of Python's own says that the disk is full by an OSError; torch's does not.
-        with path.open("wb") as file:
-            torch.save(parts, file)
-        yield path
-
-
-def _read(path: Path, name: str, class_names: tuple[str, ...], note: str) -> DataSet:
-    train, train_labels, test, test_labels = torch.load(path, mmap=True, weights_only=True)
-    return DataSet(name, Images(train, train_labels), Images(test, test_labels), class_names, note)
+            say("ended", attempt(run, folder, data, device, throttled(say)))

@@ -15,7 +15,14 @@ from simo_cl.results.run import ARRAYS, Run
 from simo_cl.results.run_folder import RunFolder
 from simo_cl.results.safe_paths import OutsideError, refuse_links
 from simo_cl.results.schema import NewerSchemaError, ResultsError
-from simo_cl.results.status import STATUS, DataRecord, RunState, RunStatus, read_status
+from simo_cl.results.status import (
+    STATUS,
+    DataRecord,
+    RunState,
+    RunStatus,
+    examine,
+    read_status,
+)
 from simo_cl.results.suite import Suite, load_suite, read_suite, refuse_without_runs
 
 __all__ = [
@@ -34,6 +41,7 @@ __all__ = [
     "RunState",
     "RunStatus",
     "Suite",
+    "examine",
     "load_suite",
     "merge_suites",
     "read_arrays",

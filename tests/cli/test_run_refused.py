@@ -56,15 +56,20 @@ from project import Project
             "tiny.yaml:2: stream.class_order is [1, 0]; it must hold every label of digits once",
         ),
         ("size: 40>size: 9", "", "tiny.yaml:5: memory.size is 9; digits has 10 classes"),
-        ("digits>cifar10", "--data-root nowhere", "cifar10: not found. Looked for"),
+        ("digits>cifar10", "--data-root .", "cifar10: not found. Looked for"),
+        (
+            "",
+            "--data-root nowhere",
+            "--data-root nowhere: there is no folder .*nowhere; name",
+        ),
         ("", "--set memory.size=9", "--set memory.size=9: memory.size is 9; digits has 10"),
         ("", "--set model.encoder=resnet", "--set model.encoder=resnet: model.encoder is 'resnet'"),
         ("", "--set training.epochs", "--set training.epochs: write key=value"),
         ("", "--tracking-uri mlruns", "a folder of files, which MLflow no longer takes as a store"),
         ("", "--tracking-uri mysql+pymysql://h/d", "needs the Python package pymysql"),
         ("", "--seeds 0,one", "--seeds is '0,one'; give different whole numbers from 0 on"),
-        ("", "--seeds 1,1", "--seeds is '1,1'"),
-        ("", "--seeds=-1", "--seeds is '-1'"),
+        ("", "--seeds 1,1", "seeds are [1, 1]; give different whole numbers from 0 on, as 0,1,2"),
+        ("", "--seeds=-1", "seeds are [-1]; give different"),
         ("", "--seeds=", "--seeds is ''"),
         (
             "",
@@ -121,6 +126,7 @@ for options in sys.argv[2:]:
 def test_what_is_quickly_found_to_be_wrong_is_said_before_slow_imports(project: Project) -> None:
     options = ["--seeds a", "--strategies simmo", "--set epsilon=5", "--set control=x"]
     options += ["--set strategies.simmo={}", "--set memory.size=few"]
+    options += ["--data-root nowhere", "--set data.name=digit", "--seeds 1,1"]
 
     # A process of its own, in which nothing has been imported.
     said = subprocess.run(

@@ -67,6 +67,16 @@ def execute_here(
         )
 
 
+def hearing(step: Callable[[int, int], object]) -> Callable[..., None]:
+    """Has a function told the steps of an attempt, and nothing else."""
+
+    def say(kind: str, *content: Any) -> None:
+        if kind == "step":
+            step(*content)
+
+    return say
+
+
 def execute(
     runs: list[PlannedRun], folder: Path, say: Connection, last: tuple[str, int] | None
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from forked import execute_here, saved_often
+from forked import execute_here, hearing, saved_often
 from tiny import SETTINGS, STRATEGIES, outcome, part_of_digits, write_suite
 from typer.testing import CliRunner
 
@@ -73,7 +73,7 @@ def test_a_full_disk_keeps_the_checkpoints_there_are(
 
     data = part_of_digits()
     here = torch.device("cpu")
-    reason = attempt(run, small_disk, data, here, step, lambda _: None)
+    reason = attempt(run, small_disk, data, here, hearing(step))
     assert reason is not None
     assert "No space left on device" in reason
     assert not list((small_disk / run.folder).glob("*.partial"))
@@ -81,7 +81,7 @@ def test_a_full_disk_keeps_the_checkpoints_there_are(
     assert ballast is not None
     ballast.unlink()
     seen: list[int] = []
-    assert attempt(run, small_disk, data, here, lambda n, _: seen.append(n), print) is None
+    assert attempt(run, small_disk, data, here, hearing(lambda n, _: seen.append(n))) is None
     steps = seen[-1]
     assert seen[0] == steps // 2
     assert outcome(small_disk / run.folder) == outcome(whole / run.folder)
@@ -121,7 +121,7 @@ def test_a_failure_that_cannot_be_written_down_is_told_in_full(
 
     monkeypatch.setattr(RunFolder, "fail", full)
     monkeypatch.setattr("simo_cl.harness.attempt.execute_run", fails)
-    reason = attempt(run, tmp_path, part_of_digits(), torch.device("cpu"), print, print)
+    reason = attempt(run, tmp_path, part_of_digits(), torch.device("cpu"), print)
 
     assert reason is not None
     assert reason.startswith(f"ValueError: no such luck ({tmp_path / run.folder} cannot be written")

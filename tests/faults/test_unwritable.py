@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import torch
-from forked import execute_here, saved_often
+from forked import execute_here, hearing, saved_often
 from tiny import SETTINGS, STRATEGIES, outcome, part_of_digits, write_suite
 from typer.testing import CliRunner
 
@@ -56,7 +56,7 @@ def test_a_disk_that_turns_read_only_meanwhile(small_disk: Path, tmp_path: Path)
         if taken == total // 2:
             remount(small_disk, "ro")
 
-    reason = attempt(run, small_disk, part_of_digits(), torch.device("cpu"), step, lambda _: None)
+    reason = attempt(run, small_disk, part_of_digits(), torch.device("cpu"), hearing(step))
     assert reason is not None
     assert "Read-only file system" in reason
 

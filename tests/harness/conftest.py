@@ -12,7 +12,8 @@ from processes import forks
 from rich.console import Console
 from torch import nn
 
-from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
+from simo_cl.harness.checked_data import checked_data
+from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.results import RunFolder

@@ -13,8 +13,8 @@ from test_online import planned as planned_online
 from tiny import FOR_ONLINE, ONLINE, Interrupted, entries, outcome, part_of_digits, planned
 
 from simo_cl.harness.anytime import AnytimeAccuracy
+from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.execute_run import execute_run
-from simo_cl.harness.execute_suite import checked_data
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.metrics.anytime import anytime_metrics

@@ -20,9 +20,10 @@ from tiny import planned
 
 import simo_cl
 from simo_cl.harness import cluster_node, precision
+from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.cluster import Cluster, cpus_of
-from simo_cl.harness.cluster_node import Common, Parcel, execute_on_node
-from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
+from simo_cl.harness.cluster_node import Common, execute_on_node
+from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.progress import SuiteProgress
@@ -139,7 +140,7 @@ def test_a_suite_outlives_a_node(
     gate, plugins = tmp_path / "gate", tmp_path / "sent.py"
     plugins.write_text(ENCODER)
     (tmp_path / "_layers.py").write_text(LAYERS)
-    load_plugins(plugins)
+    file = load_plugins(plugins)
     text = f"strategies: {{own: {{gate: {gate}}}}}\nseeds: [0, 1, 2]\n"
     runs = planned(tmp_path, text, ("model.encoder=sent",), strategies=strategies)
     asked_to_stop = signal.getsignal(signal.SIGTERM)
@@ -154,7 +155,7 @@ def test_a_suite_outlives_a_node(
 
     console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
     progress = ActsWhenBothNodesAreBusy(console, act)
-    outcome = execute_on(cluster.address, runs, tmp_path / "there", progress, plugins=plugins)
+    outcome = execute_on(cluster.address, runs, tmp_path / "there", progress, plugins=file)
     assert execute(runs, tmp_path / "here").failed == {}
 
     said = console.export_text()
@@ -238,7 +239,7 @@ def test_wrong_resources_are_refused(tmp_path: Path, given: str, message: str) -
 class TestANode:
     """What it refuses, without a cluster."""
 
-    def said(self, tmp_path: Path, strategies: Path, **changes: Any) -> str | None:
+    def said(self, tmp_path: Path, strategies: Path, **changes: Any) -> Any:
         runs = planned(tmp_path, "strategies: {own: }\n", strategies=strategies)
         data = checked_data(runs, None)
         parts = (data.train.images, data.train.labels, data.test.images, data.test.labels)
@@ -250,21 +251,21 @@ class TestANode:
             "data": (data.name, data.class_names, data.note),
             "cuda": False,
         }
-        parcel = Parcel.of(runs[0])
         arrays = [part.numpy() for part in parts]
-        result = execute_on_node(parcel, Common(**common | changes), arrays, lambda *_: None)
-        assert result.files == {}
-        return result.reason
+        job = pickle.dumps(runs[0])
+        kind, reason = execute_on_node(job, Common(**common | changes), arrays, lambda *_: None)
+        assert kind == "lost"
+        return reason
 
     def test_another_version(self, tmp_path: Path, strategies: Path) -> None:
         reason = self.said(tmp_path, strategies, version="0.0.1")
 
-        assert "and the command is of 0.0.1; install the same version" in str(reason)
+        assert "and the command is of 0.0.1; install the same version" in reason
 
     def test_a_folder_that_it_does_not_see(self, tmp_path: Path, strategies: Path) -> None:
         reason = self.said(tmp_path, strategies, shared=tmp_path / "nowhere")
 
-        assert f"does not see {tmp_path}; --ray-shared needs" in str(reason)
+        assert f"does not see {tmp_path}; --ray-shared needs" in reason
 
     def test_a_precision_that_it_has_to_emulate_is_warned_of(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -278,19 +279,21 @@ class TestANode:
         names = (data.name, data.class_names, data.note)
         common = Common(simo_cl.__version__, tmp_path, None, None, names, cuda=False)
         arrays = [part.numpy() for part in parts]
-        execute_on_node(Parcel.of(run), common, arrays, lambda *letter: said.append(letter))
-        ((_, (warning,)),) = [letter for letter in said if letter[0] == "warning"]
+        execute_on_node(pickle.dumps(run), common, arrays, lambda *letter: said.append(letter))
+        ((_, warning),) = [letter for letter in said if letter[0] == "warning"]
         assert re.match(r"er, seed 0 on \S+: model.precision is bfloat16, which this CPU", warning)
 
 
 def test_a_node_gets_what_a_run_was_planned_with(tmp_path: Path, strategies: Path) -> None:
     (run,) = planned(tmp_path, "strategies: {own: }\n", strategies=strategies)
     (strategies / "own.py").write_text("changed meanwhile")
-    parcel = pickle.loads(pickle.dumps(Parcel.of(run)))
+    job = pickle.dumps(run)
     shutil.rmtree(strategies)
+    for name in [name for name in sys.modules if name.startswith("simo_cl_file_")]:
+        del sys.modules[name]
 
-    there = parcel.unpack(tmp_path / "node")
+    there = pickle.loads(job)
 
     assert there.digest == run.digest
-    assert there.strategy_file.path == tmp_path / "node" / "own.py"
+    assert there.strategy_file.module is not run.strategy_file.module
     there.strategy_file.module.wait_for(tmp_path)

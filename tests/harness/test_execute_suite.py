@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from tiny import planned, write_suite
 
-from simo_cl.harness.execute_suite import checked_data, execute_runs, write_plan
+from simo_cl.harness.checked_data import checked_data
+from simo_cl.harness.execute_suite import execute_runs, write_plan
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import read_suite
@@ -62,10 +63,10 @@ def test_failures_are_listed_in_the_order_of_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end_backwards(
-        runs: list[PlannedRun], *_: Any, ends: Callable[..., None], **__: Any
+        runs: list[PlannedRun], *_: Any, hear: Callable[..., None], **__: Any
     ) -> None:
         for run in reversed(runs):
-            ends(run, f"{run.name} had no luck")
+            hear(run, "ended", f"{run.name} had no luck")
 
     monkeypatch.setattr("simo_cl.harness.execute_suite.execute_in_workers", end_backwards)
     runs = planned(tmp_path, "strategies: {er: , simo: }\nseeds: [0, 1]\n")

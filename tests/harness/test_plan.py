@@ -416,7 +416,7 @@ def test_a_mistake_is_shown_with_file_line_key_and_what_is_allowed(
 
 def test_a_mistake_on_the_command_line_is_shown_as_one(tmp_path: Path) -> None:
     assert complaint(tmp_path, BOTH, ("simo@epsilon=-1",)) == (
-        "--set simo@epsilon=-1: strategies.simo.epsilon is -1 (a whole number): input should be "
+        "--set simo@epsilon=-1: strategies.simo.epsilon is -1 (a whole number): must be "
         "greater than 0"
     )
 

@@ -96,7 +96,7 @@ def test_a_device_is_chosen_by_name() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ValueError, match="device 'gpu' is none that runs are for; use auto"):
         choose_device("gpu")
-    with pytest.raises(ValueError, match=r"device 'cuda:99' cannot be used here: .*Use auto"):
+    with pytest.raises(ValueError, match=r"device 'cuda:99' cannot be used here: .*use auto"):
         choose_device("cuda:99")
 
 

@@ -78,7 +78,8 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
         (
             "epochs: 2",
             "epochs: 0",
-            "3: training.epochs is 0 (a whole number): input should be greater than 0",
+            "3: training.epochs is 0 (a whole number): must be greater than 0 (images "
+            "forwarded in an experience, over the experience's images)",
         ),
         (
             "epochs: 2",
@@ -164,7 +165,7 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
         (
             "data:",
             "seeds: [-1]\ndata:",
-            "1: seeds.0 is -1 (a whole number): input should be greater than or equal to 0",
+            "1: seeds.0 is -1 (a whole number): must be greater than or equal to 0",
         ),
         (
             "data:",

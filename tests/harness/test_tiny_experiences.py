@@ -10,8 +10,8 @@ import pytest
 import torch
 from tiny import FOR_BATCHES, FOR_ONLINE, ONLINE, SETTINGS, entries, planned
 
+from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.execute_run import execute_run
-from simo_cl.harness.execute_suite import checked_data
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet, Images, load_data

@@ -10,7 +10,8 @@ import pytest
 import torch
 from tiny import write_suite
 
-from simo_cl.harness.user_files import digest_of, import_problem, import_sources, read_sources
+from simo_cl.harness.suite_file import SuiteError
+from simo_cl.harness.user_files import UserFile
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -22,7 +23,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def load(path: Path) -> ModuleType:
-    return import_sources(read_sources(path), path.parent)
+    return UserFile.read(path).load()
 
 
 @pytest.mark.parametrize(
@@ -60,34 +61,32 @@ def test_helpers_of_one_name_in_two_folders_do_not_mix(tmp_path: Path) -> None:
 def test_a_changed_helper_changes_the_digest_and_is_imported_anew(tmp_path: Path) -> None:
     path = write(tmp_path, mine="from _a import VALUE", _a="from _b import VALUE", _b="VALUE = 1")
     write(tmp_path, _other="no part of it")
-    before = read_sources(path)
+    before = UserFile.read(path)
     assert load(path).VALUE == 1
     write(tmp_path, _other="nor now")
-    assert digest_of(read_sources(path)) == digest_of(before)
+    assert UserFile.read(path).digest == before.digest
 
     write(tmp_path, _b="VALUE = 2")
 
-    assert digest_of(read_sources(path)) != digest_of(before)
+    assert UserFile.read(path).digest != before.digest
     assert load(path).VALUE == 2
-    assert import_sources(before, tmp_path).VALUE == 1
+    assert before.load().VALUE == 1
 
 
 def test_an_import_within_a_function_counts(tmp_path: Path) -> None:
     path = write(tmp_path, mine="def build():\n    import _late", _late="")
 
-    assert list(read_sources(path)) == ["mine.py", "_late.py"]
+    assert list(UserFile.read(path).sources) == ["mine.py", "_late.py"]
 
 
 def test_a_file_alone_has_the_digest_of_its_content(tmp_path: Path) -> None:
     path = write(tmp_path, mine="import json, torch\nfrom simo_cl import SimOLoss\n", _common="")
 
-    sources = read_sources(path)
+    file = UserFile.read(path)
 
-    assert list(sources) == ["mine.py"]
+    assert list(file.sources) == ["mine.py"]
     # Of `sha256sum`.
-    assert digest_of(sources) == (
-        "788e9ccea8b6194d2c15dddfa75b5e4e65fa3072241cdcb4e9f47ad4b98a6147"
-    )
+    assert file.digest == "788e9ccea8b6194d2c15dddfa75b5e4e65fa3072241cdcb4e9f47ad4b98a6147"
 
 
 def test_libraries_come_before_what_lies_beside_a_file(tmp_path: Path) -> None:
@@ -122,11 +121,11 @@ def test_a_class_of_a_helper_can_be_copied(tmp_path: Path) -> None:
 def test_the_line_at_fault_is_the_user_s(tmp_path: Path, files: dict[str, str], shown: str) -> None:
     path = write(tmp_path, **files)
 
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(SuiteError) as caught:
         load(path)
 
-    assert import_problem(caught.value, tmp_path).endswith(shown)
-    assert "frozen" not in import_problem(caught.value, tmp_path)
+    assert str(caught.value).endswith(shown)
+    assert "frozen" not in str(caught.value)
 
 
 def test_a_model_of_a_user_s_file_can_be_exported(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import torch
 from rich.console import Console
 from tiny import planned
 
-from simo_cl.harness.execute_suite import Outcome, checked_data, execute_runs
+from simo_cl.harness.checked_data import checked_data
+from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.plugins import load_plugins
+from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.user_files import digest_of, read_sources
+from simo_cl.harness.user_files import UserFile
 from simo_cl.harness.workers import default_jobs, devices_for, execute_in_workers
 from simo_cl.results import RunFolder
 
@@ -57,7 +58,7 @@ def strategies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_two_processes(
-    runs: Sequence[PlannedRun], folder: Path, plugins: Path | None = None
+    runs: Sequence[PlannedRun], folder: Path, plugins: UserFile | None = None
 ) -> Outcome:
     with SuiteProgress(Console(quiet=True)) as progress:
         return execute_runs(
@@ -96,18 +97,20 @@ def test_runs_give_the_same_numbers_at_any_time_in_any_process(
 def test_a_process_gives_a_run_the_same_numbers_first_and_last(tmp_path: Path) -> None:
     er, simo = planned(tmp_path, "strategies: {er: , simo: }\n")
     ended: list[tuple[str, str | None, list[dict[str, float]]]] = []
-    with SuiteProgress(Console(quiet=True)) as progress:
-        progress.begin([er, simo], [])
-        execute_in_workers(
-            [er, simo, er],
-            1,
-            tmp_path,
-            data=checked_data([er, simo], None),
-            device=torch.device("cpu"),
-            plugins=None,
-            progress=progress,
-            ends=lambda run, reason: ended.append((run.name, reason, results(tmp_path, run))),
-        )
+
+    def hear(run: PlannedRun, kind: str, *content: Any) -> None:
+        if kind == "ended":
+            ended.append((run.name, *content, results(tmp_path, run)))
+
+    execute_in_workers(
+        [er, simo, er],
+        1,
+        tmp_path,
+        data=checked_data([er, simo], None),
+        device=torch.device("cpu"),
+        plugins=None,
+        hear=hear,
+    )
 
     first, between, last = ended
     assert first == last
@@ -119,24 +122,23 @@ def test_a_process_that_dies_with_nothing_to_do_is_replaced(tmp_path: Path) -> N
     first, second = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
     ended: list[tuple[str, str | None]] = []
 
-    def ends(run: PlannedRun, reason: str | None) -> None:
-        ended.append((run.name, reason))
+    def hear(run: PlannedRun, kind: str, *content: Any) -> None:
+        if kind not in ("ended", "lost"):
+            return
+        ended.append((run.name, *content))
         for child in multiprocessing.active_children():
             child.kill()
             child.join()
 
-    with SuiteProgress(Console(quiet=True)) as progress:
-        progress.begin([first, second], [])
-        execute_in_workers(
-            [first, second],
-            1,
-            tmp_path,
-            data=checked_data([first, second], None),
-            device=torch.device("cpu"),
-            plugins=None,
-            progress=progress,
-            ends=ends,
-        )
+    execute_in_workers(
+        [first, second],
+        1,
+        tmp_path,
+        data=checked_data([first, second], None),
+        device=torch.device("cpu"),
+        plugins=None,
+        hear=hear,
+    )
 
     assert ended == [("er, seed 0", None), ("er, seed 1", None)]
 
@@ -159,39 +161,38 @@ def test_a_run_that_fails_or_dies_leaves_the_others_alone(tmp_path: Path, strate
     assert states["third, seed 1"] == "finished"
 
 
-def test_a_strategy_file_changed_meanwhile_is_refused(tmp_path: Path, strategies: Path) -> None:
-    runs = planned(tmp_path, "strategies: {first: , third: }\n", strategies=strategies)
-    (strategies / "third.py").write_text(MINE + "# changed\n")
-    outcome = in_two_processes(runs, tmp_path)
-    assert "third.py was changed after the command began" in outcome.failed["third, seed 0"]
+def test_processes_execute_what_a_run_was_planned_with(tmp_path: Path, strategies: Path) -> None:
+    text = "strategies:\n  first: {how: work}\n  third: {how: work}\n"
+    runs = planned(tmp_path, text, strategies=strategies)
+    before = (strategies / "third.py").read_text()
+    (strategies / "third.py").write_text("raise RuntimeError('changed meanwhile')\n")
+    try:
+        assert in_two_processes(runs, tmp_path).failed == {}
+    finally:
+        (strategies / "third.py").write_text(before)
 
 
-def test_processes_have_the_plugins(tmp_path: Path) -> None:
+def test_processes_have_the_plugins_that_the_command_has_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text(ENCODER)
-    two = "strategies: {er: }\nseeds: [0, 1]\n"
-    runs = planned(tmp_path, two, ("model.encoder=mine",), plugins=load_plugins(path))
-    assert in_two_processes(runs, tmp_path, path).failed == {}
-
-
-def test_plugins_changed_meanwhile_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "mine.py"
-    path.write_text("import _beside\n")
+    path.write_text("import _beside\n" + ENCODER)
     (tmp_path / "_beside.py").write_text("")
     two = "strategies: {er: }\nseeds: [0, 1]\n"
-    runs = planned(tmp_path, two, plugins=load_plugins(path))
-    (tmp_path / "_beside.py").write_text("# changed\n")
-    outcome = in_two_processes(runs, tmp_path, path)
-    assert "mine.py was changed after the command began" in outcome.failed["er, seed 0"]
+    plugins = load_plugins(path)
+    digest = digest_of_plugins(plugins)
+    runs = planned(tmp_path, two, ("model.encoder=mine",), plugins=digest)
+    (tmp_path / "_beside.py").write_text("raise RuntimeError('changed meanwhile')\n")
+    assert in_two_processes(runs, tmp_path, plugins).failed == {}
 
 
 def test_a_process_that_cannot_begin_says_why(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     # A second import would find the name taken, and say that instead.
     path.write_text(ENCODER.replace('"mine"', '"halfway"') + "raise RuntimeError('not here')\n")
-    digest = digest_of(read_sources(path))[:12]
-    runs = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n", plugins=digest)
-    outcome = in_two_processes(runs, tmp_path, path)
+    plugins = UserFile.read(path)
+    runs = planned(
+        tmp_path, "strategies: {er: }\nseeds: [0, 1]\n", plugins=digest_of_plugins(plugins)
+    )
+    outcome = in_two_processes(runs, tmp_path, plugins)
     for run in runs:
         assert "could not begin it: --plugins" in outcome.failed[run.name]
         assert "not here" in outcome.failed[run.name]

@@ -13,10 +13,9 @@ from rich.console import Console
 from test_suite_lock import another_process_with
 from tiny import entries, part_of_digits, planned
 
-from simo_cl.harness.execute_suite import Outcome
+from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.shared_runs import execute_shared
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.suite_lock import Membership, suite_lock
 from simo_cl.results import DataRecord, RunFolder
@@ -32,7 +31,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         executed.append(run.name)
         return end(folder, run)
 
-    monkeypatch.setattr("simo_cl.harness.shared_runs.attempt", attempt)
+    monkeypatch.setattr("simo_cl.harness.execute_suite.attempt", attempt)
     return executed
 
 
@@ -52,10 +51,10 @@ def end(folder: Path, run: PlannedRun) -> str | None:
 
 def share(runs: list[PlannedRun], folder: Path, console: Console | None = None) -> Outcome:
     with SuiteProgress(console or Console(quiet=True)) as progress:
-        return execute_shared(
+        return execute_runs(
             runs,
             folder,
-            folder / "claims",
+            claims=folder / "claims",
             data=part_of_digits(),
             device=torch.device("cpu"),
             progress=progress,
