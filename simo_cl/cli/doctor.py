@@ -14,7 +14,6 @@ from simo_cl.cli.options import (
     DeviceOption,
     PluginsOption,
     SetOption,
-    device_of,
     use_plugins,
 )
 from simo_cl.cli.terminal import make_console, tell
@@ -44,49 +43,53 @@ def doctor(
     """
     console = make_console()
     with plain_errors():
-        use_plugins(plugins)
-        from simo_cl.harness.diagnosis import (
-            core_problems,
-            gpu_problems,
-            measure,
-            recommend,
-            thread_numbers,
-            usable_cores,
-            wrong_versions,
-        )
-        from simo_cl.harness.execute_suite import refuse_unknown_encoder
-        from simo_cl.harness.precision import precision_of, slowness_of
+        from simo_cl.harness.plan import refuse_missing_root, refuse_unknown_data
         from simo_cl.harness.settings import Suite
         from simo_cl.harness.suite_file import read_suite
+
+        refuse_missing_root(data_root)
+        file = None if suite is None else read_suite(suite, overrides or ())
+        content = Suite(strategies={"simo": {}}) if file is None else file.suite
+        if file is not None and plugins is None:
+            refuse_unknown_data(content.data.name, file.places)
+        use_plugins(plugins)
+        from simo_cl.harness import diagnosis
+        from simo_cl.harness.checked_data import refuse_unknown_encoder
+        from simo_cl.harness.environment import choose_device
+        from simo_cl.harness.precision import precision_of, slowness_of
         from simo_cl.streams import DataError, load_data
 
-        chosen_device = device_of(device)
-        content = Suite(strategies={"simo": {}})
-        if suite is not None:
-            file = read_suite(suite, overrides or ())
-            refuse_unknown_encoder(file.suite.model.encoder, file.places)
-            content = file.suite
-        problems = wrong_versions() + core_problems(content.training.threads) + gpu_problems()
+        chosen_device = choose_device(device)
+        problems = [
+            *diagnosis.wrong_versions(),
+            *diagnosis.core_problems(content.training.threads),
+            *diagnosis.gpu_problems(),
+        ]
         if slowness := slowness_of(content.model.precision, chosen_device):
             problems.append(slowness)
         shape = (3, 32, 32)
-        try:
-            if suite is not None:
+        if file is not None:
+            refuse_unknown_encoder(content.model.encoder, file.places)
+            try:
                 data = load_data(content.data.name, data_root)
                 shape = (data.channels, data.size, data.size)
-        except DataError as error:
-            problems.append(str(error))
+            except DataError as error:
+                problems.append(str(error))
         tell(console, "This machine")
         console.print(_machine(chosen_device))
-        cores = usable_cores()
-        threads = thread_numbers(cores) if chosen_device.type == "cpu" else [1]
-        batch_size = _images_a_step(content)
-        speeds = list(measure(content.model, shape, batch_size, threads, chosen_device))
+        if busy := diagnosis.busyness():
+            tell(console, f"Warning: {busy}.", style="yellow")
+        cores = diagnosis.usable_cores()
+        threads = diagnosis.thread_numbers(cores) if chosen_device.type == "cpu" else [1]
         encoder = f"{content.model.encoder}, width {content.model.width}"
         size = " x ".join(map(str, shape))
         tell(console, f"\nTraining images a second: {encoder}, {size}")
+        tell(console, "Measuring, in each precision, layout and number of threads ...")
+        speeds = list(
+            diagnosis.measure(content.model, shape, _images_a_step(content), threads, chosen_device)
+        )
         console.print(_speed_table(speeds))
-    best = recommend(speeds, cores, chosen_device)
+    best = diagnosis.recommend(speeds, cores, chosen_device)
     auto = precision_of(chosen_device)
     # Of a GPU, threads are not measured.
     is_other = chosen_device.type == "cpu" and best.threads != content.training.threads

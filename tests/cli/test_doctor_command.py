@@ -32,6 +32,7 @@ def test_a_suite_on_this_machine(project: Project) -> None:
 def test_what_is_off_is_said_and_measured_all_the_same(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "nothing").mkdir()
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
     result = project.call(
         "doctor",
@@ -41,6 +42,7 @@ def test_what_is_off_is_said_and_measured_all_the_same(
     )
     assert result.exit_code == 1
     assert "Training images a second" in result.output
+    assert "Measuring, in each precision" in result.output
     assert "Off: cifar10: not found" in result.output
     assert "Off: model.precision is bfloat16, which this CPU's convolutions" in result.output
 
@@ -66,7 +68,29 @@ def test_nothing_is_recommended_that_was_not_measured(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnosis, "_images_a_second", lambda *_: 1.0)
-    monkeypatch.setattr("simo_cl.cli.doctor.device_of", torch.device)
+    monkeypatch.setattr("simo_cl.harness.environment.choose_device", torch.device)
     result = project.call("doctor", "--device", "meta")
     assert result.exit_code == 0, result.output
     assert "simo-cl run SUITE\n" in result.output
+
+
+def test_a_busy_machine_is_told_before_what_is_measured(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_images_a_second", lambda *_: 1.0)
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 63.2)
+    busy = project.call("doctor", "--device", "cpu")
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 3.0)
+    idle = project.call("doctor", "--device", "cpu")
+    assert busy.exit_code == idle.exit_code == 0
+    warning, measured, _ = busy.output.partition("Training images a second")
+    assert "Warning: other processes keep this machine 63 % busy" in warning
+    assert measured
+    assert "Warning" not in idle.output
+
+
+def test_a_folder_that_is_not_there_is_named_at_once(project: Project) -> None:
+    result = project.call("doctor", project.suite("er"), "--data-root", "nowhere")
+    assert result.exit_code == 2
+    assert "--data-root nowhere: there is no folder" in result.output
+    assert "This machine" not in result.output

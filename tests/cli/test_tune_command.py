@@ -37,6 +37,11 @@ def test_tune_says_when_every_trial_failed(project: Project) -> None:
     ("options", "message"),
     [
         ("--strategy err --trials 1", "--strategy: no strategy 'err' in .*Did you mean 'er'?"),
+        (
+            "--strategy er",
+            "give --trials: the search space of 'er' has 4 points.*is among the best 1 with a "
+            "chance of at least 90%: --trials 4.",
+        ),
         ("--strategy er --trials 5", "--trials is 5; the search space of 'er' has 4 points"),
         ("--strategy er --trials 1 --set data.name=digit", "data.name is 'digit', which is no"),
         ("--strategy er --trials 1 --set seeds=[1000000]", "1000000, which is the seed of tuning"),
