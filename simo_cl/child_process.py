@@ -11,11 +11,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_all_start_methods, get_context, resource_tracker
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess, parent_process
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerContext, SpawnContext
+if sys.platform != "win32":
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+    class ForkedProcess(ForkServerProcess):
+        """Has the environment and the blocked signals of who starts it, and not those with which
+        the process began that it is forked from: a login may have been set since."""
+
+        def start(self) -> None:
+            self._environment = dict(os.environ)
+            self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            super().start()
+
+        def run(self) -> None:
+            self.take_over()
+            super().run()
+
+        def take_over(self) -> None:
+            """In the process, before anything else."""
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+            os.environ.clear()
+            os.environ.update(self._environment)
+
+    class ForkedContext(ForkServerContext):
+        """Makes them."""
+
+        Process = ForkedProcess
 
 
 def process_context() -> ForkServerContext | SpawnContext:
@@ -26,8 +50,6 @@ def process_context() -> ForkServerContext | SpawnContext:
     """
     if not _can_fork():
         return get_context("spawn")
-    from simo_cl.forked_process import ForkedContext
-
     return ForkedContext()
 
 

@@ -276,6 +276,7 @@ class Request:
 
     def _checked(self, console: Console, *, workers_follow: bool = False) -> _Asked:
         """What is asked for, once everything is found to fit that could be wrong."""
+        self._refuse_contradictions()
         data_root = _path(self.data_root)
         file, folder = read_checked(
             Path(self.path),
@@ -310,13 +311,16 @@ class Request:
         if workers_follow and self.ray is None and self.jobs != 1 and not self.shared:
             _import_for_workers(chosen, results, device)
         from simo_cl.harness.checked_data import checked_data
+        from simo_cl.harness.cluster import Cluster
         from simo_cl.tracking.store import refuse_unusable, suite_store
 
-        cluster = self._cluster(suite)
         refuse_unusable(suite_store(results, self.tracking_uri))
         data = checked_data(chosen, data_root)
-        if cluster is None:
+        cluster = None
+        if self.ray is None:
             _warn_of_slowness(console, chosen, device, self.jobs or 1)
+        else:
+            cluster = Cluster(self.ray, suite.resources, self.ray_shared)
         return _Asked(suite, planned, chosen, results, data, device, cluster, plugins)
 
     def _entries(self, file: SuiteFile, folder: Path) -> list[str]:
@@ -336,26 +340,20 @@ class Request:
                 )
         return names
 
-    def _cluster(self, suite: Suite) -> Cluster | None:
-        from simo_cl.harness.cluster import Cluster
-
-        if self.shared and (self.ray is not None or self.jobs not in (None, 1)):
+    def _refuse_contradictions(self) -> None:
+        several = self.jobs not in (None, 1)
+        if self.shared and (several or self.ray is not None):
             raise SuiteError(
                 "--shared takes neither --jobs nor --ray: each command executes one run at a time; "
                 "start as many of them as runs shall be executed at once"
             )
-        if self.ray is None:
-            if self.ray_shared:
-                raise SuiteError(
-                    "--ray-shared is about the nodes of a cluster; name one with --ray"
-                )
-            return None
-        if self.jobs not in (None, 1) or self.device != "auto":
+        if self.ray is None and self.ray_shared:
+            raise SuiteError("--ray-shared is about the nodes of a cluster; name one with --ray")
+        if self.ray is not None and (several or self.device != "auto"):
             raise SuiteError(
                 "--ray takes neither --jobs nor --device: `resources` in the suite, as {cpus: 1, "
                 "gpus: 0.5}, says how many runs a node has at once, and whether they train on a GPU"
             )
-        return Cluster(self.ray, suite.resources, self.ray_shared)
 
     def _kept(self, asked: _Asked) -> list[PlannedRun]:
         """The runs that the plan will list."""
@@ -474,22 +472,13 @@ def _warn_of_slowness(
 ) -> None:
     """Says if runs are to compute in a precision that the device has to emulate, or with more
     threads than there are cores."""
-    from simo_cl.harness.diagnosis import usable_cores
+    from simo_cl.harness.diagnosis import too_many_threads
     from simo_cl.harness.precision import slowness_of
 
     precisions = dict.fromkeys(run.settings.model.precision for run in chosen)
     problems = [slowness_of(precision, device) for precision in precisions]
-    cores, at_once = usable_cores(), min(jobs, len(chosen))
     threads = max(run.settings.training.threads for run in chosen)
-    if device.type == "cpu" and at_once * threads > cores:
-        fewer = [] if threads == 1 else [f"--set training.threads={max(1, cores // at_once)}"]
-        if at_once > 1:
-            fewer.append(f"--jobs {max(1, cores // threads)}")
-        many = f"{at_once} runs at once with " if at_once > 1 else ""
-        problems.append(
-            f"{many}{threads} thread{'' if threads == 1 else 's'} each (training.threads) on "
-            f"{cores} core{'' if cores == 1 else 's'}: threads that wait for each other make it "
-            f"slower. Try {' or '.join(fewer)}"
-        )
+    if device.type == "cpu":
+        problems.append(too_many_threads(threads, min(jobs, len(chosen))))
     for problem in filter(None, problems):
         tell(console, f"Warning: {problem}", style="yellow")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import spared
 
-from simo_cl.forked_process import ForkedProcess
+from simo_cl.child_process import ForkedProcess
 
 # A module that is not among them is imported by each process that wants it.
 _IMPORTED = [

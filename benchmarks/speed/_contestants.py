@@ -26,6 +26,7 @@ from torch.optim import SGD
 from torch.utils.data import Dataset
 from torchvision import transforms as tv
 
+from simo_cl.harness.trial import first_images
 from simo_cl.losses import SimOLoss
 from simo_cl.models import EmbeddingModel, Encoder, build_encoder, projection_head
 from simo_cl.streams import DataSet, Images
@@ -49,6 +50,7 @@ SCR_REPLAYED, SCR_MEMORY = 100, 200
 CROP_AND_FLIP = ("crop", "flip")
 SCR_AUGMENT = ("resized_crop", "flip", "color_jitter", "grayscale")
 LARGE_BATCH = 128
+FEW = 10  # test images of a class where none is evaluated
 
 Chunk = Callable[[], int]
 """Trains for a while and tells the number of iterations."""
@@ -178,26 +180,13 @@ def random_data(per_class: int) -> DataSet:
     return DataSet("random", images(per_class), images(max(10, per_class // 5)), names, note)
 
 
-def smaller(data: DataSet, per_class: int) -> DataSet:
-    """The first training images of each class, and as few of the test images as may be."""
-
-    def first(images: Images, count: int) -> Images:
-        rows = first_of_each_class(images.labels.numpy(), count)
-        return Images(images.images[rows], images.labels[rows])
-
-    return replace(data, train=first(data.train, per_class), test=first(data.test, 10))
-
-
-def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    return np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)])
-
-
 def fill(memory: Any, stream: Any, size: int) -> Any:
     """Puts equally many samples of each class into Avalanche's memory or ours."""
     for experience in stream:
         dataset = experience.dataset
         labels = np.array([int(label) for label in dataset.targets])
-        rows = first_of_each_class(labels, size // experience.benchmark.n_classes)
+        of_a_class = size // experience.benchmark.n_classes
+        rows = np.concatenate([np.flatnonzero(labels == c)[:of_a_class] for c in np.unique(labels)])
         if isinstance(memory, ClassBalancedMemory):
             memory.update(dataset.rows[rows], labels[rows])
         else:
@@ -356,7 +345,7 @@ def stock_scr(scene: Scene, kind: type[SCR], stream: Any) -> SCR:
 
 def strategies(scene: Scene, n: int, per_class: int) -> Iterator[Contestant]:
     """MIR in `n` iterations, the others in one experience of one class of `per_class` images."""
-    whole = replace(scene, data=smaller(scene.data, per_class), experiences=10)
+    whole = replace(scene, data=first_images(scene.data, per_class, FEW), experiences=10)
     sizes = {"mem_size": MEMORY, "batch_size_mem": REPLAYED}
 
     def of_kind(kind: Any, own: Scene, stream: Any, **settings: Any) -> Chunk:
@@ -399,7 +388,7 @@ def mir(n: int, scene: Scene, stream: Any) -> Chunk:
 
 def batch(whole: Scene, n: int) -> Iterator[Contestant]:
     """Avalanche's Naive on experiences of `n` batches of two classes."""
-    scene = replace(whole, data=smaller(whole.data, n * LARGE_BATCH // 2))
+    scene = replace(whole, data=first_images(whole.data, n * LARGE_BATCH // 2, FEW))
     stock, ours = scene.stock.train_stream, scene.resident.train_stream
     parts = [(STOCK + of, own, stock) for of, own in scene.with_stock_networks.items()]
     for name, own, stream in [*parts, (ON_OURS, scene, ours)]:

@@ -191,7 +191,7 @@ def evaluation(data: DataSet, options: argparse.Namespace) -> Row:
     settings = simo.runs[0].settings
     experiences, training = settings.stream.experiences, settings.training
     steps = experiences * math.ceil(epochs * len(data.train) / experiences / training.batch_size)
-    benchmark = make_benchmark(data, settings.stream, training, 0, False, device)
+    benchmark = make_benchmark(data, settings, False, device)
     setup = Setup(settings, data, device, [1], first_rows=first_rows(benchmark))
     evaluator = EvaluationPlugin(accuracy_metrics(experience=True, stream=True))
     strategy = Naive(**setup.stock_arguments(setup.classifier(), 0.1) | {"evaluator": evaluator})

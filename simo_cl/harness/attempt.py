@@ -20,10 +20,10 @@ from simo_cl.streams import DataError, DataSet
 
 _SECONDS_BETWEEN_STEPS = 0.2
 
-Say = Callable[..., None]
+Listener = Callable[..., None]
 """Told ``"step"`` with the steps taken and in all, and ``"warning"`` with a text."""
 
-Hear = Callable[..., None]
+RunsListener = Callable[..., None]
 """Told of a run what happens to it: ``"begins"``, perhaps with the name of a node; ``"step"`` and
 ``"warning"`` as above; ``"restarts"`` with the reason; ``"ended"``, or by another command ``"ended
 elsewhere"``, with why it failed or None; ``"lost"`` with why it ended without its folder saying so.
@@ -31,7 +31,7 @@ elsewhere"``, with why it failed or None; ``"lost"`` with why it ended without i
 
 
 def attempt(
-    run: PlannedRun, folder: Path, data: DataSet, device: torch.device, say: Say
+    run: PlannedRun, folder: Path, data: DataSet, device: torch.device, listener: Listener
 ) -> str | None:
     """Executes a run and records a failure in its folder.
 
@@ -40,7 +40,7 @@ def attempt(
         folder: of the suite.
         data: that it trains on.
         device: to train on.
-        say: told of each step, and each warning once, but for those of libraries to their
+        listener: told of each step, and each warning once, but for those of libraries to their
             developers.
 
     Returns:
@@ -49,14 +49,14 @@ def attempt(
     run_folder = RunFolder(folder / run.folder)
     try:
         # As many for the linear algebra of read-outs as torch has for training.
-        with threadpool_limits(run.settings.training.threads), _warnings_in(run_folder, say):
-            execute_run(run, data, run_folder, device, partial(say, "step"))
+        with threadpool_limits(run.settings.training.threads), _warnings_in(run_folder, listener):
+            execute_run(run, data, run_folder, device, partial(listener, "step"))
     except Exception as error:
         return _recorded(error, run_folder)
     return None
 
 
-def throttled(say: Say) -> Say:
+def throttled(listener: Listener) -> Listener:
     """Passes on a few steps a second, for a listener in another process."""
     passed = 0.0
 
@@ -67,7 +67,7 @@ def throttled(say: Say) -> Say:
             if now - passed <= _SECONDS_BETWEEN_STEPS:
                 return
             passed = now
-        say(kind, *content)
+        listener(kind, *content)
 
     return pass_on
 
@@ -87,7 +87,7 @@ def _recorded(error: Exception, folder: RunFolder) -> str:
 
 
 @contextmanager
-def _warnings_in(folder: RunFolder, say: Say) -> Iterator[None]:
+def _warnings_in(folder: RunFolder, listener: Listener) -> Iterator[None]:
     """Writes warnings into the run's log; on the terminal each shows once, and those of libraries
     to their developers (Avalanche repeats some at every experience) not at all."""
     shown = set()
@@ -99,7 +99,7 @@ def _warnings_in(folder: RunFolder, say: Say) -> Iterator[None]:
         folder.log(f"{text} ({filename}, line {lineno})")
         if not issubclass(category, DeprecationWarning) and text not in shown:
             shown.add(text)
-            say("warning", f"{text} (see {folder.path / 'log.txt'})")
+            listener("warning", f"{text} (see {folder.path / 'log.txt'})")
 
     with warnings.catch_warnings():
         warnings.showwarning = note  # type: ignore[assignment]

@@ -40,9 +40,7 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
         if shared not in checked:
             _check_numbers(run, data)
             _check_encoder(run, data)
-            benchmark = make_benchmark(
-                data, settings.stream, settings.training, seed, False, torch.device("cpu")
-            )
+            benchmark = make_benchmark(data, settings, False, torch.device("cpu"))
             _check_sizes(run, data, [len(e.dataset) for e in benchmark.train_stream])
             checked.add(shared)
     return data

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from simo_cl.harness.attempt import Hear
+from simo_cl.harness.attempt import RunsListener
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.results import RunFolder, read_status
 
@@ -18,7 +18,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def claimed_runs(
-    runs: Sequence[PlannedRun], folder: Path, claims: Path, hear: Hear
+    runs: Sequence[PlannedRun], folder: Path, claims: Path, listener: RunsListener
 ) -> Generator[PlannedRun, None, None]:
     """Gives, one after the other, the runs that no other command is at, until none is left.
 
@@ -30,7 +30,7 @@ def claimed_runs(
         runs: of the suite; all commands have the same, or some of the same.
         folder: that the run folders are relative to.
         claims: folder for the locks, the same for all commands.
-        hear: told of the runs that others have ended.
+        listener: told of the runs that others have ended.
     """
     failed_before = {run.name: _failure(folder / run.folder) for run in runs}
 
@@ -42,9 +42,9 @@ def claimed_runs(
             os.listdir(path)
         failure = _failure(path)
         if RunFolder(path).state == "finished":
-            hear(run, "ended elsewhere", None)
+            listener(run, "ended elsewhere", None)
         elif failure is not None and failure != failed_before[run.name]:
-            hear(run, "ended elsewhere", failure[1])
+            listener(run, "ended elsewhere", failure[1])
         else:
             return False
         return True

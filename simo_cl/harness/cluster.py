@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import simo_cl
-from simo_cl.harness.attempt import Hear
+from simo_cl.harness.attempt import RunsListener
 from simo_cl.harness.cluster_node import Common, execute_on_node
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.settings import ResourceSettings
@@ -58,7 +58,7 @@ def execute_on_cluster(
     *,
     data: DataSet,
     plugins: UserFile | None,
-    hear: Hear,
+    listener: RunsListener,
 ) -> None:
     """Executes runs on a Ray cluster, as many at once as its resources allow.
 
@@ -71,7 +71,7 @@ def execute_on_cluster(
         folder: of the suite.
         data: that the runs train on; each node gets it once.
         plugins: a file that each process imports.
-        hear: told what happens.
+        listener: told what happens.
 
     Raises:
         SuiteError: Ray is not installed, or the cluster cannot be reached or is lost.
@@ -88,19 +88,19 @@ def execute_on_cluster(
         queue = _Queue(cluster.resources, common, data)
         for run in runs:
             queue.add(run)
-        _warn_of_what_fits_nowhere(runs, cluster.resources, hear)
+        _warn_of_what_fits_nowhere(runs, cluster.resources, listener)
         while queue.pending:
             for run, kind, *content in queue.events():
                 if kind == "ended":
-                    hear(run, "ended", _keep(run, folder, *content, shared=cluster.shared))
+                    listener(run, "ended", _keep(run, folder, *content, shared=cluster.shared))
                 elif kind != "died":
-                    hear(run, kind, *content)
+                    listener(run, kind, *content)
                 elif (attempts := queue.attempts[run.name]) < _ATTEMPTS:
                     again = f"begins again, attempt {attempts + 1} of {_ATTEMPTS}"
-                    hear(run, "restarts", f"{content[0]}; {again}")
+                    listener(run, "restarts", f"{content[0]}; {again}")
                     queue.add(run)
                 else:
-                    hear(run, "lost", f"{content[0]}, {_ATTEMPTS} times")
+                    listener(run, "lost", f"{content[0]}, {_ATTEMPTS} times")
 
 
 class _Queue:
@@ -218,7 +218,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _warn_of_what_fits_nowhere(
-    runs: Sequence[PlannedRun], resources: ResourceSettings, hear: Hear
+    runs: Sequence[PlannedRun], resources: ResourceSettings, listener: RunsListener
 ) -> None:
     import ray
 
@@ -226,7 +226,7 @@ def _warn_of_what_fits_nowhere(
     cpus, gpus = max(cpus_of(run, resources) for run in runs), resources.gpus
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         has = "; ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
-        hear(
+        listener(
             runs[0],
             "warning",
             f"a run needs {cpus:g} cpus and {gpus:g} gpus, and no node has them (the nodes have "

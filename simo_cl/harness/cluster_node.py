@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import simo_cl
-from simo_cl.harness.attempt import Say, attempt, throttled
+from simo_cl.harness.attempt import Listener, attempt, throttled
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import register_parts
 from simo_cl.harness.precision import slowness_of
@@ -43,7 +43,7 @@ class Common:
     cuda: bool
 
 
-def execute_on_node(job: bytes, common: Common, arrays: Any, say: Say) -> tuple[Any, ...]:
+def execute_on_node(job: bytes, common: Common, arrays: Any, listener: Listener) -> tuple[Any, ...]:
     """Executes one run.
 
     Args:
@@ -51,14 +51,14 @@ def execute_on_node(job: bytes, common: Common, arrays: Any, say: Say) -> tuple[
         common: to all runs.
         arrays: images and labels for training, then for testing, as NumPy arrays that may be in
             memory shared with other processes.
-        say: told ``"begins"`` with this node's name, and what an attempt says.
+        listener: told ``"begins"`` with this node's name, and what an attempt says.
 
     Returns:
         ``"ended"``, why it failed if it did, and the files of its folder by name, none if that is
         on shared storage; or ``"lost"`` and why it could not begin.
     """
     node = socket.gethostname()
-    say("begins", node)
+    listener("begins", node)
     if common.version != simo_cl.__version__:
         return "lost", (
             f"{node} has simo-cl {simo_cl.__version__}, and the command is of {common.version}; "
@@ -76,24 +76,24 @@ def execute_on_node(job: bytes, common: Common, arrays: Any, say: Say) -> tuple[
     except SuiteError as error:
         return "lost", f"{node}: {error}"
     with tempfile.TemporaryDirectory(prefix="simo-cl-") as temporary:
-        return _execute(run, Path(temporary), common, _data_set(common, arrays), say)
+        return _execute(run, Path(temporary), common, _data_set(common, arrays), listener)
 
 
 def _execute(
-    run: PlannedRun, temporary: Path, common: Common, data: DataSet, say: Say
+    run: PlannedRun, temporary: Path, common: Common, data: DataSet, listener: Listener
 ) -> tuple[Any, ...]:
     results = temporary if common.shared is None else common.results
 
     def say_there(kind: str, *content: Any) -> None:
         """Messages name the folder in which the user will find what they are about."""
-        say(kind, *(as_there(text) if isinstance(text, str) else text for text in content))
+        listener(kind, *(as_there(text) if isinstance(text, str) else text for text in content))
 
     def as_there(text: str) -> str:
         return text.replace(str(results), str(common.results))
 
     device = torch.device("cuda" if common.cuda else "cpu")
     if slowness := slowness_of(run.settings.model.precision, device):
-        say("warning", f"{run.name} on {socket.gethostname()}: {slowness}")
+        listener("warning", f"{run.name} on {socket.gethostname()}: {slowness}")
     reason = attempt(run, results, data, device, throttled(say_there))
     written = [] if common.shared is not None else (results / run.folder).glob("*")
     files = {path.name: path.read_bytes() for path in written if path.is_file()}

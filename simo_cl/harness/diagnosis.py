@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -12,7 +13,6 @@ import psutil
 import torch
 from joblib import cpu_count
 from packaging.requirements import Requirement
-from torch.utils.benchmark import Timer
 
 from simo_cl.harness.precision import has_bfloat16
 from simo_cl.harness.settings import ModelSettings
@@ -144,13 +144,23 @@ def core_problems(threads: int) -> list[str]:
             f"this process is pinned to one of {cores} cores, and so would be all runs: look for "
             "taskset, a batch system's reservation or a container's limit"
         )
-    if threads > usable:
-        problems.append(
-            f"training.threads is {threads}, more than the {usable} "
-            f"{'core that there is' if usable == 1 else 'cores that there are'} to use: threads "
-            f"wait for each other. --set training.threads={usable}"
-        )
-    return problems
+    return [*problems, *filter(None, [too_many_threads(threads)])]
+
+
+def too_many_threads(threads: int, at_once: int = 1) -> str | None:
+    """What is slow about so many runs at once, with so many threads each, if anything is."""
+    cores = usable_cores()
+    if at_once * threads <= cores:
+        return None
+    fewer = [] if threads == 1 else [f"--set training.threads={max(1, cores // at_once)}"]
+    if at_once > 1:
+        fewer.append(f"--jobs {max(1, cores // threads)}")
+    many = f"{at_once} runs at once with " if at_once > 1 else ""
+    return (
+        f"{many}{threads} thread{'' if threads == 1 else 's'} each (training.threads) on {cores} "
+        f"core{'' if cores == 1 else 's'}: threads that wait for each other make it slower. Try "
+        f"{' or '.join(fewer)}"
+    )
 
 
 def gpu_problems() -> list[str]:
@@ -173,10 +183,23 @@ def _images_a_second(
     ).to(device)
     images = images.contiguous(memory_format=_LAYOUTS[layout])
 
-    def step() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             features = encoder.backbone(images)
         features.float().sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - started
 
-    timer = Timer("step()", globals={"step": step}, num_threads=threads)
-    return len(images) / timer.blocked_autorange(min_run_time=_SECONDS_A_CELL).median
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        first = seconds()
+        # So slow that it needs no second look.
+        taken = [first] if first > 4 * _SECONDS_A_CELL else [seconds()]
+        while sum(taken) < _SECONDS_A_CELL:
+            taken.append(seconds())
+    finally:
+        torch.set_num_threads(before)
+    return len(images) * len(taken) / sum(taken)

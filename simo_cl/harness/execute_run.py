@@ -15,7 +15,7 @@ from simo_cl.harness.embed import in_half_precision
 from simo_cl.harness.environment import compute_deterministically, describe_environment
 from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.settings import RunSettings, StreamSettings, TrainingSettings
+from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.setup import Setup
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataSet
@@ -53,9 +53,7 @@ def execute_run(
         _note_change(folder.environment, environment)
     lines = [] if saved is None else saved["lines"]
     folder.start(run.config, DataRecord.of(data), environment, lines)
-    benchmark = make_benchmark(
-        data, settings.stream, settings.training, settings.seed, run.joint, device
-    )
+    benchmark = make_benchmark(data, settings, run.joint, device)
     steps = steps_of_experiences(benchmark, settings, run.joint)
     setup = Setup(
         settings,
@@ -152,14 +150,13 @@ def _note_change(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 def make_benchmark(
     data: DataSet,
-    stream: StreamSettings,
-    training: TrainingSettings,
-    seed: int,
+    settings: RunSettings,
     joint: bool,
     device: torch.device,
     encoder: torch.nn.Module | None = None,
 ) -> Any:
     """The class-incremental benchmark of a run; a joint one has a single training experience."""
+    stream = settings.stream
     order: Sequence[int] | None
     if stream.class_order == "natural":
         order = range(data.num_classes)
@@ -169,9 +166,9 @@ def make_benchmark(
         data,
         experiences=stream.experiences,
         class_order=order,
-        seed=seed,
+        seed=settings.seed,
         validation=stream.validation,
-        augment=training.augment,
+        augment=settings.training.augment,
         joint=joint,
         encoder=encoder,
         device=device,
@@ -191,9 +188,7 @@ def _of_features(
     if settings.training.augment or file.augments:
         return benchmark
     with evaluating(encoder):
-        return make_benchmark(
-            data, settings.stream, settings.training, settings.seed, run.joint, device, encoder
-        )
+        return make_benchmark(data, settings, run.joint, device, encoder)
 
 
 def first_rows(benchmark: Any) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import simo_cl
-from simo_cl.harness.attempt import Hear, attempt
+from simo_cl.harness.attempt import RunsListener, attempt
 from simo_cl.harness.checkpoint import Checkpoints
 from simo_cl.harness.claimed_runs import claimed_runs
 from simo_cl.harness.cluster import Cluster, execute_on_cluster
@@ -84,10 +84,10 @@ def execute_runs(
         progress.warn(text)
     if jobs is None:
         jobs = default_jobs(unfinished, device)
-    hear = partial(_note, outcome, folder, progress)
-    options: dict[str, Any] = {"folder": folder, "data": data, "hear": hear}
+    listener = partial(_note, outcome, folder, progress)
+    options: dict[str, Any] = {"folder": folder, "data": data, "listener": listener}
     if claims is not None:
-        with closing(claimed_runs(unfinished, folder, claims, hear)) as mine:
+        with closing(claimed_runs(unfinished, folder, claims, listener)) as mine:
             _execute_here(mine, device=device, **options)
     elif cluster is not None and unfinished:
         execute_on_cluster(unfinished, cluster, plugins=plugins, **options)
@@ -101,11 +101,15 @@ def execute_runs(
 
 
 def _execute_here(
-    runs: Iterable[PlannedRun], folder: Path, data: DataSet, device: torch.device, hear: Hear
+    runs: Iterable[PlannedRun],
+    folder: Path,
+    data: DataSet,
+    device: torch.device,
+    listener: RunsListener,
 ) -> None:
     for run in runs:
-        hear(run, "begins")
-        hear(run, "ended", attempt(run, folder, data, device, partial(hear, run)))
+        listener(run, "begins")
+        listener(run, "ended", attempt(run, folder, data, device, partial(listener, run)))
 
 
 def _note(
@@ -124,7 +128,7 @@ def _note(
             run_folder.fail(RuntimeError(*content))
         kind = "ended"
     if kind not in ("ended", "ended elsewhere"):
-        progress.hear(run, kind, *content)
+        progress.on_event(run, kind, *content)
         return
     (reason,) = content
     if kind == "ended elsewhere":

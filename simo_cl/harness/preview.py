@@ -158,9 +158,7 @@ def _costs(
     for label, trial in trials.items():
         run = one_of_each[label]
         settings, joint = run.settings, run.joint
-        benchmark = make_benchmark(
-            data, settings.stream, settings.training, settings.seed, joint, device
-        )
+        benchmark = make_benchmark(data, settings, joint, device)
         steps = steps_of_experiences(benchmark, settings, joint)
         evaluation = evaluations[_evaluated_alike(run)]
         more = max(0.0, _embedded(settings, data) - evaluation.embedded)

@@ -73,8 +73,8 @@ class SuiteProgress:
             place = f" on {node}" if node else ""
             self.tell(f"[{watched.number}/{len(self._runs)}] {run.name}{place} ...")
 
-    def hear(self, run: PlannedRun, kind: str, *content: Any) -> None:
-        """What happens to a run until it ends: see :data:`simo_cl.harness.attempt.Hear`."""
+    def on_event(self, run: PlannedRun, kind: str, *content: Any) -> None:
+        """What happens to a run until it ends: see :data:`simo_cl.harness.attempt.RunsListener`."""
         if kind == "begins":
             self.run_begins(run, *content)
         elif kind == "step":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from avalanche.training.plugins import SupervisedPlugin
 
@@ -20,13 +20,6 @@ from simo_cl.training.generators import global_generators, set_global_generators
 from simo_cl.training.online_replay import OnlineReplayPlugin
 from simo_cl.training.step_budget import StepBudget
 from simo_cl.training.strategy_state import load_optimizer, load_strategy, portable, save_strategy
-
-
-class Position(NamedTuple):
-    """Where training goes on: the experience, and the part of it if it comes in parts."""
-
-    experience: int
-    part: int
 
 
 def load_state(run: PlannedRun, data: DataSet, folder: RunFolder) -> State | None:
@@ -100,12 +93,15 @@ class Resumption(SupervisedPlugin):
         self._goes_on = False
         strategy.plugins.append(self)
 
-    def restore(self, state: State, data: Any) -> Position:
+    def restore(self, state: State, data: Any) -> tuple[int, int]:
         """Brings strategy and evaluation back.
 
         Args:
             state: from :func:`load_state`.
             data: a data set whose store has the rows in the strategy's memory.
+
+        Returns:
+            Where training goes on: the experience, and the part of it if it comes in parts.
 
         Raises:
             NotResumableError: the strategy is not as it was saved; it is to be built anew.
@@ -117,7 +113,7 @@ class Resumption(SupervisedPlugin):
             # As of an encoder, registered by the user, that is another one now.
             raise NotResumableError(f"it does not fit what is built now: {error}") from error
         self._state, self._data, self._goes_on = state, data, True
-        return Position(state["experience"], state["part"])
+        return state["experience"], state["part"]
 
     def forget(self) -> None:
         """Deletes the checkpoints."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -39,6 +39,10 @@ def _no_truth_value(value: Any) -> Any:
 Number = Annotated[
     float, BeforeValidator(_no_truth_value), Field(strict=False, allow_inf_nan=False)
 ]
+
+Item = TypeVar("Item")
+TupleOf = Annotated[tuple[Item, ...], Field(strict=False)]
+"""Not strict: YAML has lists."""
 
 
 class DataSettings(BaseModel):
@@ -138,13 +142,8 @@ class TrainingSettings(BaseModel):
     momentum: Annotated[Number, Field(ge=0, lt=1, description="of SGD")] = 0.9
     weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
     schedule: Literal["constant", "cosine"] = "cosine"
-    augment: tuple[str, ...] = ()
+    augment: TupleOf[str] = ()
     threads: PositiveInt = Field(2, description="CPU threads of a run")
-
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _list_to_tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _two_images_a_part(self) -> TrainingSettings:
@@ -256,7 +255,7 @@ class Suite(CommonSettings):
 
     name: Name = Field("", description="default: the file's name")
     description: str = ""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: TupleOf[Annotated[int, Field(ge=0)]] = Field((0,), min_length=1)
     control: str | None = Field(None, description="the strategy others are tested against")
     checkpoint_minutes: Annotated[Number, Field(ge=0)] = Field(
         10.0, description="between two checkpoints within an experience; each begins with one"
@@ -266,11 +265,6 @@ class Suite(CommonSettings):
         min_length=1, description="names of rows to settings; `strategy` is the name of a file"
     )
     grid: dict[str, list[Any]] = Field(default_factory=dict)
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _list_to_tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("seeds")
     @classmethod

@@ -84,12 +84,12 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, folder: Path) -> 
     reasons: list[str | None] = []
 
     def execute(step: Progress) -> None:
-        def say(kind: str, *content: int) -> None:
+        def listener(kind: str, *content: int) -> None:
             # Its warnings are in its log; some are of so few images.
             if kind == "step":
                 step(*content)
 
-        reasons.append(attempt(small, folder, few, device, say))
+        reasons.append(attempt(small, folder, few, device, listener))
 
     if interrupt(execute):
         execute(lambda taken, total: None)

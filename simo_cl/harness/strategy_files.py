@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,10 +35,18 @@ class StrategyFile:
 
     Attributes:
         file: with the modules beside it that it imports, as they were loaded.
+        embedding_layer: that it names; None leaves it to the model.
     """
 
     file: UserFile
-    module: ModuleType
+    module: ModuleType = field(repr=False)
+    settings_model: type[StrategySettings]
+    search_space: dict[str, list[Any]]
+    joint: bool
+    protocols: tuple[str, ...]
+    feature_layer: str
+    embedding_layer: str | None
+    augments: bool
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A module has no pickle: another process imports the same content.
@@ -55,36 +63,6 @@ class StrategyFile:
     @property
     def digest(self) -> str:
         return self.file.digest
-
-    @property
-    def joint(self) -> bool:
-        return bool(getattr(self.module, "JOINT", False))
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        return tuple(getattr(self.module, "PROTOCOLS", ("batch", "online")))
-
-    @property
-    def augments(self) -> bool:
-        return bool(getattr(self.module, "AUGMENTS", False))
-
-    @property
-    def feature_layer(self) -> str:
-        return str(getattr(self.module, "FEATURE_LAYER", "encoder"))
-
-    @property
-    def embedding_layer(self) -> str | None:
-        """That it names; None leaves it to the model."""
-        return getattr(self.module, "EMBEDDING_LAYER", None)
-
-    @property
-    def search_space(self) -> dict[str, list[Any]]:
-        return dict(getattr(self.module, "SEARCH_SPACE", {}))
-
-    @property
-    def settings_model(self) -> type[StrategySettings]:
-        model: type[StrategySettings] = getattr(self.module, "Settings", StrategySettings)
-        return model
 
     def settings(
         self, given: dict[str, Any], places: Places, within: KeyPath = ()
@@ -215,8 +193,7 @@ def import_strategy(file: UserFile) -> StrategyFile:
         raise SuiteError(
             f"{path} lacks build(setup, settings), which gives a strategy; see docs/strategies.md"
         )
-    strategy = StrategyFile(file, module)
-    model = strategy.settings_model
+    model = getattr(module, "Settings", StrategySettings)
     if not (isinstance(model, type) and issubclass(model, StrategySettings)):
         raise SuiteError(f"{path}: Settings must extend StrategySettings")
     if "strategy" in model.model_fields:
@@ -224,4 +201,14 @@ def import_strategy(file: UserFile) -> StrategyFile:
     space = getattr(module, "SEARCH_SPACE", {})
     if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
         raise SuiteError(f"{path}: SEARCH_SPACE must map settings to lists of values")
-    return strategy
+    return StrategyFile(
+        file,
+        module,
+        settings_model=model,
+        search_space=space,
+        joint=bool(getattr(module, "JOINT", False)),
+        protocols=tuple(getattr(module, "PROTOCOLS", ("batch", "online"))),
+        feature_layer=str(getattr(module, "FEATURE_LAYER", "encoder")),
+        embedding_layer=getattr(module, "EMBEDDING_LAYER", None),
+        augments=bool(getattr(module, "AUGMENTS", False)),
+    )

@@ -21,7 +21,7 @@ from simo_cl.child_process import (
     process_context,
     start_without_interrupts,
 )
-from simo_cl.harness.attempt import Hear, attempt, throttled
+from simo_cl.harness.attempt import RunsListener, attempt, throttled
 from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import register_parts
@@ -42,7 +42,7 @@ def execute_in_workers(
     data: DataSet,
     device: torch.device,
     plugins: UserFile | None,
-    hear: Hear,
+    listener: RunsListener,
 ) -> None:
     """Executes runs in so many processes, each one run after the other.
 
@@ -55,7 +55,7 @@ def execute_in_workers(
         data: that the runs train on; the processes map its images into memory from one file.
         device: to train on; "cuda" without a number is every GPU in turn.
         plugins: a file that each process imports.
-        hear: told what happens.
+        listener: told what happens.
     """
     waiting = deque(runs)
     devices = devices_for(min(jobs, len(runs)), device)
@@ -71,10 +71,10 @@ def execute_in_workers(
                     if worker.run is None and waiting:
                         run = waiting.popleft()
                         worker.begin(run)
-                        hear(run, "begins")
+                        listener(run, "begins")
                 busy = {worker.connection: worker for worker in workers if worker.run}
                 for connection in wait(list(busy)):
-                    busy[connection].listen(hear)  # type: ignore[index]
+                    busy[connection].listen(listener)  # type: ignore[index]
         finally:
             for worker in workers:
                 worker.leave()
@@ -129,7 +129,7 @@ class _Worker:
             self._start()
             self.connection.send(job)
 
-    def listen(self, hear: Hear) -> None:
+    def listen(self, listener: RunsListener) -> None:
         """Passes on one message."""
         assert self.run is not None
         run = self.run
@@ -139,7 +139,7 @@ class _Worker:
             kind, content = "lost", [self._death()]
         if kind in ("ended", "lost"):
             self.run = None
-        hear(run, kind, *content)
+        listener(run, kind, *content)
 
     def _death(self) -> str:
         self._process.join()

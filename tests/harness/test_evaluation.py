@@ -115,9 +115,7 @@ def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data, file = load_data("digits"), run.strategy_file
     settings, device = run.settings, torch.device("cpu")
     torch.manual_seed(0)
-    benchmark = make_benchmark(
-        data, settings.stream, settings.training, 0, run.joint, torch.device("cpu")
-    )
+    benchmark = make_benchmark(data, settings, run.joint, torch.device("cpu"))
     setup = Setup(settings, data, device, [20] if run.joint else [10, 10])
     strategy = file.module.build(setup, file.settings({}, run.places))
     evaluation = Evaluation(
@@ -353,7 +351,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Any
     (run,) = planned(tmp_path_factory.mktemp("untrained"), "strategies: {finetune: }\n")
     data, file, settings = load_data("digits"), run.strategy_file, run.settings
     cpu = torch.device("cpu")
-    benchmark = make_benchmark(data, settings.stream, settings.training, 0, run.joint, cpu)
+    benchmark = make_benchmark(data, settings, run.joint, cpu)
     setup = Setup(settings, data, cpu, [1, 1])
     strategy = file.module.build(setup, file.settings({}, run.places))
     evaluation = Evaluation(

@@ -63,10 +63,10 @@ def test_failures_are_listed_in_the_order_of_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end_backwards(
-        runs: list[PlannedRun], *_: Any, hear: Callable[..., None], **__: Any
+        runs: list[PlannedRun], *_: Any, listener: Callable[..., None], **__: Any
     ) -> None:
         for run in reversed(runs):
-            hear(run, "ended", f"{run.name} had no luck")
+            listener(run, "ended", f"{run.name} had no luck")
 
     monkeypatch.setattr("simo_cl.harness.execute_suite.execute_in_workers", end_backwards)
     runs = planned(tmp_path, "strategies: {er: , simo: }\nseeds: [0, 1]\n")

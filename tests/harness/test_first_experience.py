@@ -45,9 +45,7 @@ def run_of(
 
 def setup_of(run: PlannedRun, data: DataSet) -> Setup:
     settings = run.settings
-    benchmark = make_benchmark(
-        data, settings.stream, settings.training, settings.seed, run.joint, CPU
-    )
+    benchmark = make_benchmark(data, settings, run.joint, CPU)
     return Setup(settings, data, CPU, [1, 1], first_rows=first_rows(benchmark))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from simo_cl.harness.execute_run import execute_run
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.setup import Setup
-from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.trial import interrupt
 from simo_cl.models import Encoder, register_encoder
@@ -73,14 +73,14 @@ def numbers(folder: Path) -> dict[str, float]:
     ],
 )
 def test_features_that_are_kept_give_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, strategy: str, seed: int
+    tmp_path: Path, settings: str, strategy: str, seed: int
 ) -> None:
     more = f"strategies: {{{strategy}}}\nseeds: [{seed}]\n"
     (run,) = planned(tmp_path, more, FROZEN, settings=settings)
     execute(run, tmp_path / "kept")
     (of_kept,) = MADE
-    monkeypatch.setattr(StrategyFile, "augments", True)
-    execute(run, tmp_path / "again")
+    augments = replace(run.strategy_file, augments=True)
+    execute(replace(run, strategy_file=augments), tmp_path / "again")
 
     data = part_of_digits()
     assert of_kept.images == len(data.train) + len(data.test)

@@ -151,7 +151,7 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
             "strategies: {}",
             "5: strategies is {} (a mapping): must not be empty",
         ),
-        ("data:", "seeds: []\ndata:", "1: seeds is () (a list): must not be empty"),
+        ("data:", "seeds: []\ndata:", "1: seeds is [] (a list): must not be empty"),
         (
             "data:",
             "seeds: 3\ndata:",

@@ -98,7 +98,7 @@ def test_a_process_gives_a_run_the_same_numbers_first_and_last(tmp_path: Path) -
     er, simo = planned(tmp_path, "strategies: {er: , simo: }\n")
     ended: list[tuple[str, str | None, list[dict[str, float]]]] = []
 
-    def hear(run: PlannedRun, kind: str, *content: Any) -> None:
+    def listener(run: PlannedRun, kind: str, *content: Any) -> None:
         if kind == "ended":
             ended.append((run.name, *content, results(tmp_path, run)))
 
@@ -109,7 +109,7 @@ def test_a_process_gives_a_run_the_same_numbers_first_and_last(tmp_path: Path) -
         data=checked_data([er, simo], None),
         device=torch.device("cpu"),
         plugins=None,
-        hear=hear,
+        listener=listener,
     )
 
     first, between, last = ended
@@ -122,7 +122,7 @@ def test_a_process_that_dies_with_nothing_to_do_is_replaced(tmp_path: Path) -> N
     first, second = planned(tmp_path, "strategies: {er: }\nseeds: [0, 1]\n")
     ended: list[tuple[str, str | None]] = []
 
-    def hear(run: PlannedRun, kind: str, *content: Any) -> None:
+    def listener(run: PlannedRun, kind: str, *content: Any) -> None:
         if kind not in ("ended", "lost"):
             return
         ended.append((run.name, *content))
@@ -137,7 +137,7 @@ def test_a_process_that_dies_with_nothing_to_do_is_replaced(tmp_path: Path) -> N
         data=checked_data([first, second], None),
         device=torch.device("cpu"),
         plugins=None,
-        hear=hear,
+        listener=listener,
     )
 
     assert ended == [("er, seed 0", None), ("er, seed 1", None)]
