@@ -151,3 +151,10 @@ def test_a_file_that_is_not_there_is_named(project: Project) -> None:
 
     assert result.exit_code == 2
     assert "no_such.py: no such file" in result.output
+
+
+def test_a_folder_for_data_that_is_not_there_is_named(project: Project) -> None:
+    result = project.call("check", __file__, "--data-root", "nowhere")
+
+    assert result.exit_code == 2
+    assert "--data-root nowhere: there is no folder" in result.output
