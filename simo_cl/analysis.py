@@ -178,6 +178,70 @@ class Results:
             suite = replace(suite, plan=suite.plan.model_copy(update={"control": control}))
         return comparisons_table(compare_with_control(suite, metric))
 
+    def rank_correlation(
+        self,
+        metric: str,
+        outcome: str = "average_accuracy",
+        *,
+        given: Sequence[str] = (),
+        by: Literal["strategy", "base"] = "strategy",
+    ) -> pd.DataFrame:
+        """Whether runs with more of one final metric have more of another: Spearman's correlation
+        over all runs, within strategies and between strategies, with bootstrap intervals.
+
+        Over all runs, two metrics may go together because strategies differ in both. Within
+        strategies the strategy is held fixed: the correlation is from run to run of the same one.
+        Between strategies it is that of their means. Joint runs are left out, and runs that lack
+        one of the metrics.
+
+        Args:
+            metric: a final one, as named in :attr:`summary`.
+            outcome: that it may go with.
+            given: further metrics that are held fixed, too.
+            by: what a strategy is, a column of :attr:`runs`: "base" takes all points of a grid for
+                one, so that "within" is also from point to point.
+
+        Returns:
+            A row a level: ``level``, ``correlation`` in [-1, 1], the ends ``low`` and ``high`` of
+            its 95 % percentile interval over resamples of seeds (within strategies) or of
+            strategies (else), ``runs`` and ``strategies``. NaN where it is not defined: an interval
+            needs five seeds or strategies.
+
+        Raises:
+            ValueError: no finished run has such a metric, or none has all of them, or the suites
+                are of several data sets.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart")
+            >>> found = results.rank_correlation("features/collapse/effective_rank", "forgetting")
+            >>> found[["level", "runs", "strategies"]]
+                            level  runs  strategies
+            0            all runs     4           2
+            1   within strategies     4           2
+            2  between strategies     4           2
+        """
+        import pandas as pd
+
+        from simo_cl.report.rank_correlation import rank_correlations
+        from simo_cl.report.tables import metric_names
+
+        names = [metric, outcome, *given]
+        for name in names:
+            _refuse_unknown("metric", name, metric_names(self.suite))
+        if len({run.source.data for run in self.suite.runs if run.source}) > 1:
+            raise ValueError(
+                "the suites are of several data sets, whose numbers have no common scale; give "
+                "load_results those of one"
+            )
+        streamed = self.runs[self.runs["strategy"].isin(self.suite.streamed_labels)]
+        runs = streamed.dropna(subset=names)
+        if runs.empty:
+            raise ValueError(f"no finished run on the stream has all of {', '.join(names)}")
+        found = rank_correlations(
+            runs[metric], runs[outcome], runs[by].tolist(), runs["seed"].tolist(), runs[list(given)]
+        )
+        return pd.DataFrame(found)
+
     def accuracy_matrix(
         self, strategy: str, seed: int | None = None, read_out: ReadOut = "own"
     ) -> pd.DataFrame:

@@ -1,0 +1,103 @@
+"""Statistics of several data sets' runs at once, with intervals by the stratified bootstrap.
+
+As R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville and M. G. Bellemare, Deep reinforcement
+learning at the edge of the statistical precipice, NeurIPS 2021, ask for: runs are drawn with
+replacement within each data set, and the interval is between two percentiles of what the resamples
+give. It supposes nothing of the runs' distribution, and is too narrow of few: with five normal runs
+of a data set, an interval of 95 % holds the true value in 91 % of cases, with ten in 93 to 95 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+# Of fewer, resamples say little about others.
+UNITS_FOR_AN_INTERVAL = 5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic, and the ends of its 95 % interval; None where too few runs are there."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def percentile_interval(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The middle 95 % of a statistic of resamples, those apart in which it is not defined."""
+    ends = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(ends[0]), float(ends[1])
+
+
+def interquartile_mean(runs: Sequence[ArrayLike]) -> Estimate:
+    """The mean of the middle half of the runs of all data sets together.
+
+    A quarter of them, rounded down, is left out at each end: of fewer than four, none.
+
+    Args:
+        runs: of each data set, (number of runs,).
+
+    Example:
+        >>> interquartile_mean([[0.1, 0.5, 0.75], [9.0]]).value
+        0.625
+    """
+    ordered = [np.sort(np.asarray(of_set, dtype=float)) for of_set in runs]
+    values = np.concatenate(ordered)
+    order = np.argsort(values, kind="stable")
+    cut = len(values) // 4
+
+    def of_middle(times: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(resamples,), of how often each run is there, (resamples, number of runs)."""
+        ends = np.clip(times[:, order].cumsum(axis=1), cut, len(values) - cut)
+        return np.diff(ends, prepend=cut) @ values[order] / (len(values) - 2 * cut)
+
+    value = float(of_middle(np.ones((1, len(values)), np.int64))[0])
+    if len(values) < UNITS_FOR_AN_INTERVAL:
+        return Estimate(value)
+    times = [times_drawn(len(of_set), place, 0) for place, of_set in enumerate(ordered)]
+    return Estimate(value, *percentile_interval(of_middle(np.hstack(times))))
+
+
+def probability_above(ours: Sequence[ArrayLike], theirs: Sequence[ArrayLike]) -> Estimate:
+    """The probability that a run of ours is above one of theirs, a tie counting half: the mean over
+    data sets of the Mann-Whitney statistic over the number of pairs.
+
+    Where higher is better it is the probability of improvement. Runs are not paired by seed.
+
+    Args:
+        ours, theirs: of each data set, (number of runs,).
+
+    Example:
+        >>> probability_above([[0.5, 0.7]], [[0.4, 0.6]]).value
+        0.75
+    """
+    ordered = [
+        [np.sort(np.asarray(of_set, dtype=float)) for of_set in runs] for runs in (ours, theirs)
+    ]
+    above = [
+        np.greater.outer(x, y) + 0.5 * np.equal.outer(x, y) for x, y in zip(*ordered, strict=True)
+    ]
+    value = float(np.mean([pairs.mean() for pairs in above]))
+    if min(sum(map(len, runs)) for runs in ordered) < UNITS_FOR_AN_INTERVAL:
+        return Estimate(value)
+    shares = []
+    for place, pairs in enumerate(above):
+        of_x, of_y = (times_drawn(size, place, side) for side, size in enumerate(pairs.shape))
+        shares.append(((of_x @ pairs) * of_y).sum(axis=1) / pairs.size)
+    return Estimate(value, *percentile_interval(np.mean(shares, axis=0)))
+
+
+@cache
+def times_drawn(size: int, place: int = 0, side: int = 0) -> NDArray[np.int64]:
+    """How often each of so many units is in each resample, (resamples, size): always the same for
+    the same arguments, and independent for others."""
+    generator = np.random.default_rng([size, place, side])
+    return generator.multinomial(size, np.full(size, 1 / size), size=RESAMPLES)
