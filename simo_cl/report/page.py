@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -69,11 +70,12 @@ def write_report(suite: Suite, *, pdf: bool = False) -> ReportPaths:
         refuse_without_runs(suite.folder)
     suite.folder.mkdir(exist_ok=True)
     comparisons = compare_with_control(suite)
-    tables = write_tables(suite, comparisons)
-    figures = suite_figures(suite, comparisons)
-    written = write_figures(suite, figures, pdf=pdf)
-    page = suite.folder / "report.html"
-    page.write_text(render_page(suite, comparisons, figures, written), encoding="utf-8")
+    with _one_at_a_time(suite):
+        tables = write_tables(suite, comparisons)
+        figures = suite_figures(suite, comparisons)
+        written = write_figures(suite, figures, pdf=pdf)
+        page = suite.folder / "report.html"
+        page.write_text(render_page(suite, comparisons, figures, written), encoding="utf-8")
     files = tuple(path for figure in written.values() for path in figure.files)
     return ReportPaths(page=page, tables=tuple(tables), figures=files)
 
@@ -95,8 +97,14 @@ def write_chosen_figures(suite: Suite, labels: Sequence[str], *, pdf: bool = Fal
             f"{listed(suite.finished_labels) or 'none'}."
             f"{did_you_mean(unknown[0], suite.finished_labels)}"
         )
-    written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen", pdf=pdf)
+    with _one_at_a_time(suite):
+        written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen", pdf=pdf)
     return [path for figure in written.values() for path in figure.files]
+
+
+def _one_at_a_time(suite: Suite) -> FileLock:
+    """Of several reports on one suite: each writes whole files, one after the other."""
+    return FileLock(suite.folder / ".report.lock")
 
 
 def render_page(

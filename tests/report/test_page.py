@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from threading import Thread
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from simo_cl import load_results
 from simo_cl.report import ReportPaths, ResultsError, write_chosen_figures, write_report
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.page import render_page
@@ -177,6 +180,36 @@ def test_the_same_runs_give_the_same_page(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,), experiences=2, classes=4, sample=4)
     pages = [write_report(load_suite(folder)).page.read_text(encoding="utf-8") for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+def test_two_reports_on_one_suite_take_turns(make_suite):
+    suite = load_suite(make_suite(strategies=("er",), seeds=(0,), experiences=2, sample=4))
+    second = Thread(target=write_report, args=(suite,))
+    with FileLock(suite.folder / ".report.lock"):
+        second.start()
+        second.join(timeout=1)
+        assert {path.name for path in suite.folder.iterdir()} <= {
+            "plan.json",
+            "runs",
+            ".report.lock",
+        }
+    second.join()
+    assert (suite.folder / "report.html").is_file()
+
+
+def test_five_seeds_have_bootstrap_intervals_on_the_page(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=range(5), sample=4)
+    html = page_without_figures(folder)
+    table = html[html.index('id="table-estimates"') :].partition("</table>")[0]
+    iqm = load_results(folder).summary.query("metric == 'average_accuracy'")["iqm"]
+    for value in iqm:
+        assert f">{value:.3f} <small>[0." in table
+    assert "probability of improvement" in table
+
+
+def test_three_seeds_have_no_table_of_bootstrap_intervals(make_suite):
+    html = page_without_figures(make_suite(strategies=("er", "simo"), sample=4))
+    assert "table-estimates" not in html
 
 
 def test_any_rows_can_be_drawn_side_by_side(make_suite):
