@@ -132,8 +132,9 @@ class Results:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a strategy and final metric: the number of seeds, mean, deviation (n - 1), and the
-        ends of the mean's 95 % t interval. A metric that a finished seed lacks has no row.
+        """A row a strategy and final metric: the number of seeds, mean, deviation (n - 1), the ends
+        of the mean's 95 % t interval, and the interquartile mean with those of its bootstrap
+        interval. A metric that a finished seed lacks has no row.
 
         Example:
             >>> summary = simo_cl.load_results("results/quickstart").summary
@@ -147,7 +148,8 @@ class Results:
 
     def compare(self, control: str | None = None, metric: str = "average_accuracy") -> pd.DataFrame:
         """Every strategy against one, paired by seed: the difference, its 95 % t interval, and p
-        with Holm's correction over these comparisons.
+        with Holm's correction over these comparisons; and the probability that a run is above one
+        of the control's, with its bootstrap interval.
 
         Args:
             control: a strategy or a row; by default the suite's own.
@@ -177,6 +179,41 @@ class Results:
         if control is not None:
             suite = replace(suite, plan=suite.plan.model_copy(update={"control": control}))
         return comparisons_table(compare_with_control(suite, metric))
+
+    def over_data_sets(self, metric: str = "average_accuracy") -> pd.DataFrame:
+        """The strategies that several suites have in common, each suite of other data: a row each
+        with the interquartile mean of all runs, the probability that a run is above one of the
+        control's, both with bootstrap intervals, and the mean rank, which Friedman's p and the
+        critical difference of Nemenyi's test belong to.
+
+        Args:
+            metric: a final one, as named in :attr:`summary`; rank 1 is the lowest where lower is
+                better, as of ``forgetting``.
+
+        Raises:
+            ValueError: no such metric; or there are not several suites, each of other data, with
+                two strategies on the stream in common that have it.
+
+        Example:
+            >>> results = simo_cl.load_results("results/quickstart", "results/on_other_data")
+            >>> results.over_data_sets()[["strategy", "data_sets", "runs"]]
+              strategy  data_sets  runs
+            0       er          2     4
+            1     simo          2     4
+        """
+        from simo_cl.report.data_sets import rank_over_data_sets
+        from simo_cl.report.tables import data_sets_table, metric_names
+
+        _refuse_unknown("metric", metric, metric_names(self.suite))
+        ranking = rank_over_data_sets(self.suite, metric)
+        if ranking is None:
+            data = dict.fromkeys(run.source.data[0] for run in self.suite.runs if run.source)
+            given = f"suites of {', '.join(data)}" if data else "one suite"
+            raise ValueError(
+                f"these are the results of {given}; give load_results several suites, each of "
+                f"other data, with two strategies on the stream in common that have {metric}"
+            )
+        return data_sets_table(ranking)
 
     def rank_correlation(
         self,

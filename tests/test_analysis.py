@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -202,10 +201,9 @@ def test_two_suites_of_one_name_are_told_apart_by_their_folders(
 
 def beside(folder: Path, name: str, rows: tuple[str, ...], data: str = "CIFAR-10") -> Path:
     """A small suite of the control er, on data of that name."""
-    path = write_suite(folder / name, strategies=rows, experiences=3, classes=6, sample=4)
-    plan = json.loads((path / "plan.json").read_text())
-    (path / "plan.json").write_text(json.dumps({**plan, "data": data}))
-    return path
+    return write_suite(
+        folder / name, strategies=rows, data=data, experiences=3, classes=6, sample=4
+    )
 
 
 def compared_with(results: Results, control: str | None = None) -> dict[str, str]:

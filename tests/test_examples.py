@@ -39,7 +39,9 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the results that examples are about."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    write_suite(Path("results/quickstart"), strategies=("er", "simo"), seeds=(0, 1), sample=4)
+    for name, data in (("quickstart", "digits"), ("on_other_data", "mnist")):
+        folder = Path("results", name)
+        write_suite(folder, strategies=("er", "simo"), seeds=(0, 1), data=data, sample=4)
 
 
 @pytest.mark.usefixtures("_project")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from simo_cl.metrics.over_seeds import Spread
+from simo_cl.report.bootstrap import Estimate
 from simo_cl.report.statistics import Comparison, seed_spread
 from simo_cl.report.tables import show_number, show_seconds, show_signed
 from simo_cl.results import Suite
@@ -91,6 +92,17 @@ def spread_cell(over_seeds: Spread | None) -> Cell:
         return Cell()
     minor = "" if over_seeds.std is None else f"± {show_number(over_seeds.std)}"
     return Cell(show_number(over_seeds.mean), over_seeds.mean, over_seeds.std, minor=minor)
+
+
+def estimate_cell(estimate: Estimate | None) -> Cell:
+    """A statistic with its interval, or an empty cell."""
+    if estimate is None:
+        return Cell()
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if low is None or high is None:
+        return Cell(show_number(value), value)
+    minor = f"[{show_number(low)}, {show_number(high)}]"
+    return Cell(show_number(value), value, low=low, high=high, minor=minor)
 
 
 def number_cell(value: float | None, style: str = "") -> Cell:

@@ -6,23 +6,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from simo_cl.metrics.described import METRICS, READ_OUTS, Metric, of_family
+from simo_cl.report.bootstrap import Estimate, interquartile_mean
 from simo_cl.report.cells import (
     Cell,
     Column,
     PageTable,
     Row,
     difference_cell,
+    estimate_cell,
     metric_cell,
     number_cell,
     spread_cell,
     spread_note,
 )
+from simo_cl.report.data_sets import rank_over_data_sets
 from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.origin import origins
 from simo_cl.report.settings import Difference, lookup
-from simo_cl.report.statistics import Comparison
+from simo_cl.report.statistics import PRIMARY_METRIC, Comparison
 from simo_cl.report.tables import metric_names, show_seconds
 from simo_cl.results import Suite
+
+_MIDDLE = Column("interquartile mean", "Mean of the middle half of the runs.", "↑")
+
+
+def _above(control: str | None) -> Column:
+    return Column(
+        "probability of improvement",
+        f"That a run ends above one of {control}, whatever their seeds; a tie counts half.",
+        "↑",
+    )
+
 
 # Told by others that have one; they are in "Every final metric".
 _WITHOUT_A_COLUMN = (
@@ -101,6 +115,67 @@ def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable |
         rows,
         "Mean over shared seeds"
         + (", 95 % paired interval, each for its cell alone" if interval else ": one"),
+    )
+
+
+def estimates_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable | None:
+    """Average accuracy by statistics that suppose less than the t test; None without an interval:
+    of few seeds they say little more."""
+    above = {
+        c.label: Estimate(c.probability_above, c.probability_above_low, c.probability_above_high)
+        for c in comparisons
+        if c.probability_above is not None
+    }
+    estimates = {
+        label: (interquartile_mean([list(values.values())]), above.get(label))
+        for label in suite.finished_labels
+        if (values := suite.values(label, PRIMARY_METRIC))
+    }
+    if all(middle.low is None for middle, _ in estimates.values()):
+        return None
+    columns = [_MIDDLE, *([_above(suite.control)] if above else [])]
+    rows = (
+        Row(label, tuple(map(estimate_cell, found[: len(columns)])), label)
+        for label, found in estimates.items()
+    )
+    return PageTable(
+        "estimates",
+        "Average accuracy by other statistics",
+        "strategy",
+        tuple(columns),
+        tuple(rows),
+        "95 % bootstrap intervals over seeds",
+    )
+
+
+def data_sets_table(suite: Suite) -> PageTable | None:
+    """The strategies that several suites on other data have in common."""
+    ranking = rank_over_data_sets(suite)
+    if ranking is None:
+        return None
+    rows = (
+        Row(
+            standing.label,
+            (
+                estimate_cell(standing.interquartile_mean),
+                *([estimate_cell(standing.above)] if ranking.control else []),
+                number_cell(standing.mean_rank, "{:.2f}"),
+            ),
+        )
+        for standing in ranking.standings
+    )
+    columns = (
+        _MIDDLE,
+        *([_above(ranking.control)] if ranking.control else []),
+        Column("mean rank", "Of the mean average accuracy in each data set; 1 is the best."),
+    )
+    return PageTable(
+        "data_sets",
+        f"Average accuracy over {len(ranking.data_sets)} data sets",
+        "strategy",
+        columns,
+        tuple(rows),
+        "95 % bootstrap intervals over the seeds of each data set",
     )
 
 

@@ -10,6 +10,8 @@ from simo_cl.report.figures import SPACES, Figure
 from simo_cl.report.page_tables import (
     continual_table,
     cost_table,
+    data_sets_table,
+    estimates_table,
     geometry_table,
     optimum_table,
     origin_table,
@@ -45,6 +47,11 @@ class Section:
 
 # In the page's order: where a figure's own section stands, and what it is called.
 _HEADINGS = {
+    "statistics": (
+        "Statistics",
+        "The same result by other statistics",
+        "They suppose less of the runs than the t test does; no verdict rests on them.",
+    ),
     "stream": (
         "Over the stream",
         "Over the stream",
@@ -76,6 +83,7 @@ def make_sections(
 ) -> list[Section]:
     """Every section that there is something to show in; the figures of "result" are elsewhere."""
     tables = {
+        "statistics": present([estimates_table(suite, comparisons), data_sets_table(suite)]),
         "stream": present([continual_table(suite), origin_table(suite, comparisons)]),
         "readouts": present([readouts_table(suite)]),
         "loss": present([optimum_table(suite)]),

@@ -4,7 +4,8 @@ One control is named in advance in the suite. Every strategy that learns the str
 with it on the seeds that both have finished: a paired t interval with n - 1 degrees of freedom,
 and Holm's correction over those comparisons alone. One seed gives a difference and nothing more.
 Wilcoxon's test, which supposes less, is beside it from ten seeds on: its smallest p is 2^(1 - n),
-so that with five seeds it can never fall below 0.0625.
+so that with five seeds it can never fall below 0.0625. The probability that a run of one is above a
+run of the other says how often the difference would be seen.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy as np
 from scipy import stats
 
 from simo_cl.metrics.over_seeds import Spread, spread
+from simo_cl.report.bootstrap import CONFIDENCE, probability_above
 from simo_cl.results import Suite
 
 PRIMARY_METRIC = "average_accuracy"
-CONFIDENCE = 0.95
 ALPHA = 0.05
 SEEDS_FOR_WILCOXON = 10
 
@@ -38,6 +39,9 @@ class Comparison:
         p: two-sided paired t test; `p_holm`: adjusted over all comparisons with the control.
         p_wilcoxon: two-sided Wilcoxon signed-rank test, from `SEEDS_FOR_WILCOXON` seeds on;
             `p_wilcoxon_holm` adjusted likewise. No verdict rests on it.
+        probability_above: that a run of the row is above a run of the control, whatever their
+            seeds, with its 95 % bootstrap interval; of accuracy it is the probability of
+            improvement. See `bootstrap.probability_above`.
         verdict: "above" or "below" if `p_holm` < `ALPHA`, "not told apart" otherwise, and
             "untested" where no test is defined; `reason` then says why.
     """
@@ -52,6 +56,9 @@ class Comparison:
     p_holm: float | None = None
     p_wilcoxon: float | None = None
     p_wilcoxon_holm: float | None = None
+    probability_above: float | None = None
+    probability_above_low: float | None = None
+    probability_above_high: float | None = None
     verdict: Verdict = "untested"
     reason: str = ""
 
@@ -122,6 +129,13 @@ def compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
     comparison = Comparison(label, control, seeds, difference=float(np.mean(differences)))
     if len(seeds) == 1:
         return replace(comparison, reason="one seed")
+    above = probability_above([[ours[seed] for seed in seeds]], [[theirs[seed] for seed in seeds]])
+    comparison = replace(
+        comparison,
+        probability_above=above.value,
+        probability_above_low=above.low,
+        probability_above_high=above.high,
+    )
     try:
         low, high, p = paired_t(differences)
     except ValueError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from simo_cl.metrics import over_seeds
+from simo_cl.report.bootstrap import Estimate, interquartile_mean
+from simo_cl.report.data_sets import Ranking, rank_over_data_sets
 from simo_cl.report.statistics import (
     Comparison,
     compare_all_pairs,
@@ -73,12 +75,11 @@ def comparison_table(suite: Suite) -> Table:
 def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
     """Write runs.csv, summary.csv and tables/ into the suite's folder; return the paths.
 
-    Files of strategies that the plan no longer has are removed from tables/.
+    What an earlier report wrote to tables/ and this one does not, as of strategies that the plan no
+    longer has, is removed; files of others stay.
     """
     folder = suite.folder / "tables"
     folder.mkdir(exist_ok=True)
-    for stale in folder.glob("accuracy_matrix_*.csv"):
-        stale.unlink()
     tables = {
         suite.folder / "runs.csv": runs_table(suite),
         suite.folder / "summary.csv": summary_table(suite),
@@ -90,16 +91,28 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
             compare_all_pairs(suite, suite.streamed_labels)
         ).rename(columns={"control": "minus"}),
     }
+    if (ranking := rank_over_data_sets(suite)) is not None:
+        tables[folder / "data_sets.csv"] = data_sets_table(ranking)
     for label in suite.finished_labels:
         matrix = mean_array(suite, label, "accuracy/own")
         if matrix is not None:
             tables[folder / f"accuracy_matrix_{file_label(label)}.csv"] = _matrix_table(matrix)
+    _remove_all_but([path.name for path in tables if path.parent == folder], folder)
     for path, table in tables.items():
         numbers = table.select_dtypes("floating")
         # Adding zero turns -0.0 into 0.0.
         table = table.assign(**(numbers + 0.0))
         table.to_csv(path, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
     return list(tables)
+
+
+def _remove_all_but(names: Sequence[str], folder: Path) -> None:
+    """Of the tables that earlier reports wrote into the folder, which has a list of them."""
+    record = folder / ".written"
+    before = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+    for stale in {Path(name).name for name in before}.difference(names):
+        (folder / stale).unlink(missing_ok=True)
+    record.write_text("\n".join(names), encoding="utf-8")
 
 
 def runs_table(suite: Suite) -> pd.DataFrame:
@@ -131,16 +144,37 @@ def summary_table(suite: Suite) -> pd.DataFrame:
 
 
 def long_summary_table(suite: Suite) -> pd.DataFrame:
-    """`summary_table` with a row a strategy and metric, where there is a mean."""
+    """`summary_table` with a row a strategy and metric, where there is a mean; also the
+    interquartile mean with the ends of its 95 % bootstrap interval."""
     rows = [
         _row_keys(suite.finished(label)[0])
         | {"seeds": len(suite.finished(label)), "metric": name}
         | parts
+        | _estimate("iqm", interquartile_mean([list(suite.values(label, name).values())]))
         for label in suite.finished_labels
         for name in metric_names(suite)
         if (parts := _parts(suite, label, name))
     ]
-    return pd.DataFrame(rows, columns=[*_key_columns(suite), "seeds", "metric", *PARTS])
+    columns = ["seeds", "metric", *PARTS, "iqm", "iqm_low", "iqm_high"]
+    return pd.DataFrame(rows, columns=[*_key_columns(suite), *columns])
+
+
+def data_sets_table(ranking: Ranking) -> pd.DataFrame:
+    """A row a strategy that all data sets have: over all of them the interquartile mean, the
+    probability of a run above the control's, and the mean rank with what its differences are
+    judged by."""
+    rows = [
+        {"strategy": standing.label, "data_sets": len(ranking.data_sets), "runs": standing.runs}
+        | _estimate("iqm", standing.interquartile_mean)
+        | _estimate("probability_above", standing.above)
+        | {
+            "mean_rank": standing.mean_rank,
+            "friedman_p": ranking.friedman,
+            "critical_difference": ranking.critical,
+        }
+        for standing in ranking.standings
+    ]
+    return pd.DataFrame(rows)
 
 
 def environments_table(suite: Suite) -> pd.DataFrame:
@@ -175,6 +209,7 @@ def comparisons_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     """A row a comparison of two rows; untested ones have empty cells and the reason."""
     columns = ["strategy", "control", "seeds", "difference", "low", "high", "p", "p_holm"]
     columns += ["p_wilcoxon", "p_wilcoxon_holm"]
+    columns += [f"probability_above{end}" for end in ("", "_low", "_high")]
     rows = [{"strategy": c.label, **asdict(c), "seeds": len(c.seeds)} for c in comparisons]
     return pd.DataFrame(rows, columns=[*columns, "verdict", "reason"])
 
@@ -295,6 +330,11 @@ def _parts(suite: Suite, label: str, metric: str) -> dict[str, float | None]:
     mean, reach = found.mean, half_width(found)
     low, high = (None, None) if reach is None else (mean - reach, mean + reach)
     return dict(zip(PARTS, (mean, found.std, low, high), strict=True))
+
+
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    value, low, high = (None,) * 3 if estimate is None else astuple(estimate)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _matrix_table(matrix: np.ndarray) -> pd.DataFrame:

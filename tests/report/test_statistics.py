@@ -147,7 +147,24 @@ def test_one_seed_gives_a_difference_and_no_verdict(make_suite):
     assert finetune.difference is not None
     assert finetune.difference < -0.1
     assert (finetune.low, finetune.high, finetune.p, finetune.p_holm) == (None,) * 4
+    assert finetune.probability_above is None
     assert (finetune.verdict, finetune.reason) == ("untested", "one seed")
+
+
+def test_the_probability_above_the_control_is_of_the_shared_seeds(make_suite):
+    suite = load_suite(make_suite(strategies=("er", "simo"), seeds=range(6), missing=[("simo", 1)]))
+    (simo,) = compare_with_control(suite)
+    ours, theirs = (suite.values(label, "average_accuracy") for label in ("simo", "er"))
+    shared = [theirs[seed] for seed in ours]
+    statistic = stats.mannwhitneyu(list(ours.values()), shared).statistic
+    assert simo.probability_above == pytest.approx(statistic / 25)
+    assert simo.probability_above_low < simo.probability_above < simo.probability_above_high
+
+
+def test_three_seeds_have_a_probability_without_an_interval(make_suite):
+    strategies = ("finetune", "er")
+    (three,) = compare_with_control(load_suite(make_suite(strategies=strategies)))
+    assert (three.probability_above, three.probability_above_low) == (0.0, None)
 
 
 def test_without_a_common_seed_there_is_no_difference(make_suite):

@@ -20,6 +20,8 @@ from simo_cl.report.tables import (
 )
 from simo_cl.results import load_suite
 
+KEYS = ("strategy", "minus", "seed", "metric", "experience", "after_experience", "runs")
+
 
 def write(folder) -> None:
     suite = load_suite(folder)
@@ -87,7 +89,10 @@ def test_the_long_summary_says_the_same_in_a_row_a_metric(make_suite):
     write(folder)
     wide = pd.read_csv(folder / "summary.csv").set_index("strategy")
     long = pd.read_csv(folder / "tables/summary_long.csv")
-    assert list(long.columns) == ["strategy", "seeds", "metric", "mean", "std", "low", "high"]
+    assert list(long.columns) == [
+        *("strategy", "seeds", "metric", "mean", "std", "low", "high"),
+        *("iqm", "iqm_low", "iqm_high"),
+    ]
     for row in long.itertuples():
         for part in ("mean", "std", "low", "high"):
             assert getattr(row, part) == wide.loc[row.strategy, f"{row.metric}_{part}"]
@@ -181,6 +186,49 @@ def test_tables_of_strategies_no_longer_planned_go_away(make_suite):
     write(folder)
     names = {path.name for path in (folder / "tables").glob("accuracy_matrix_*")}
     assert names == {"accuracy_matrix_er.csv"}
+
+
+def test_tables_of_others_stay(make_suite):
+    folder = make_suite(strategies=("er",), seeds=(0,))
+    write(folder)
+    mine = folder / "tables/accuracy_matrix_mine.csv"
+    mine.write_text("1,2\n")
+    write(folder)
+    assert mine.read_text() == "1,2\n"
+
+
+@pytest.mark.parametrize("what", ["seeds", "strategies"])
+def test_the_plan_s_order_moves_no_number(make_suite, what):
+    folder = make_suite(strategies=("joint", "er", "simo", "icarl"), seeds=range(5))
+    before = tables_by_row(folder)
+    plan = json.loads((folder / "plan.json").read_text())
+    key = "seed" if what == "seeds" else "strategy"
+    plan["runs"].sort(key=lambda run: run[key], reverse=True)
+    (folder / "plan.json").write_text(json.dumps(plan))
+    for name, table in tables_by_row(folder).items():
+        pd.testing.assert_frame_equal(table, before[name], check_like=True, rtol=1e-9)
+
+
+def tables_by_row(folder) -> dict[str, pd.DataFrame]:
+    """Every table, in an order of its own; of each pair, the one that the alphabet has first."""
+    write(folder)
+    tables = {path.name: pd.read_csv(path) for path in folder.glob("**/*.csv")}
+    pairs = tables["paired_differences.csv"]
+    turned = pairs["strategy"] > pairs["minus"]
+    pairs.loc[turned, ["strategy", "minus"]] = pairs.loc[turned, ["minus", "strategy"]].to_numpy()
+    pairs.loc[turned, "difference"] *= -1
+    ends = -pairs.loc[turned, ["high", "low"]].to_numpy()
+    pairs.loc[turned, ["low", "high"]] = ends
+    pairs.loc[turned, "probability_above"] = 1 - pairs.loc[turned, "probability_above"]
+    mirrored = {"above": "below", "below": "above"}
+    pairs.loc[turned, "verdict"] = pairs.loc[turned, "verdict"].replace(mirrored)
+    # Of a turned pair it is over other resamples.
+    del pairs["probability_above_low"], pairs["probability_above_high"]
+    tables["environments.csv"] = tables["environments.csv"].drop(columns="strategies")
+    return {
+        name: table.sort_values([c for c in KEYS if c in table]).reset_index(drop=True)
+        for name, table in tables.items()
+    }
 
 
 def test_the_terminal_table_says_what_is_missing_and_what_is_established(make_suite):

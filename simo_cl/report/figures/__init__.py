@@ -14,6 +14,7 @@ from simo_cl.report.figures.class_pairs import (
 )
 from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.figures.cost import accuracy_against_time, plasticity
+from simo_cl.report.figures.critical_difference import critical_difference_diagram
 from simo_cl.report.figures.curves import accuracy, anytime, forgetting
 from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.drawn_before import Written
@@ -47,6 +48,7 @@ __all__ = [
 FigureName = Literal[
     "comparison",
     "paired_differences",
+    "critical_difference",
     "accuracy",
     "anytime",
     "forgetting",
@@ -95,6 +97,7 @@ def figure_makers(
     return {
         "comparison": partial(strategies_compared, suite, against, drawn_as),
         "paired_differences": partial(paired_differences, suite),
+        "critical_difference": partial(critical_difference_diagram, suite, drawn_as),
         "accuracy": partial(accuracy, suite, drawn_as),
         "anytime": partial(anytime, suite, drawn_as),
         "forgetting": partial(forgetting, suite, drawn_as),

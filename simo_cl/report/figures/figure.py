@@ -27,7 +27,7 @@ from simo_cl.results import Suite
 from simo_cl.results.styles import SURFACE, Style, styles
 
 Section = Literal[
-    "result", "stream", "matrices", "geometry", "embeddings", "loss", "sweeps", "cost"
+    "result", "statistics", "stream", "matrices", "geometry", "embeddings", "loss", "sweeps", "cost"
 ]
 SPACES = {
     "features": "encoder features",
