@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -208,7 +207,7 @@ def steps_of_experiences(benchmark: Any, settings: RunSettings, joint: bool) -> 
         sizes = [sum(sizes)] if joint else sizes
         steps = [len(batch_ends(n, stream.batch_size)) * stream.updates_per_batch for n in sizes]
     else:
-        steps = [max(1, math.ceil(training.epochs * n / training.batch_size)) for n in sizes]
+        steps = [training.steps(n) for n in sizes]
     return [sum(steps)] if joint else steps
 
 

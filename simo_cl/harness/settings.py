@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -23,6 +24,9 @@ NUMERICS = 1
 Raised by hand with every change that moves them, so that runs from before and after never share a
 mean. Golden runs and golden values of the losses among the tests notice such a change.
 """
+
+OF_KEYS = "of_keys"
+"""Type of a complaint about keys that do not go together, which are its context's ``keys``."""
 
 Strict = ConfigDict(extra="forbid", frozen=True, strict=True)
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -138,6 +142,9 @@ class TrainingSettings(BaseModel):
     epochs: Annotated[Number, Field(gt=0)] = Field(
         1.0, description="images forwarded in an experience, over the experience's images"
     )
+    new_epochs: Annotated[Number, Field(gt=0)] | None = Field(
+        None, description="instead: how often each image is forwarded while it is new"
+    )
     optimizer: Literal["sgd", "adamw"] = "adamw"
     momentum: Annotated[Number, Field(ge=0, lt=1, description="of SGD")] = 0.9
     weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
@@ -155,6 +162,32 @@ class TrainingSettings(BaseModel):
                 "needs at least 2"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainingSettings:
+        if self.new_epochs is not None and "epochs" in self.model_fields_set:
+            raise PydanticCustomError(
+                OF_KEYS,
+                "is one of two ways to say the budget, of which a suite has one: epochs counts all "
+                "images, new_epochs new ones; leave the other out",
+                {"keys": ["training.epochs", "training.new_epochs"]},
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_one_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs from before there were new_epochs are the same as those with epochs now.
+        content: dict[str, Any] = handler(self)
+        content.pop("new_epochs" if self.new_epochs is None else "epochs", None)
+        return content
+
+    def steps(self, images: int) -> int:
+        """Optimizer steps of an experience that has so many images."""
+        if self.new_epochs is None:
+            forwarded = self.epochs * images
+        else:
+            forwarded = self.new_epochs * images / self.new_share
+        return max(1, math.ceil(forwarded / self.batch_size))
 
 
 class MemorySettings(BaseModel):
@@ -201,6 +234,10 @@ class ResourceSettings(BaseModel):
     )
 
 
+LEARNING_RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+"""That ``tune`` tries, the same for all strategies that are compared."""
+
+
 class StrategySettings(BaseModel):
     """What every strategy file's ``Settings`` extends."""
 
@@ -228,13 +265,11 @@ class CommonSettings(BaseModel):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
-OF_KEYS = "of_keys"
-"""Type of a complaint about keys that do not go together, which are its context's ``keys``."""
-
 _ALONE_IN_BATCH = (
     "training.batch_size",
     "training.new_share",
     "training.epochs",
+    "training.new_epochs",
     "training.schedule",
 )
 _ALONE_IN_ONLINE = (

@@ -53,7 +53,7 @@ def in_two_experiences(
     if stream.protocol == "batch":
         of_an_experience = len(data.train) * (1 - stream.validation) / 2
         epochs = steps * training.batch_size / of_an_experience
-        training = training.model_copy(update={"epochs": epochs})
+        training = training.model_copy(update={"epochs": epochs, "new_epochs": None})
     experiences = {"experiences": min(2, stream.experiences), "class_order": "natural"}
     return settings.model_copy(
         update={

@@ -103,7 +103,8 @@ def test_a_contrastive_strategy_may_replay_more(execute: Any, tmp_path: Path) ->
             "seeds=[0]",
             "tiny.yaml:1: stream.batch_size would do nothing with stream.protocol: batch, which "
             "has "
-            "training.batch_size, training.new_share, training.epochs, training.schedule",
+            "training.batch_size, training.new_share, training.epochs, training.new_epochs, "
+            "training.schedule",
         ),
         (ONLINE, "stream.batch_size=0", "stream.batch_size is 0"),
     ],

@@ -50,7 +50,8 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
             "epochs: 2",
             "epoch: 2",
             "3: unknown key 'training.epoch'; allowed here: batch_size, new_share, epochs, "
-            "optimizer, momentum, weight_decay, schedule, augment, threads. Did you mean 'epochs'?",
+            "new_epochs, optimizer, momentum, weight_decay, schedule, augment, threads. "
+            "Did you mean 'epochs'?",
         ),
         (
             "training:",
