@@ -10,10 +10,17 @@ from simo_cl.harness.contrastive import (
     embedding_replay,
     replay_of,
 )
-from simo_cl.harness.settings import Number, PositiveInt, RunSettings, StrategySettings
+from simo_cl.harness.settings import (
+    LEARNING_RATES,
+    Number,
+    PositiveInt,
+    RunSettings,
+    StrategySettings,
+)
 from simo_cl.harness.setup import Setup
 
 __all__ = [
+    "LEARNING_RATES",
     "ContrastiveSettings",
     "DistilledSettings",
     "EmbeddingSettings",

@@ -14,15 +14,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from simo_cl.strategy import DistilledSettings, Number, Setup, embedding_replay, replay_of
+from simo_cl.strategy import (
+    LEARNING_RATES,
+    DistilledSettings,
+    Number,
+    Setup,
+    embedding_replay,
+    replay_of,
+)
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.co2l_loss import AsymmetricSupCon
 
 SEARCH_SPACE = {
-    "lr": [1e-3, 3e-3],
+    "lr": LEARNING_RATES,
     "temperature": [0.1, 0.2, 0.5],
     "distill_weight": [0.2, 1.0],
     "views": [1, 2],
+    "dimension": [16, 128],
 }
 
 

@@ -12,9 +12,9 @@ from typing import Annotated
 from avalanche.training.supervised import DER
 from pydantic import Field
 
-from simo_cl.strategy import Number, Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, Number, Setup, StrategySettings
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "alpha": [0.1, 0.3], "beta": [0.5, 1.0]}
+SEARCH_SPACE = {"lr": LEARNING_RATES, "alpha": [0.1, 0.3], "beta": [0.5, 1.0]}
 
 
 class Settings(StrategySettings):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from avalanche.training.supervised import Naive
 
-from simo_cl.strategy import Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, Setup, StrategySettings
 
-SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
+SEARCH_SPACE = {"lr": LEARNING_RATES}
 
 
 class Settings(StrategySettings):

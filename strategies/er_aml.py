@@ -13,11 +13,11 @@ from typing import Annotated
 from avalanche.training.supervised import Naive
 from pydantic import Field
 
-from simo_cl.strategy import Number, Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, Number, Setup, StrategySettings
 from simo_cl.training import SimOPlugin
 from simo_cl.training.asymmetric_metric_learning import AsymmetricMetricLoss, MemoryCrossEntropy
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "temperature": [0.1, 0.2]}
+SEARCH_SPACE = {"lr": LEARNING_RATES, "temperature": [0.07, 0.1, 0.2]}
 
 
 class Settings(StrategySettings):

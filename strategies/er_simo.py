@@ -8,10 +8,10 @@ from avalanche.training.supervised import Naive
 from pydantic import Field
 
 from simo_cl.losses import SimOLoss
-from simo_cl.strategy import Number, Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, Number, Setup, StrategySettings
 from simo_cl.training import SimOPlugin
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "weight": [0.1, 0.5, 1.0]}
+SEARCH_SPACE = {"lr": LEARNING_RATES, "weight": [0.1, 0.5, 1.0]}
 
 
 class Settings(StrategySettings):

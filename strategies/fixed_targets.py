@@ -12,13 +12,13 @@ from torch import Tensor
 
 from simo_cl.losses.fixed_directions import Directions, cosine_loss, fixed_directions
 from simo_cl.models.fixed_direction_model import FixedDirectionModel
-from simo_cl.strategy import EmbeddingSettings, Setup, embedding_replay
+from simo_cl.strategy import LEARNING_RATES, EmbeddingSettings, Setup, embedding_replay
 from simo_cl.training import ContrastiveReplay
 
 SEARCH_SPACE = {
-    "lr": [1e-3, 3e-3],
-    "directions": ["orthonormal", "simplex"],
+    "lr": LEARNING_RATES,
     "views": [1, 2],
+    "dimension": [16, 128],
 }
 
 

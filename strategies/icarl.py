@@ -11,14 +11,14 @@ from avalanche.training.supervised import ICaRL
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from simo_cl.strategy import Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, Setup, StrategySettings
 from simo_cl.streams.augmentation import tensor_augmentation
 from simo_cl.training.nearest_exemplar_mean import NearestExemplarMean
 
 FEATURE_LAYER = "feature_extractor"
 PROTOCOLS = ("batch",)
 AUGMENTS = True  # its class means are of exemplars and of these mirrored
-SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
+SEARCH_SPACE = {"lr": LEARNING_RATES}
 
 
 class Settings(StrategySettings):

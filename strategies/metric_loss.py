@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from simo_cl.strategy import ContrastiveSettings, Setup, embedding_replay
+from simo_cl.strategy import LEARNING_RATES, ContrastiveSettings, Setup, embedding_replay
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.metric_loss import metric_loss
 from simo_cl.training.mined_loss import MinedLoss
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "views": [1, 2]}
+SEARCH_SPACE = {"lr": LEARNING_RATES, "views": [1, 2], "dimension": [16, 128]}
 
 
 def _argument(value: Any) -> Any:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from avalanche.training.plugins import MIRPlugin
 from avalanche.training.supervised import Naive
 
-from simo_cl.strategy import PositiveInt, RunSettings, Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, PositiveInt, RunSettings, Setup, StrategySettings
 
 PROTOCOLS = ("online",)
-SEARCH_SPACE = {"lr": [3e-4, 1e-3, 3e-3, 1e-2]}
+SEARCH_SPACE = {"lr": LEARNING_RATES}
 
 
 class Settings(StrategySettings):

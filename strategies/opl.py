@@ -13,11 +13,11 @@ from avalanche.training.supervised import Naive
 from pydantic import Field
 
 from simo_cl.losses.orthogonal_projection import Dissimilar, OrthogonalProjectionLoss
-from simo_cl.strategy import Number, Setup, StrategySettings
+from simo_cl.strategy import LEARNING_RATES, Number, Setup, StrategySettings
 from simo_cl.training import SimOPlugin
 
 SEARCH_SPACE = {
-    "lr": [1e-3, 3e-3],
+    "lr": LEARNING_RATES,
     "weight": [0.1, 0.5, 1.0],
     "dissimilar": ["absolute", "absolute_mean", "signed"],
 }

@@ -8,10 +8,22 @@ from pydantic import Field
 
 from simo_cl.losses import SimOLoss
 from simo_cl.losses.arguments import Form, Reduction
-from simo_cl.strategy import ContrastiveSettings, Number, RunSettings, Setup, contrastive_replay
+from simo_cl.strategy import (
+    LEARNING_RATES,
+    ContrastiveSettings,
+    Number,
+    RunSettings,
+    Setup,
+    contrastive_replay,
+)
 from simo_cl.training import ContrastiveReplay
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "epsilon": [1 / 137, 0.1, 0.5], "views": [1, 2]}
+SEARCH_SPACE = {
+    "lr": LEARNING_RATES,
+    "epsilon": [1 / 137, 0.1, 0.5, 2.0],
+    "views": [1, 2],
+    "dimension": [16, 128],
+}
 
 Weight = Annotated[Number, Field(ge=0)]
 

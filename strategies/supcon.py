@@ -7,10 +7,15 @@ from typing import Annotated
 from pydantic import Field
 from pytorch_metric_learning.losses import SupConLoss
 
-from simo_cl.strategy import ContrastiveSettings, Number, Setup, contrastive_replay
+from simo_cl.strategy import LEARNING_RATES, ContrastiveSettings, Number, Setup, contrastive_replay
 from simo_cl.training import ContrastiveReplay
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "temperature": [0.07, 0.1, 0.2], "views": [1, 2]}
+SEARCH_SPACE = {
+    "lr": LEARNING_RATES,
+    "temperature": [0.07, 0.1, 0.2, 0.5],
+    "views": [1, 2],
+    "dimension": [16, 128],
+}
 
 
 class Settings(ContrastiveSettings):

@@ -11,11 +11,16 @@ from pydantic import Field
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 
-from simo_cl.strategy import ContrastiveSettings, Number, Setup, contrastive_replay
+from simo_cl.strategy import LEARNING_RATES, ContrastiveSettings, Number, Setup, contrastive_replay
 from simo_cl.training import ContrastiveReplay
 from simo_cl.training.mined_loss import MinedLoss
 
-SEARCH_SPACE = {"lr": [1e-3, 3e-3], "margin": [0.2, 0.5, 1.0], "views": [1, 2]}
+SEARCH_SPACE = {
+    "lr": LEARNING_RATES,
+    "margin": [0.1, 0.2, 0.5, 1.0],
+    "views": [1, 2],
+    "dimension": [16, 128],
+}
 
 
 class Settings(ContrastiveSettings):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from simo_cl.cli.errors import fail, interruptible, plain_errors
+from simo_cl.cli.errors import interruptible, plain_errors
 from simo_cl.cli.options import (
     RESULTS,
     DataRootOption,
@@ -23,11 +21,6 @@ from simo_cl.cli.options import (
 )
 from simo_cl.cli.terminal import given_command, make_console, tell
 
-if TYPE_CHECKING:
-    from simo_cl.harness.suite_file import SuiteFile
-
-_CHANCE = 0.9
-
 
 def tune(
     suite: SuiteArgument,
@@ -36,10 +29,12 @@ def tune(
         int | None,
         typer.Option(
             min=1,
-            help="Points of its search space to try; without it, you are told how many."
-            " are sensible.",
+            help="Points of its search space to try; by default 12, or all if it has fewer.",
         ),
     ] = None,
+    seeds_per_trial: Annotated[
+        int, typer.Option(min=1, help="A trial is scored by the mean over so many.")
+    ] = 2,
     device: DeviceOption = "auto",
     data_root: DataRootOption = None,
     overrides: SetOption = None,
@@ -57,8 +52,6 @@ def tune(
             suite, overrides or (), strategies_dir, data_root, has_plugins=plugins is not None
         )
         digest = use_plugins(plugins)
-        if trials is None:
-            fail(_how_many_trials(suite_file, strategy, strategies))
         from simo_cl.harness.environment import choose_device
         from simo_cl.harness.progress import SuiteProgress
         from simo_cl.harness.tune import run_trials, trials_table, write_trials
@@ -75,6 +68,7 @@ def tune(
                 device=chosen_device,
                 data_root=data_root,
                 progress=progress,
+                seeds=seeds_per_trial,
                 plugins=digest,
                 command=given_command(),
                 replace=replace,
@@ -86,24 +80,12 @@ def tune(
     if tried.best is None:
         tell(console, "Every trial failed; see the logs in the run folders.", style="red")
         raise typer.Exit(1)
+    for axis, end in tried.edges.items():
+        tell(
+            console,
+            f"The best {axis}, {tried.best.point[axis]}, is the {end} of those that were tried, so "
+            f"that a better one may lie beyond: add values there to SEARCH_SPACE in "
+            f"{tried.file.path}, and give every strategy that is compared more trials.",
+            style="yellow",
+        )
     tell(console, f"The best, to put into the suite:\n  {tried.best_as_yaml()}")
-
-
-def _how_many_trials(file: SuiteFile, entry: str, strategies: Path) -> str:
-    from simo_cl.harness.plan import strategy_of
-    from simo_cl.harness.strategy_files import load_strategy
-
-    space = load_strategy(strategy_of(file.suite, entry, file.places), strategies, "--strategy")
-    points = math.prod(map(len, space.search_space.values()))
-    best = math.ceil(points / 4)
-    enough = next(n for n in range(1, points + 1) if _chance(points, best, n) >= _CHANCE)
-    return (
-        f"give --trials: the search space of {entry!r} has {points} points, and each that is tried "
-        f"is a whole run. Of {enough}, at random, one is among the best {best} with a chance of "
-        f"at least {_CHANCE:.0%}: --trials {enough}. Give all that you compare the same number"
-    )
-
-
-def _chance(points: int, best: int, tried: int) -> float:
-    """That one of the best points is among those tried."""
-    return 1 - math.comb(points - best, tried) / math.comb(points, tried)

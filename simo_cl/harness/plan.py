@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from simo_cl.models import Precision
 
 TUNING_SEED = 1_000_000
-"""Of the trials of ``tune``; a seed that no table reports."""
+"""The first of the trials of ``tune``: no table reports this seed and those from it on."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,10 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """For messages."""
-        trial = self.settings.seed == TUNING_SEED
-        return f"{self.label}, a trial" if trial else f"{self.label}, seed {self.settings.seed}"
+        trial = self.settings.seed - TUNING_SEED
+        return f"{self.label}, " + (
+            f"seed {self.settings.seed}" if trial < 0 else f"trial with seed {trial}"
+        )
 
     @property
     def digest(self) -> str:

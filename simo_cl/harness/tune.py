@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 from rich.table import Table
 
 from simo_cl.harness.checked_data import checked_data
-from simo_cl.harness.earlier_results import refuse_to_replace
+from simo_cl.harness.earlier_results import belonging, refuse_to_replace
 from simo_cl.harness.execute_suite import execute_runs, refuse_other_data
 from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, strategy_of
 from simo_cl.harness.precision import precision_of, slowness_of
@@ -29,6 +30,7 @@ from simo_cl.models import Precision
 from simo_cl.results import RunFolder, write_atomically
 
 VALIDATION_SHARE = 0.1
+TRIALS = 12  # by default
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,17 @@ class Trial:
 
     Attributes:
         point: the settings tried.
-        folder: of its run, relative to that of all trials.
-        average_accuracy: final, on the validation split; NaN if the run failed.
+        by_seed: the final average accuracy on the validation split of each of its runs, by the
+            run's folder, relative to that of all trials; NaN if the run failed.
     """
 
     point: dict[str, Any]
-    folder: Path
-    average_accuracy: float
+    by_seed: dict[Path, float]
+
+    @property
+    def average_accuracy(self) -> float:
+        """The mean over seeds; NaN if a run failed."""
+        return sum(self.by_seed.values()) / len(self.by_seed)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,20 @@ class Trials:
         first = self.ranked[0]
         return None if math.isnan(first.average_accuracy) else first
 
+    @property
+    def edges(self) -> dict[str, str]:
+        """The axes at whose end the best trial lies, with the end: smallest or largest. An axis of
+        fewer than three numbers is all ends, and left out."""
+        if self.best is None:
+            return {}
+        ends = {
+            axis: {min(values): "smallest", max(values): "largest"}
+            for axis, values in self.file.search_space.items()
+            if len(values) >= 3 and all(type(value) in (int, float) for value in values)
+        }
+        point = self.best.point
+        return {axis: end[point[axis]] for axis, end in ends.items() if point[axis] in end}
+
     def best_as_yaml(self) -> str:
         """The line for a suite's ``strategies``."""
         assert self.best is not None
@@ -83,30 +103,33 @@ def run_trials(
     suite_file: SuiteFile,
     entry: str,
     strategies: Path,
-    trials: int,
+    trials: int | None,
     folder: Path,
     *,
     device: torch.device,
     data_root: Path | None,
     progress: SuiteProgress,
+    seeds: int,
     plugins: str = "none",
     command: str = "",
     replace: bool = False,
 ) -> Trials:
-    """Tries different points of a strategy's search space, drawn uniformly.
+    """Tries different points of a strategy's search space, drawn so that each axis is covered
+    evenly.
 
     Each trains on nine tenths of the training images and is scored by its final average accuracy on
-    the last tenth, with a seed that no table reports. Trials that finished earlier are not run
-    again.
+    the last tenth, with seeds that no table reports. Trials that finished earlier are not run
+    again, and those of a smaller number are among those of a larger one.
 
     Args:
         suite_file: gives all settings that are not searched; its grid takes no part.
         entry: of the suite's strategies, or a strategy that it has not, with its defaults.
         strategies: folder with the strategy files.
-        trials: how many points.
+        trials: how many points; None for TRIALS, or all that the space has.
         folder: for the trials' run folders.
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
+        seeds: of each trial; it is scored by their mean.
         plugins: as in :func:`plan_runs`.
         command: of this process, for another that would tune the same and waits.
         replace: whether the file of :func:`write_trials` may lose trials with other settings.
@@ -118,10 +141,10 @@ def run_trials(
         DataError: the data cannot be had, or earlier trials are of others.
     """
     suite, places = suite_file.suite, suite_file.places
-    if TUNING_SEED in suite.seeds:
+    if reported := [seed for seed in suite.seeds if seed >= TUNING_SEED]:
         raise SuiteError(
-            f"{places.of('seeds')}: seeds has {TUNING_SEED}, which is the seed of "
-            "tuning and never reported; choose another"
+            f"{places.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on are "
+            "the seeds of tuning and never reported; choose another"
         )
     if entry not in suite.strategies:
         places = places.moved(("strategies", entry), "--strategy")
@@ -133,29 +156,37 @@ def run_trials(
             'values, as SEARCH_SPACE = {"lr": [1e-3, 3e-3]}'
         )
     points = _points(file.search_space)
+    trials = min(TRIALS, len(points)) if trials is None else trials
     if trials > len(points):
         raise SuiteError(
             f"--trials is {trials}; the search space of {entry!r} has {len(points)} points, so "
             f"it must be from 1 to {len(points)}"
         )
-    chosen = np.random.default_rng(TUNING_SEED).permutation(len(points))[:trials]
-    planned = _plan(suite, entry, file, places, precision_of(device), plugins)
-    runs = [planned[index] for index in sorted(chosen)]
+    chosen = sorted(_evenly(points, trials))
+    planned = _plan(suite, entry, file, places, precision_of(device), plugins, seeds)
+    runs = [run for index, run in enumerate(planned) if index % len(points) in chosen]
     data = checked_data(runs, data_root)
     if slowness := slowness_of(runs[0].settings.model.precision, device):
         progress.warn(slowness)
     with suite_lock(folder / f"{entry}.lock", command, progress.tell):
+        kept = belonging(planned, runs, folder)
         if not replace:
             listed, shown = _listed(folder, entry), str(folder / _file_name(entry))
-            refuse_to_replace(planned, planned, folder, listed, shown)
+            refuse_to_replace(planned, kept, folder, listed, shown)
         refuse_other_data(runs, folder, data)
         execute_runs(runs, folder, data=data, device=device, progress=progress)
+    asked_for = {run.folder for run in runs}
     tried, earlier = [], []
-    for index, (point, run) in enumerate(zip(points, planned, strict=True)):
-        trial = Trial(point, run.folder, _score(run, folder))
+    for index, point in enumerate(points):
+        of_point = (run for run in kept if run.variant == planned[index].variant)
+        scores = {run.folder: _score(run, folder) for run in of_point}
+        trial = Trial(
+            point,
+            {run: score for run, score in scores.items() if run in asked_for or score == score},
+        )
         if index in chosen:
             tried.append(trial)
-        elif not math.isnan(trial.average_accuracy):
+        elif trial.by_seed:
             earlier.append(trial)
     budget = runs[0].settings.model_dump(mode="json", exclude={"settings"})
     given = suite.strategies.get(entry, {})
@@ -170,16 +201,16 @@ def write_trials(folder: Path, trials: Trials) -> Path:
         "entry": trials.entry,
         "strategy": trials.file.name,
         "search_space": trials.file.search_space,
+        "edges": trials.edges,
         "trials": [
             {
                 **trial.point,
-                "average_accuracy": None
-                if math.isnan(trial.average_accuracy)
-                else trial.average_accuracy,
+                "average_accuracy": _or_none(trial.average_accuracy),
+                "by_seed": [_or_none(score) for score in trial.by_seed.values()],
             }
             for trial in ranked
         ],
-        "folders": [trial.folder.as_posix() for trial in ranked],
+        "folders": [run.as_posix() for trial in ranked for run in trial.by_seed],
         "run": trials.budget,
     }
     path = folder / _file_name(trials.entry)
@@ -198,6 +229,10 @@ def trials_table(trials: Trials) -> Table:
         shown = "failed" if math.isnan(score) else f"{score:.4f}"
         table.add_row(*(f"{trial.point[name]}" for name in names), shown)
     return table
+
+
+def _or_none(score: float) -> float | None:
+    return None if math.isnan(score) else score
 
 
 def _file_name(entry: str) -> str:
@@ -237,6 +272,25 @@ def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
+def _evenly(points: list[dict[str, Any]], count: int) -> list[int]:
+    """Indices of so many points, on each axis equally often at each value as far as can be.
+
+    One after another, the point whose values stand in the fewest of those before, each axis
+    weighed by its number of values; of several, the first in a random order.
+    """
+    left = np.random.default_rng(TUNING_SEED).permutation(len(points)).tolist()
+    values = [[(axis, repr(value)) for axis, value in point.items()] for point in points]
+    sizes = Counter(axis for axis, _ in set(itertools.chain(*values)))
+    taken: Counter[tuple[str, str]] = Counter()
+    chosen = []
+    for _ in range(count):
+        index = min(left, key=lambda i: sum(taken[item] * sizes[item[0]] for item in values[i]))
+        left.remove(index)
+        taken.update(values[index])
+        chosen.append(index)
+    return chosen
+
+
 def _plan(
     suite: Suite,
     entry: str,
@@ -244,15 +298,17 @@ def _plan(
     places: Places,
     auto: Precision,
     plugins: str,
+    seeds: int,
 ) -> list[PlannedRun]:
-    """A run for each point of the search space, in the order of :func:`_points`."""
+    """A run for each seed and each point of the search space, these in the order of
+    :func:`_points`."""
     for key in file.search_space:
         places = places.moved(("grid", f"{entry}@{key}"), f"{file.path}: SEARCH_SPACE")
     held_out = {"validation": VALIDATION_SHARE, "evaluate_on": "validation"}
     trials = suite.model_copy(
         update={
             "stream": suite.stream.model_copy(update=held_out),
-            "seeds": (TUNING_SEED,),
+            "seeds": tuple(range(TUNING_SEED, TUNING_SEED + seeds)),
             "control": None,
             "strategies": {entry: suite.strategies.get(entry, {})},
             "grid": {f"{entry}@{key}": list(of) for key, of in file.search_space.items()},

@@ -6,6 +6,8 @@ import pytest
 import yaml
 from project import Project
 
+from simo_cl.strategy import LEARNING_RATES
+
 
 def test_tune_draws_trials_and_prints_the_best_for_the_suite(project: Project) -> None:
     suite = project.suite("simo")
@@ -20,9 +22,13 @@ def test_tune_draws_trials_and_prints_the_best_for_the_suite(project: Project) -
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
     assert content["run"]["stream"]["evaluate_on"] == "validation"
+    lowest, highest = min(LEARNING_RATES), max(LEARNING_RATES)
+    ends = {lowest: {"lr": "smallest"}, highest: {"lr": "largest"}}
+    assert content["edges"] == ends.get(content["trials"][0]["lr"], {})
+    assert ("a better one may lie beyond" in first.output) == bool(content["edges"])
     best = yaml.safe_load(first.output.partition("put into the suite:")[2])
     assert best == {"er": {"lr": content["trials"][0]["lr"]}}
-    assert "2 of 2 runs are finished already." in again.output
+    assert "4 of 4 runs are finished already." in again.output
     assert not (project.results / "tiny" / "plan.json").exists()
 
 
@@ -37,14 +43,12 @@ def test_tune_says_when_every_trial_failed(project: Project) -> None:
     ("options", "message"),
     [
         ("--strategy err --trials 1", "--strategy: no strategy 'err' in .*Did you mean 'er'?"),
-        (
-            "--strategy er",
-            "give --trials: the search space of 'er' has 4 points.*is among the best 1 with a "
-            "chance of at least 90%: --trials 4.",
-        ),
-        ("--strategy er --trials 5", "--trials is 5; the search space of 'er' has 4 points"),
+        ("--strategy er --trials 6", "--trials is 6; the search space of 'er' has 5 points"),
         ("--strategy er --trials 1 --set data.name=digit", "data.name is 'digit', which is no"),
-        ("--strategy er --trials 1 --set seeds=[1000000]", "1000000, which is the seed of tuning"),
+        (
+            "--strategy er --trials 1 --set seeds=[1000000]",
+            "1000000, and those from 1000000 on are the seeds",
+        ),
     ],
 )
 def test_what_cannot_be_tuned_is_explained(project: Project, options: str, message: str) -> None:

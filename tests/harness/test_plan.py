@@ -45,10 +45,10 @@ def test_every_strategy_runs_with_every_seed_and_seed_by_seed(tmp_path: Path) ->
     assert len(set(digests(runs))) == 4
 
 
-def test_a_trial_is_not_named_by_its_seed(tmp_path: Path) -> None:
-    (run,) = planned(tmp_path, f"strategies:\n  er:\nseeds: [{TUNING_SEED}]\n")
+def test_a_trial_is_named_as_one(tmp_path: Path) -> None:
+    runs = planned(tmp_path, f"strategies:\n  er:\nseeds: [{TUNING_SEED}, {TUNING_SEED + 1}]\n")
 
-    assert run.name == "er, a trial"
+    assert [run.name for run in runs] == ["er, trial with seed 0", "er, trial with seed 1"]
 
 
 def test_a_run_has_all_settings_with_defaults_filled_in(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from simo_cl.harness.plan import TUNING_SEED
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import SuiteError, read_suite
-from simo_cl.harness.tune import Trials, _plan, run_trials, trials_table, write_trials
+from simo_cl.harness.tune import (
+    Trial,
+    Trials,
+    _evenly,
+    _plan,
+    _points,
+    run_trials,
+    trials_table,
+    write_trials,
+)
 
 STRATEGY = '''"""Fine-tuning that cannot be built with every setting."""
 
@@ -45,6 +55,7 @@ def tune(
     more: str = "strategies: {own: {other: 7}}\n",
     replace: bool = False,
     entry: str = "own",
+    seeds: int = 1,
 ) -> Trials:
     write_suite(folder / "strategies", text, "own.py")
     suite = write_suite(folder / "benchmarks", SETTINGS + more)
@@ -58,6 +69,7 @@ def tune(
             device=torch.device("cpu"),
             data_root=None,
             progress=progress,
+            seeds=seeds,
             replace=replace,
         )
 
@@ -113,7 +125,8 @@ def test_the_best_for_the_suite_keeps_what_the_suite_gives(tmp_path: Path) -> No
     assert found.best_as_yaml() == (
         f"mine: {{strategy: own, other: 7, lr: {found.best.point['lr']}, kind: good}}"
     )
-    assert found.best.folder.parts[1] == f"mine@lr={found.best.point['lr']},kind=good"
+    (folder,) = found.best.by_seed
+    assert folder.parts[1] == f"mine@lr={found.best.point['lr']},kind=good"
 
 
 def test_trials_are_planned_as_runs_are(tmp_path: Path) -> None:
@@ -123,9 +136,11 @@ def test_trials_are_planned_as_runs_are(tmp_path: Path) -> None:
     )
     own = load_strategy("own", tmp_path / "strategies")
 
-    runs = _plan(file.suite, "own", own, file.places, "float32", "none")
+    runs = _plan(file.suite, "own", own, file.places, "float32", "none", 2)
 
-    assert [run.checkpoint_minutes for run in runs] == [3.0] * 6
+    assert [run.checkpoint_minutes for run in runs] == [3.0] * 12
+    seeds = [run.settings.seed for run in runs]
+    assert seeds == [TUNING_SEED] * 6 + [TUNING_SEED + 1] * 6
 
 
 def test_fewer_trials_are_among_more(tried: tuple[Path, Trials], tmp_path: Path) -> None:
@@ -176,6 +191,58 @@ def test_trials_with_other_settings_do_not_take_their_place_unasked(tmp_path: Pa
     assert back == before
 
 
+def test_a_trial_is_scored_by_the_mean_over_its_seeds(tmp_path: Path) -> None:
+    text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
+
+    found = tune(tmp_path, 2, text, seeds=2)
+
+    content = json.loads(write_trials(tmp_path / "tuning", found).read_text())
+    for trial in content["trials"]:
+        assert len(trial["by_seed"]) == 2
+        assert trial["average_accuracy"] == pytest.approx(sum(trial["by_seed"]) / 2)
+    seeds = [Path(folder).name.partition("-")[0] for folder in content["folders"]]
+    assert sorted(seeds) == [f"seed{TUNING_SEED}"] * 2 + [f"seed{TUNING_SEED + 1}"] * 2
+
+    one = tune(tmp_path, 2, text, seeds=1)
+
+    assert json.loads(write_trials(tmp_path / "tuning", one).read_text()) == content
+
+
+def test_a_trial_that_failed_with_one_seed_has_no_score(tmp_path: Path) -> None:
+    assert math.isnan(Trial({}, {Path("a"): 0.5, Path("b"): math.nan}).average_accuracy)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 12, 20, 24])
+def test_trials_cover_each_axis_evenly(count: int) -> None:
+    space: dict[str, list[Any]] = {"a": [1, 2, 3, 4], "b": ["x", "y", "z"], "c": [True, False]}
+    points = _points(space)
+
+    chosen = [points[index] for index in _evenly(points, count)]
+
+    assert len({tuple(point.items()) for point in chosen}) == count
+    for axis, values in space.items():
+        often = [sum(point[axis] == value for point in chosen) for value in values]
+        assert max(often) - min(often) <= 1, axis
+
+
+def test_a_best_value_at_the_end_of_its_axis_is_named(
+    tried: tuple[Path, Trials], tmp_path: Path
+) -> None:
+    space = {"lr": [0.1, 0.3, 1.0], "views": [1, 2], "kind": ["a", "b", "c"], "other": [0, 1, 2]}
+    write_suite(tmp_path, STRATEGY + f"\nSEARCH_SPACE = {space}\n", "wide.py")
+    file = load_strategy("wide", tmp_path)
+
+    def edges(lr: float, accuracy: float = 0.5) -> dict[str, str]:
+        point = {"lr": lr, "views": 2, "kind": "a", "other": 1}
+        trial = Trial(point, {Path("run"): accuracy})
+        return replace(tried[1], file=file, ranked=[trial]).edges
+
+    assert edges(0.3) == {}
+    assert edges(1.0) == {"lr": "largest"}
+    assert edges(0.1) == {"lr": "smallest"}
+    assert edges(0.1, math.nan) == {}
+
+
 def test_the_table_says_what_failed(tried: tuple[Path, Trials]) -> None:
     console = Console(width=100)
     with console.capture() as shown:
@@ -198,7 +265,7 @@ def test_the_table_says_what_failed(tried: tuple[Path, Trials]) -> None:
             1,
             STRATEGY,
             "strategies: {own: }\nseeds: [0, 1000000]\n",
-            r"tiny\.yaml:12: seeds has 1000000, which is the seed of tuning",
+            r"tiny\.yaml:12: seeds has 1000000, and those from 1000000 on are the seeds of tuning",
         ),
         (
             1,
