@@ -46,6 +46,16 @@ def test_the_suite_of_rivals_is_split_cifar10_with_other_strategies() -> None:
     assert tuned == {name: entries[name] for name in ("er_balanced", "supcon", "simo")}
 
 
+def test_split_fashion_mnist_has_the_strategies_of_split_cifar10() -> None:
+    of_clothes, of_photographs = (
+        yaml.safe_load((ROOT / "benchmarks" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("split_fashion_mnist", "split_cifar10")
+    )
+
+    for key in ("strategies", "model", "control", "seeds"):
+        assert of_clothes[key] == of_photographs[key], key
+
+
 def test_a_file_that_is_there_stays_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "strategies").mkdir()
     (tmp_path / "strategies" / "simo.py").write_text("mine")
