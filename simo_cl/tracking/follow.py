@@ -32,16 +32,16 @@ from simo_cl.tracking.store import TrackingError
 CLOSE_SECONDS = 20.0
 """How long the end of a command waits at most for a server."""
 
-# Between looks at the run folders; between attempts at a store that fails, from and to.
-_LOOK_SECONDS = 1.0
+# Between looks at the run folders, and between attempts at a store that fails: from and to.
+_LOOK_SECONDS = (1.0, 20.0)
 _RETRY_SECONDS = (2.0, 60.0)
 _RESTART_SECONDS = 5.0
 # A wait that nobody needs to be told of.
 _UNNOTICED_SECONDS = 3.0
 _SAY_SECONDS = 10.0
-# Of a core, for a suite of thousands of runs, in which a look takes seconds. What a busy machine or
-# a slow server adds to them is no work of this process, and no reason to fall farther behind.
-_SHARE_OF_TIME = 0.25
+# Of a core: training may have none too many. What a busy machine or a slow server adds to a look is
+# no work of this process, and no reason to fall farther behind.
+_SHARE_OF_TIME = 0.1
 _NICENESS = 10
 
 
@@ -63,7 +63,7 @@ class _State:
 class Follower:
     """A context in which MLflow follows a suite's run folders, and training never waits for it.
 
-    It looks at the folders every second, so that nobody needs to tell it anything. A store that
+    It looks at the folders again and again, so that nobody needs to tell it anything. A store that
     fails is tried again, at most a minute apart. Leaving the context waits until MLflow is up to
     date: for a server that does not take everything, ``CLOSE_SECONDS``; after Ctrl-C, not at all.
     What MLflow lacks then, the next `mirror` adds.
@@ -215,7 +215,7 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
     while not is_last:
         is_last = connection.poll(pause)
         now = _stamp(folder)
-        pause = _LOOK_SECONDS
+        pause = _LOOK_SECONDS[0]
         if (now, _identity(own)) == seen:
             continue
         began = time.process_time()
@@ -226,7 +226,7 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
         if state.problem is None:
             seen, retry = (now, _identity(own)), _RETRY_SECONDS[0]
             took = time.process_time() - began
-            pause = min(max(pause, took / _SHARE_OF_TIME), _RETRY_SECONDS[1])
+            pause = min(max(pause, took / _SHARE_OF_TIME), _LOOK_SECONDS[1])
         else:
             pause, retry = retry, min(2 * retry, _RETRY_SECONDS[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, replace
@@ -71,6 +72,7 @@ class LocalRun:
         # The end of a process may come in the middle of anything: hence reentrant.
         self._lock = threading.RLock()
         self._rows = (folder / "metrics.jsonl").open("a+", encoding="utf-8", buffering=1)
+        self._sent = self._read = 0  # up to where
 
     @classmethod
     def begin(cls, run: RunSettings) -> LocalRun:
@@ -109,18 +111,21 @@ class LocalRun:
                 self._rows.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[Metric]:
-        """All numbers that are there, in the order in which they came."""
+        """The numbers that are there, in the order in which they came."""
         with self._lock:
-            self._rows.seek(0)
-            return [Metric(**json.loads(row)) for row in self._rows]
+            self._rows.seek(self._sent)
+            rows = self._rows.readlines()
+            self._read = self._rows.tell()
+        return [Metric(**json.loads(row)) for row in rows]
 
-    def remove_metrics(self, count: int) -> None:
-        """Removes those that came first."""
+    def remove_metrics(self) -> None:
+        """Removes those that were read last."""
         with self._lock:
-            self._rows.seek(0)
-            rest = self._rows.readlines()[count:]
-            self._rows.truncate(0)
-            self._rows.writelines(rest)
+            self._sent = self._read
+            # Not before all can go: what came meanwhile must be there whenever the process ends.
+            if self._sent == self._rows.seek(0, os.SEEK_END):
+                self._rows.truncate(0)
+                self._sent = 0
 
     def files(self) -> dict[Path, int]:
         """All files that are there, and when each was written."""
@@ -133,6 +138,11 @@ class LocalRun:
         with self._lock:
             if path.stat().st_mtime_ns == written:
                 path.unlink()
+
+    def remove(self) -> None:
+        """Removes the folder with all that is in it."""
+        self._rows.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def send_kept(folder: str | Path, tracking_uri: str) -> str:

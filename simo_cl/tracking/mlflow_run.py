@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-METRICS_PER_CALL = 1000
-_OTHERS_PER_CALL = 100
+# The most that MLflow takes in a call: of all, and of parameters and of tags.
+_ITEMS_PER_CALL, _OTHERS_PER_CALL = 1000, 100
 
 
 def log_data(
@@ -24,15 +24,23 @@ def log_data(
     parameters: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes any number of each, in as few calls as MLflow allows; the tags come last."""
+    """Writes any number of each, in as few calls as MLflow allows; the tags come last.
+
+    Within a call, too: MLflow's stores write parameters, metrics and tags in this order.
+    """
     from mlflow.entities import Param, RunTag
 
-    given = [Param(*item) for item in (parameters or {}).items()]
-    for start in range(0, len(given), _OTHERS_PER_CALL):
-        client.log_batch(run_id, params=given[start : start + _OTHERS_PER_CALL])
-    for start in range(0, len(metrics), METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+    first = [Param(*item) for item in (parameters or {}).items()]
     last = [RunTag(*item) for item in (tags or {}).items()]
+    is_one_call = max(len(first), len(last)) <= _OTHERS_PER_CALL
+    if is_one_call and len(first) + len(metrics) + len(last) <= _ITEMS_PER_CALL:
+        if first or metrics or last:
+            client.log_batch(run_id, params=first, metrics=metrics, tags=last)
+        return
+    for start in range(0, len(first), _OTHERS_PER_CALL):
+        client.log_batch(run_id, params=first[start : start + _OTHERS_PER_CALL])
+    for start in range(0, len(metrics), _ITEMS_PER_CALL):
+        client.log_batch(run_id, metrics=metrics[start : start + _ITEMS_PER_CALL])
     for start in range(0, len(last), _OTHERS_PER_CALL):
         client.log_batch(run_id, tags=last[start : start + _OTHERS_PER_CALL])
 

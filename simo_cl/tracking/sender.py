@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -100,7 +99,7 @@ class Sender:
             if thread.is_alive():
                 self._say(what, f"has not taken everything within {seconds:.0f} s")
         if not self._said:
-            shutil.rmtree(self._local.folder, ignore_errors=True)
+            self._local.remove()
             return
         self._local.write_settings(self.run, self._end)
         if names := [p.relative_to(self._local.artifacts).as_posix() for p in self._local.files()]:
@@ -143,9 +142,8 @@ class Sender:
                 return
 
     def _send_numbers(self, is_last: bool) -> None:
-        metrics = self._local.metrics()
-        log_data(self._client, self._run_id, metrics=metrics)
-        self._local.remove_metrics(len(metrics))
+        log_data(self._client, self._run_id, metrics=self._local.metrics())
+        self._local.remove_metrics()
         if is_last and self._end is not None:
             set_state(self._client, self._run_id, self._end)
 

@@ -37,7 +37,6 @@ _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STAT
 # MLflow's kinds of store, besides those that a plugin of it brings.
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SERVERS = ("http", "https", "databricks", "databricks-uc", "uc")
-_PLUGINS = "mlflow.tracking_store"
 
 
 class TrackingError(Exception):
@@ -77,56 +76,53 @@ def refuse_unusable(uri: str) -> None:
             driver is not installed; or of no kind that MLflow knows.
     """
     scheme = urlsplit(uri).scheme
-    kind = scheme.partition("+")[0]
+    problem = None
     if uri in _SERVERS or scheme in _SERVERS:
         return
     if scheme in ("", "file"):
-        _refuse_files(uri)
-    elif kind in _DATABASES:
-        _refuse_without_driver(uri)
-    elif scheme not in (plugin.name for plugin in entry_points(group=_PLUGINS)):
+        problem = _problem_of_files(uri)
+    elif scheme.partition("+")[0] in _DATABASES:
+        problem = _problem_of_database(uri)
+    elif scheme not in (plugin.name for plugin in entry_points(group="mlflow.tracking_store")):
         is_host = re.match(r"[\w.-]+:\d+", uri)
         guess = f" If it is a server, its address is http://{uri}." if is_host else ""
-        raise _unusable(
+        problem = (
             f"{uri} is no MLflow store: it begins with {scheme!r}.{guess} Use sqlite:///FILE, "
             f"the address of an MLflow server, or a database ({', '.join(_DATABASES)})"
         )
+    if problem is not None:
+        raise TrackingError(
+            f"{without_secrets(problem)}. The store is what --tracking-uri, `tracking_uri` or "
+            "MLFLOW_TRACKING_URI names"
+        )
 
 
-def _refuse_files(uri: str) -> None:
+def _problem_of_files(uri: str) -> str | None:
     if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
-        return
+        return None
     path = Path(url2pathname(urlsplit(uri).path) if uri.startswith("file:") else uri)
     is_database = path.suffix in (".db", ".sqlite", ".sqlite3")
     file = (path if is_database else path / "mlflow.db").absolute()
-    raise _unusable(
+    return (
         f"{uri} names a folder of files, which MLflow no longer takes as a store. Use "
         f"sqlite:///{file.as_posix()}; `mlflow migrate-filestore` copies what an old folder holds. "
         "To use the folder all the same, set MLFLOW_ALLOW_FILE_STORE=true"
     )
 
 
-def _refuse_without_driver(uri: str) -> None:
+def _problem_of_database(uri: str) -> str | None:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
         make_url(uri).get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
-        name = str(error.name)
-        install = {"psycopg2": "psycopg2-binary"}.get(name, name)
-        raise _unusable(
-            f"{uri} needs the Python package {name}, which is not installed: pip install {install}"
-        ) from error
+        install = {"psycopg2": "psycopg2-binary"}.get(str(error.name), error.name)
+        missing = f"the Python package {error.name}, which is not installed"
+        return f"{uri} needs {missing}: pip install {install}"
     except (ArgumentError, NoSuchModuleError) as error:
-        raise _unusable(f"{uri} is no address of a database ({error})") from error
-
-
-def _unusable(message: str) -> TrackingError:
-    return TrackingError(
-        f"{without_secrets(message)}. The store is what --tracking-uri, `tracking_uri` or "
-        "MLFLOW_TRACKING_URI names"
-    )
+        return f"{uri} is no address of a database ({error})"
+    return None
 
 
 def open_client(uri: str) -> MlflowClient:

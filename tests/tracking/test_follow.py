@@ -28,6 +28,7 @@ from shown import shown
 from simo_cl.tracking import follow
 from simo_cl.tracking.follow import Follower
 from simo_cl.tracking.mirror import mirror
+from simo_cl.tracking.view import VIEW_TAG
 
 if TYPE_CHECKING:
     from conftest import Server, SuiteMaker
@@ -96,6 +97,7 @@ def test_every_experience_shows_while_the_run_goes_on(suite: SuiteMaker) -> None
         for number in range(2):
             add_experience(suite, folder, number)
             wait_until(lambda n=number: experiences_in(uri)() == n + 1)
+        assert followed.follower._left == 0  # only the last attempt says how much it has to do
         suite.run("er", 0)
 
     assert followed.follower.problem is None
@@ -139,6 +141,7 @@ def test_a_server_that_stops_in_the_middle_holds_up_the_end_for_a_short_time_onl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(follow, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(follow, "_UNNOTICED_SECONDS", 0.1)
     suite.plan([("er", 0)])
     followed = Followed(suite.folder, own_server.address)
     own_server.start()
@@ -162,6 +165,7 @@ def test_a_server_that_stops_in_the_middle_holds_up_the_end_for_a_short_time_onl
 def test_the_wait_at_the_end_says_how_much_is_left(
     suite_without_store: SuiteMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(follow, "_UNNOTICED_SECONDS", 0.01)
     monkeypatch.setattr(follow, "_SAY_SECONDS", 0.01)
     followed = Followed(suite_without_store.folder)
     follower = followed.follower
@@ -253,17 +257,20 @@ def test_what_goes_wrong_here_is_made_good(
     with followed.follower:
         wait_until(lambda: experiences_in(uri)() == 1)
         # Nor does it write any more, which could mend a file that breaks in the middle of it.
-        wait_until(lambda: followed.follower._left == 0)
+        wait_until(lambda: VIEW_TAG in MlflowClient(uri).get_experiment_by_name("tiny").tags)
         if fault == "its process is killed":
             (process,) = followers()
             process.kill()
             followed.wait_for("ended with exit code -9")
+            followed.wait_for("MLflow is up to date again.")
         elif fault == "its file is lost":
             file.unlink()
+            wait_until(file.exists)
         else:
             file.write_bytes(file.read_bytes()[:40960])
         add_experience(suite, folder, 1)
-        followed.wait_for("MLflow is up to date again.")
+        if fault == "its file breaks":
+            followed.wait_for("it is now mlflow.db.damaged-1")
         suite.run("er", 0)
 
     assert followed.follower.problem is None
@@ -292,7 +299,7 @@ def test_nobody_is_told_that_mlflow_is_used(
     script = f"""
         from pathlib import Path
         from simo_cl.tracking.follow import _attempt
-        _attempt(Path({str(suite_without_store.folder)!r}), None, False, print)
+        _attempt(Path({str(suite_without_store.folder)!r}), None, None)
         from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
         assert MLFLOW_DISABLE_TELEMETRY.get()
     """

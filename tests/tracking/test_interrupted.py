@@ -84,7 +84,7 @@ def test_a_connection_lost_again_and_again_leaves_neither_gap_nor_duplicate(
             except TrackingError:
                 losses += 1
 
-    assert losses > 8
+    assert losses > 7  # each attempt makes one call more than the last
     assert shown(report.tracking_uri) == undisturbed()
     assert mirror(full.folder).written == 0
 
