@@ -269,7 +269,7 @@ def _run(folder: Path, text: str, strategy: str, device: str) -> tuple[str, dict
     path.write_text(f"{text}strategies: {{{strategy}: }}\n", encoding="utf-8")
     file, chosen = read_suite(path), choose_device(device)
     try:
-        (run,) = plan_runs(file.suite, ROOT / "strategies", file.places, precision_of(chosen))
+        (run,) = plan_runs(file.suite, ROOT / "strategies", file.locations, precision_of(chosen))
     except SuiteError as error:
         # Some strategies are for one protocol alone.
         return ("" if "protocol alone" in str(error) else str(error)), {}

@@ -305,7 +305,7 @@ class Request:
             planned_for = torch.device("cuda" if suite.resources.gpus > 0 else "cpu")
         precision = precision_of(planned_for)
         digest = digest_of_plugins(plugins)
-        planned = plan_runs(everything, folder, file.places, precision, digest)
+        planned = plan_runs(everything, folder, file.locations, precision, digest)
         chosen = [r for r in planned if r.settings.entry in entries and r.settings.seed in wanted]
         results = Path(self.results) / suite.name
         if workers_follow and self.ray is None and self.jobs != 1 and not self.shared:
@@ -335,7 +335,7 @@ class Request:
                 if name in strategy_names(folder):
                     hint = f" There is a strategy {name!r}; to run it, add it under `strategies:`."
                 raise SuiteError(
-                    f"--strategies: {name!r} is not in {file.places.path}, which has "
+                    f"--strategies: {name!r} is not in {file.locations.path}, which has "
                     f"{', '.join(there)}.{hint}"
                 )
         return names

@@ -80,7 +80,7 @@ def planned(
 ) -> list[PlannedRun]:
     """The runs of the tiny suite with more text at its end."""
     file = read_suite(write_suite(folder, settings + more), overrides)
-    return plan_runs(file.suite, strategies, file.places, "float32", plugins)
+    return plan_runs(file.suite, strategies, file.locations, "float32", plugins)
 
 
 def part_of_digits() -> DataSet:

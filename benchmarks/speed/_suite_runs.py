@@ -66,7 +66,7 @@ class SuiteRuns:
         self.plugins = None if plugins is None else load_plugins(plugins)
         digest = digest_of_plugins(self.plugins)
         beside, precision = strategies_folder(path, None), precision_of(device)
-        self.runs = plan_runs(self.suite, beside, file.places, precision, digest)
+        self.runs = plan_runs(self.suite, beside, file.locations, precision, digest)
         self.data = checked_data(self.runs, data_root) if data is None else data
         write_plan(folder, self.suite, self.runs, command="", data=self.data)
 

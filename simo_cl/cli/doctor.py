@@ -51,7 +51,7 @@ def doctor(
         file = None if suite is None else read_suite(suite, overrides or ())
         content = Suite(strategies={"simo": {}}) if file is None else file.suite
         if file is not None and plugins is None:
-            refuse_unknown_data(content.data.name, file.places)
+            refuse_unknown_data(content.data.name, file.locations)
         use_plugins(plugins)
         from simo_cl.harness import diagnosis
         from simo_cl.harness.checked_data import refuse_unknown_encoder
@@ -69,7 +69,7 @@ def doctor(
             problems.append(slowness)
         shape = (3, 32, 32)
         if file is not None:
-            refuse_unknown_encoder(content.model.encoder, file.places)
+            refuse_unknown_encoder(content.model.encoder, file.locations)
             try:
                 data = load_data(content.data.name, data_root)
                 shape = (data.channels, data.size, data.size)

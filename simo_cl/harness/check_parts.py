@@ -24,7 +24,7 @@ from simo_cl.harness.plugins import load_plugins
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.shipped import shipped_folder
 from simo_cl.harness.strategy_files import load_strategy
-from simo_cl.harness.suite_file import Places, SuiteError
+from simo_cl.harness.suite_file import Locations, SuiteError
 from simo_cl.harness.trial import first_images, interrupt
 from simo_cl.harness.user_files import import_problem
 from simo_cl.metrics.described import METRICS, READ_OUTS
@@ -100,7 +100,7 @@ def check_strategy(path: Path, folder: Path) -> Iterator[Finding]:
     with _problems_of(path) as problem:
         for setting, values in file.search_space.items():
             for value in values:
-                file.settings({setting: value}, Places(path))
+                file.settings({setting: value}, Locations(path))
     yield Finding(part, "takes every value of its SEARCH_SPACE", *problem)
 
 
@@ -185,7 +185,7 @@ def _planned(
 
     def planned() -> PlannedRun:
         suite = Suite.model_validate(content)
-        (run,) = plan_runs(suite, strategies, Places(strategies / f"{strategy}.py"), "float32")
+        (run,) = plan_runs(suite, strategies, Locations(strategies / f"{strategy}.py"), "float32")
         return run
 
     every = checked_data([planned()], data_root)

@@ -9,7 +9,7 @@ import torch
 
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import PlannedRun, refuse_unknown_data
-from simo_cl.harness.suite_file import Places, SuiteError
+from simo_cl.harness.suite_file import Locations, SuiteError
 from simo_cl.models import Encoder, build_encoder, encoder_names
 from simo_cl.registry import did_you_mean
 from simo_cl.streams import DataSet, check_augmentations, load_data
@@ -30,7 +30,7 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
         DataError: the data cannot be had, or a class has no sample.
     """
     name = runs[0].settings.data.name
-    refuse_unknown_data(name, runs[0].places)
+    refuse_unknown_data(name, runs[0].locations)
     data = load_data(name, root)
     checked = set()
     for run in runs:
@@ -46,11 +46,11 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
     return data
 
 
-def refuse_unknown_encoder(name: str, places: Places) -> None:
+def refuse_unknown_encoder(name: str, locations: Locations) -> None:
     """Raises a :class:`SuiteError` for what is no encoder's name."""
     names = encoder_names()
     if name not in names:
-        raise places.complaint(
+        raise locations.complaint(
             "model.encoder",
             f"is {name!r}, which is no encoder; there are {', '.join(names)}."
             f"{did_you_mean(name, names)}",
@@ -59,13 +59,13 @@ def refuse_unknown_encoder(name: str, places: Places) -> None:
 
 def _check_numbers(run: PlannedRun, data: DataSet) -> None:
     """Of classes, experiences and images."""
-    settings, complaint, classes = run.settings, run.places.complaint, data.num_classes
+    settings, complaint, classes = run.settings, run.locations.complaint, data.num_classes
     stream, evaluation = settings.stream, settings.evaluation
     it_has = f"{data.name} has {classes} classes"
     try:
         check_augmentations(settings.training.augment)
     except ValueError as error:
-        where = run.places.of("training", "augment")
+        where = run.locations.of("training", "augment")
         raise SuiteError(f"{where}: training.augment: {error}") from None
     if stream.experiences > classes:
         raise complaint(
@@ -94,7 +94,7 @@ def _check_numbers(run: PlannedRun, data: DataSet) -> None:
 def _check_encoder(run: PlannedRun, data: DataSet) -> None:
     """Embeds two images: a user's own encoder may not be what it should be."""
     model = run.settings.model
-    refuse_unknown_encoder(model.encoder, run.places)
+    refuse_unknown_encoder(model.encoder, run.locations)
     images = data.test.images[:2].float() / 255
     try:
         encoder = _encoder(run, data).eval()
@@ -102,14 +102,14 @@ def _check_encoder(run: PlannedRun, data: DataSet) -> None:
             features = encoder(images)
     except Exception as error:
         shape = " x ".join(str(n) for n in images.shape[1:])
-        raise run.places.complaint(
+        raise run.locations.complaint(
             "model.encoder",
             f"is {model.encoder!r}, which cannot embed the images of {data.name} ({shape}) with "
             f"model.width {model.width}: {type(error).__name__}: {error}",
         ) from error
     expected = len(images), encoder.num_features
     if features.shape != expected:
-        raise run.places.complaint(
+        raise run.locations.complaint(
             "model.encoder",
             f"is {model.encoder!r}, which says that it has {encoder.num_features} features but "
             f"maps {len(images)} images to {tuple(features.shape)}; it must be {expected}",
@@ -118,11 +118,11 @@ def _check_encoder(run: PlannedRun, data: DataSet) -> None:
 
 def _check_sizes(run: PlannedRun, data: DataSet, sizes: list[int]) -> None:
     """Refuses batches of a single image for encoders that normalize over a batch of 1 x 1 maps."""
-    stream, model, places = run.settings.stream, run.settings.model, run.places
+    stream, model, locations = run.settings.stream, run.settings.model, run.locations
     if stream.protocol == "online" and stream.batch_size == 1:
-        where, what = places.of("stream", "batch_size"), "stream.batch_size is 1"
+        where, what = locations.of("stream", "batch_size"), "stream.batch_size is 1"
     elif 1 in sizes:
-        where = places.of("stream", "experiences")
+        where = locations.of("stream", "experiences")
         what = f"experience {sizes.index(1)}, counted from 0, has a single training image"
     else:
         return

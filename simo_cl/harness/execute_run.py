@@ -63,7 +63,7 @@ def execute_run(
         first_rows(benchmark),
     )
     seed_global_generators(settings.seed, 0)
-    strategy = file.module.build(setup, file.settings(settings.settings, run.places))
+    strategy = file.module.build(setup, file.settings(settings.settings, run.locations))
     budget = _budget(strategy, file.name)
     strategy.model.to(device)
     benchmark = _of_features(benchmark, run, data, strategy, device)

@@ -24,7 +24,7 @@ from simo_cl.harness.strategy_files import (
     strategy_path,
 )
 from simo_cl.harness.suite_file import (
-    Places,
+    Locations,
     SuiteError,
     SuiteFile,
     explain_validation,
@@ -51,14 +51,14 @@ class PlannedRun:
         settings: resolved.
         variant: the grid point, as ``memory.size=200``.
         strategy_file: that builds the strategy.
-        places: where the settings were given, for messages.
+        locations: where the settings were given, for messages.
         checkpoint_minutes: between two checkpoints within an experience.
     """
 
     settings: RunSettings
     variant: str
     strategy_file: StrategyFile
-    places: Places = field(compare=False, repr=False)
+    locations: Locations = field(compare=False, repr=False)
     checkpoint_minutes: float = field(default=10.0, compare=False)
 
     @property
@@ -117,10 +117,10 @@ def read_checked(
     """
     folder = strategies_folder(suite, strategies_dir)
     file = read_suite(suite, overrides, partial(setting_names, folder))
-    refuse_unknown_names(file.suite, folder, file.places)
+    refuse_unknown_names(file.suite, folder, file.locations)
     refuse_missing_root(data_root)
     if not has_plugins:
-        refuse_unknown_data(file.suite.data.name, file.places)
+        refuse_unknown_data(file.suite.data.name, file.locations)
     return file, folder
 
 
@@ -133,11 +133,11 @@ def refuse_missing_root(data_root: Path | None) -> None:
         )
 
 
-def refuse_unknown_data(name: str, places: Places) -> None:
+def refuse_unknown_data(name: str, locations: Locations) -> None:
     """Raises a :class:`SuiteError` for what is no data source's name."""
     names = data_source_names()
     if name not in names:
-        raise places.complaint(
+        raise locations.complaint(
             "data.name",
             f"is {name!r}, which is no data set; there are {', '.join(names)}."
             f"{did_you_mean(name, names)}",
@@ -145,62 +145,65 @@ def refuse_unknown_data(name: str, places: Places) -> None:
 
 
 def plan_runs(
-    suite: Suite, folder: Path, places: Places, auto: Precision, plugins: str = "none"
+    suite: Suite, folder: Path, locations: Locations, auto: Precision, plugins: str = "none"
 ) -> list[PlannedRun]:
     """All runs of a suite: every entry, at every point of the grid, with every seed.
 
     Args:
         suite: as read.
         folder: with the strategy files.
-        places: where its settings were given, for messages.
+        locations: where its settings were given, for messages.
         auto: the precision that ``model.precision: auto`` stands for; see
             :func:`simo_cl.harness.precision.precision_of`.
-        plugins: digest of the user's own file, from :func:`simo_cl.harness.plugins.load_plugins`.
+        plugins: from :func:`simo_cl.harness.plugins.digest_of_plugins`.
 
     Raises:
         SuiteError: an unknown strategy, setting, control or grid key, or a wrong value.
     """
-    refuse_unknown_names(suite, folder, places)
+    refuse_unknown_names(suite, folder, locations)
     files = {
         entry: load_strategy(
-            strategy_of(suite, entry, places), folder, places.of("strategies", entry, "strategy")
+            strategy_of(suite, entry, locations),
+            folder,
+            locations.of("strategies", entry, "strategy"),
         )
         for entry in suite.strategies
     }
     # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
     return [
-        _run(suite, entry, file, point, seed, places, auto, plugins)
+        _run(suite, entry, file, point, seed, locations, auto, plugins)
         for seed in suite.seeds
         for entry, file in files.items()
         for point in _grid_points(suite, entry)
     ]
 
 
-def refuse_unknown_names(suite: Suite, folder: Path, places: Places) -> None:
+def refuse_unknown_names(suite: Suite, folder: Path, locations: Locations) -> None:
     """Looks for what is quickly found to be wrong, without importing a strategy.
 
     Args:
         suite: as read.
         folder: with the strategy files.
-        places: where its settings were given, for messages.
+        locations: where its settings were given, for messages.
 
     Raises:
         SuiteError: an entry of a strategy that there is not, an unknown control or grid key.
     """
     entries = list(suite.strategies)
     for entry in entries:
-        where = places.of("strategies", entry, "strategy")
-        strategy_path(strategy_of(suite, entry, places), folder, where)
+        where = locations.of("strategies", entry, "strategy")
+        strategy_path(strategy_of(suite, entry, locations), folder, where)
     if suite.control is not None and suite.control not in entries:
-        raise SuiteError(
-            f"{places.of('control')}: control is {suite.control!r}, which is none of the suite's "
-            f"strategies: {', '.join(entries)}.{did_you_mean(suite.control, entries)}"
+        raise locations.complaint(
+            "control",
+            f"is {suite.control!r}, which is none of the suite's strategies: {', '.join(entries)}."
+            f"{did_you_mean(suite.control, entries)}",
         )
     for key, values in suite.grid.items():
-        _check_axis(key, values, entries, places.of("grid", key))
+        _check_axis(key, values, entries, locations.of("grid", key))
 
 
-def strategy_of(suite: Suite, entry: str, places: Places) -> str:
+def strategy_of(suite: Suite, entry: str, locations: Locations) -> str:
     """The strategy that an entry names, or that it is named after.
 
     Raises:
@@ -209,7 +212,7 @@ def strategy_of(suite: Suite, entry: str, places: Places) -> str:
     strategy = suite.strategies.get(entry, {}).get("strategy", entry)
     if not isinstance(strategy, str):
         raise SuiteError(
-            f"{places.of('strategies', entry, 'strategy')}: strategies.{entry}.strategy is "
+            f"{locations.of('strategies', entry, 'strategy')}: strategies.{entry}.strategy is "
             f"{strategy!r}; it must be the name of a strategy, as {{strategy: simo}}"
         )
     return strategy
@@ -271,20 +274,20 @@ def _run(
     file: StrategyFile,
     point: dict[str, Any],
     seed: int,
-    places: Places,
+    locations: Locations,
     auto: Precision,
     plugins: str,
 ) -> PlannedRun:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
     content["strategies"] = {entry: dict(suite.strategies[entry])}
     for key, value in point.items():
-        set_key(content, key, value, places.of("grid", key))
-        places = places.moved(key_path(key), places.of("grid", key))
+        set_key(content, key, value, locations.of("grid", key))
+        locations = locations.moved(key_path(key), locations.of("grid", key))
     own = content.pop("strategies")[entry]
     own.pop("strategy", None)
     if content["model"]["precision"] == "auto":
         content["model"]["precision"] = auto
-    of_strategy = file.settings(own, places, ("strategies", entry))
+    of_strategy = file.settings(own, locations, ("strategies", entry))
     settings = of_strategy.model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
@@ -298,20 +301,20 @@ def _run(
             }
         )
     except ValidationError as error:
-        raise SuiteError(explain_validation(error, RunSettings, places)) from None
+        raise SuiteError(explain_validation(error, RunSettings, locations)) from None
     protocol = resolved.stream.protocol
     if protocol not in file.protocols:
         raise SuiteError(
-            f"{places.of('strategies', entry)}: {file.name} is for the "
+            f"{locations.of('strategies', entry)}: {file.name} is for the "
             f"{' and '.join(file.protocols)} protocol alone, and stream.protocol is {protocol}"
         )
     try:
         of_strategy.check(resolved)
     except ValueError as error:
-        where = places.of("strategies", entry)
+        where = locations.of("strategies", entry)
         raise SuiteError(f"{where}: {file.name}: {error}") from None
     variant = ",".join(f"{key.rpartition('@')[2]}={_in_a_name(v)}" for key, v in point.items())
-    return PlannedRun(resolved, variant, file, places, suite.checkpoint_minutes)
+    return PlannedRun(resolved, variant, file, locations, suite.checkpoint_minutes)
 
 
 def _in_a_name(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from simo_cl.harness.settings import StrategySettings
-from simo_cl.harness.suite_file import KeyPath, Places, SuiteError, explain_validation
+from simo_cl.harness.suite_file import KeyPath, Locations, SuiteError, explain_validation
 from simo_cl.harness.user_files import UserFile, import_problem
 from simo_cl.registry import did_you_mean
 
@@ -65,13 +65,13 @@ class StrategyFile:
         return self.file.digest
 
     def settings(
-        self, given: dict[str, Any], places: Places, within: KeyPath = ()
+        self, given: dict[str, Any], locations: Locations, within: KeyPath = ()
     ) -> StrategySettings:
         """The strategy's settings with defaults filled in.
 
         Args:
             given: those that differ.
-            places: where they were given.
+            locations: where they were given.
             within: path of the key whose value they are.
 
         Raises:
@@ -81,13 +81,13 @@ class StrategyFile:
         if "joint" in given and "joint" not in model.model_fields:
             key = (*within, "joint")
             raise SuiteError(
-                f"{places.of(*key)}: {'.'.join(key)}: {self.name} cannot train on all classes at "
-                "once; the contrastive strategies can, and `joint` does with cross-entropy"
+                f"{locations.of(*key)}: {'.'.join(key)}: {self.name} cannot train on all classes "
+                "at once; the contrastive strategies can, and `joint` does with cross-entropy"
             )
         try:
             return model.model_validate(given)
         except ValidationError as error:
-            raise SuiteError(explain_validation(error, model, places, within)) from None
+            raise SuiteError(explain_validation(error, model, locations, within)) from None
 
 
 def strategies_folder(suite: Path | None, given: Path | None) -> Path:

@@ -22,7 +22,7 @@ class SuiteError(ValueError):
 
 
 @dataclass(frozen=True)
-class Places:
+class Locations:
     """Where settings were given, for messages about them.
 
     Attributes:
@@ -37,9 +37,9 @@ class Places:
         """Where a key was given, or something in it, or else what it belongs to, or the file."""
         path = tuple(str(part) for part in key)
         while path:
-            for given, place in self.given.items():
+            for given, location in self.given.items():
                 if given[: len(path)] == path:
-                    return place
+                    return location
             path = path[:-1]
         return str(self.path)
 
@@ -52,10 +52,10 @@ class Places:
         """About a dotted key, to raise: where it was given, its name, and the text."""
         return SuiteError(f"{self.of(*key.split('.'))}: {key} {text}")
 
-    def moved(self, key: KeyPath, place: str) -> Places:
-        """These places, but a key with all that belongs to it was given at ``place``."""
+    def moved(self, key: KeyPath, location: str) -> Locations:
+        """These locations, but a key with all that belongs to it was given at ``location``."""
         rest = {other: at for other, at in self.given.items() if other[: len(key)] != key}
-        return Places(self.path, {**rest, key: place})
+        return Locations(self.path, {**rest, key: location})
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SuiteFile:
     """A suite as read, and where its settings were given."""
 
     suite: Suite
-    places: Places
+    locations: Locations
 
 
 def read_suite(
@@ -83,14 +83,14 @@ def read_suite(
     Raises:
         SuiteError: names the file, line and key, what was given and what is allowed.
     """
-    content, places = _parse(path)
+    content, locations = _parse(path)
     content.setdefault("name", path.stem)
     for override in overrides:
-        places = _apply(content, override, places, settings_of)
+        locations = _apply(content, override, locations, settings_of)
     try:
-        return SuiteFile(Suite.model_validate(content), places)
+        return SuiteFile(Suite.model_validate(content), locations)
     except ValidationError as error:
-        raise SuiteError(explain_validation(error, Suite, places)) from None
+        raise SuiteError(explain_validation(error, Suite, locations)) from None
 
 
 def key_path(key: str) -> KeyPath:
@@ -117,25 +117,25 @@ def set_key(content: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def explain_validation(
-    error: ValidationError, model: type[BaseModel], places: Places, within: KeyPath = ()
+    error: ValidationError, model: type[BaseModel], locations: Locations, within: KeyPath = ()
 ) -> str:
     """The complaints of a validation, a line each: place, key, what was given, what is allowed.
 
     Args:
         error: of the validation.
         model: that refused.
-        places: of the settings.
+        locations: of the settings.
         within: path of the key whose value was validated.
     """
     items = error.errors()
     complaints = [
-        f"{places.of(*within, *item['loc'])}: {_complaint(item, model, within)}"
+        f"{locations.of(*within, *item['loc'])}: {_complaint(item, model, within)}"
         for item in items
         if item["type"] != OF_KEYS
         and not (item["type"] == "too_short" and _has_bad_item(item, items))
     ]
     complaints += [
-        f"{places.of_setting(key)}: {key} {item['msg']}"
+        f"{locations.of_setting(key)}: {key} {item['msg']}"
         for item in items
         if item["type"] == OF_KEYS
         for key in item["ctx"]["keys"]
@@ -143,7 +143,7 @@ def explain_validation(
     return "\n".join(dict.fromkeys(complaints))
 
 
-def _parse(path: Path) -> tuple[dict[str, Any], Places]:
+def _parse(path: Path) -> tuple[dict[str, Any], Locations]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -176,7 +176,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], Places]:
             lines[key] = number
     except RecursionError:
         raise SuiteError(f"{path}: a value refers to itself (by & and *)") from None
-    return content, Places(path, {key: f"{path}:{number}" for key, number in lines.items()})
+    return content, Locations(path, {key: f"{path}:{number}" for key, number in lines.items()})
 
 
 def _suites_near(path: Path) -> str:
@@ -202,9 +202,9 @@ def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath
 def _apply(
     content: dict[str, Any],
     override: str,
-    places: Places,
+    locations: Locations,
     settings_of: Callable[[str], Collection[str]],
-) -> Places:
+) -> Locations:
     key, equals, value = (part.strip() for part in override.partition("="))
     where = f"--set {override}"
     if not equals or not key:
@@ -232,7 +232,7 @@ def _apply(
                 listed = " or ".join(f"{name}@{key}" for name in having)
                 raise SuiteError(f"{where}: {key} is a setting of one entry: write {listed}")
     set_key(content, key, parsed, where)
-    return places.moved(key_path(key), where)
+    return locations.moved(key_path(key), where)
 
 
 def _strategy_of(entry: Any, name: str) -> str:

@@ -24,7 +24,7 @@ from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import StrategyFile, load_strategy
-from simo_cl.harness.suite_file import Places, SuiteError, SuiteFile
+from simo_cl.harness.suite_file import Locations, SuiteError, SuiteFile
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.models import Precision
 from simo_cl.results import RunFolder, write_atomically
@@ -140,16 +140,16 @@ def run_trials(
             settings.
         DataError: the data cannot be had, or earlier trials are of others.
     """
-    suite, places = suite_file.suite, suite_file.places
+    suite, locations = suite_file.suite, suite_file.locations
     if reported := [seed for seed in suite.seeds if seed >= TUNING_SEED]:
         raise SuiteError(
-            f"{places.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on are "
+            f"{locations.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on are "
             "the seeds of tuning and never reported; choose another"
         )
     if entry not in suite.strategies:
-        places = places.moved(("strategies", entry), "--strategy")
-    where = places.of("strategies", entry, "strategy")
-    file = load_strategy(strategy_of(suite, entry, places), strategies, where)
+        locations = locations.moved(("strategies", entry), "--strategy")
+    where = locations.of("strategies", entry, "strategy")
+    file = load_strategy(strategy_of(suite, entry, locations), strategies, where)
     if not file.search_space:
         raise SuiteError(
             f"{file.path} has no SEARCH_SPACE to draw trials from; it maps settings to lists of "
@@ -163,7 +163,7 @@ def run_trials(
             f"it must be from 1 to {len(points)}"
         )
     chosen = sorted(_evenly(points, trials))
-    planned = _plan(suite, entry, file, places, precision_of(device), plugins, seeds)
+    planned = _plan(suite, entry, file, locations, precision_of(device), plugins, seeds)
     runs = [run for index, run in enumerate(planned) if index % len(points) in chosen]
     data = checked_data(runs, data_root)
     if slowness := slowness_of(runs[0].settings.model.precision, device):
@@ -295,7 +295,7 @@ def _plan(
     suite: Suite,
     entry: str,
     file: StrategyFile,
-    places: Places,
+    locations: Locations,
     auto: Precision,
     plugins: str,
     seeds: int,
@@ -303,7 +303,7 @@ def _plan(
     """A run for each seed and each point of the search space, these in the order of
     :func:`_points`."""
     for key in file.search_space:
-        places = places.moved(("grid", f"{entry}@{key}"), f"{file.path}: SEARCH_SPACE")
+        locations = locations.moved(("grid", f"{entry}@{key}"), f"{file.path}: SEARCH_SPACE")
     held_out = {"validation": VALIDATION_SHARE, "evaluate_on": "validation"}
     trials = suite.model_copy(
         update={
@@ -314,4 +314,4 @@ def _plan(
             "grid": {f"{entry}@{key}": list(of) for key, of in file.search_space.items()},
         }
     )
-    return plan_runs(trials, file.path.parent, places, auto, plugins)
+    return plan_runs(trials, file.path.parent, locations, auto, plugins)

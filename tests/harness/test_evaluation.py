@@ -117,7 +117,7 @@ def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.manual_seed(0)
     benchmark = make_benchmark(data, settings, run.joint, torch.device("cpu"))
     setup = Setup(settings, data, device, [20] if run.joint else [10, 10])
-    strategy = file.module.build(setup, file.settings({}, run.places))
+    strategy = file.module.build(setup, file.settings({}, run.locations))
     evaluation = Evaluation(
         benchmark,
         strategy,
@@ -353,7 +353,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Any
     cpu = torch.device("cpu")
     benchmark = make_benchmark(data, settings, run.joint, cpu)
     setup = Setup(settings, data, cpu, [1, 1])
-    strategy = file.module.build(setup, file.settings({}, run.places))
+    strategy = file.module.build(setup, file.settings({}, run.locations))
     evaluation = Evaluation(
         benchmark,
         strategy,

@@ -157,7 +157,7 @@ def test_the_encoder_has_its_share_of_the_learning_rate(
     benchmark = class_incremental(data, experiences=2, class_order=range(10))
     setup = Setup(settings, data, torch.device("cpu"), [2, 2])
     trained = run.strategy_file.module.build(
-        setup, run.strategy_file.settings(settings.settings, run.places)
+        setup, run.strategy_file.settings(settings.settings, run.locations)
     )
 
     for experience in benchmark.train_stream:

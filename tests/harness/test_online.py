@@ -22,7 +22,7 @@ SMALL_EXPERIENCES = ("finetune", "der", "mir")
 
 def planned(folder: Path, text: str, *overrides: str) -> list[PlannedRun]:
     file = read_suite(write_suite(folder, text), overrides)
-    return plan_runs(file.suite, STRATEGIES, file.places, "float32")
+    return plan_runs(file.suite, STRATEGIES, file.locations, "float32")
 
 
 @pytest.fixture(scope="module")

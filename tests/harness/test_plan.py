@@ -424,7 +424,7 @@ def test_a_mistake_on_the_command_line_is_shown_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_shipped_suites_can_be_planned(path: Path) -> None:
     file = read_suite(path)
-    runs: list[Any] = plan_runs(file.suite, STRATEGIES, file.places, "float32")
+    runs: list[Any] = plan_runs(file.suite, STRATEGIES, file.locations, "float32")
 
     assert {run.settings.entry for run in runs} == set(file.suite.strategies)
     assert len(runs) % len(file.suite.seeds) == 0
@@ -438,7 +438,7 @@ class TestPrecision:
 
     def runs(self, folder: Path, auto: Precision, more: str = "") -> list[PlannedRun]:
         file = read_suite(write_suite(folder, self.AUTO + BOTH + more))
-        return plan_runs(file.suite, STRATEGIES, file.places, auto)
+        return plan_runs(file.suite, STRATEGIES, file.locations, auto)
 
     @pytest.mark.parametrize("auto", ["float32", "bfloat16"])
     def test_auto_is_what_it_stands_for_also_in_the_hash(self, tmp_path, auto) -> None:

@@ -15,7 +15,7 @@ from simo_cl.harness.strategy_files import (
     strategy_names,
     strategy_summary,
 )
-from simo_cl.harness.suite_file import Places, SuiteError
+from simo_cl.harness.suite_file import Locations, SuiteError
 
 MINE = '''"""Mine, in a line.
 
@@ -48,7 +48,10 @@ def test_a_file_gives_settings_search_space_and_options(tmp_path: Path) -> None:
     write_suite(tmp_path, MINE + '\n\nJOINT = True\nFEATURE_LAYER = "net"\n', "mine.py")
     file = load_strategy("mine", tmp_path)
 
-    assert file.settings({"depth": 3}, Places(file.path)).model_dump() == {"lr": 1e-3, "depth": 3}
+    assert file.settings({"depth": 3}, Locations(file.path)).model_dump() == {
+        "lr": 1e-3,
+        "depth": 3,
+    }
     assert file.search_space == {"lr": [0.1], "depth": [1, 2]}
     assert file.joint
     assert file.feature_layer == "net"
@@ -68,7 +71,7 @@ def test_settings_and_search_space_may_be_left_out(tmp_path: Path) -> None:
     write_suite(tmp_path, "def build(setup, settings):\n    return None\n", "mine.py")
     file = load_strategy("mine", tmp_path)
 
-    assert file.settings({"lr": 0.5}, Places(file.path)).model_dump() == {"lr": 0.5}
+    assert file.settings({"lr": 0.5}, Locations(file.path)).model_dump() == {"lr": 0.5}
     assert file.search_space == {}
 
 
@@ -80,7 +83,7 @@ def test_shipped_files_are_complete(name: str) -> None:
     assert 1 <= len(file.search_space) <= 4
     for setting, values in file.search_space.items():
         for value in values:
-            file.settings({setting: value}, Places(file.path))
+            file.settings({setting: value}, Locations(file.path))
 
 
 def test_strategies_that_differ_in_the_loss_alone_have_as_many_trials_to_draw_from() -> None:

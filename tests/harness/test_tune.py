@@ -136,7 +136,7 @@ def test_trials_are_planned_as_runs_are(tmp_path: Path) -> None:
     )
     own = load_strategy("own", tmp_path / "strategies")
 
-    runs = _plan(file.suite, "own", own, file.places, "float32", "none", 2)
+    runs = _plan(file.suite, "own", own, file.locations, "float32", "none", 2)
 
     assert [run.checkpoint_minutes for run in runs] == [3.0] * 12
     seeds = [run.settings.seed for run in runs]
