@@ -105,10 +105,6 @@ class Addition:
     name: str
     part: Any
 
-    def repeat(self) -> None:
-        """Raises a ValueError if the name has been taken since."""
-        self.registry.add(self.name, self.part)
-
     def undo(self) -> None:
         self.registry.withdraw(self.name, self.part)
 

@@ -101,7 +101,7 @@ def run_suite(
            strategy  seed     state
         0  finetune     0  finished
     """
-    options = dict(locals())
+    options = dict(locals())  # by the names that Request has for them
     del options["console"], options["command"]
     request = Request(**options)
     return request.run(console or Console(), command or request.command_line())

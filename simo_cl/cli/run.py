@@ -72,7 +72,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a suite: what is missing or unfinished of it. Then write its report."""
-    options = dict(locals())
+    options = dict(locals())  # by the names that Request has for them
     del options["suite"], options["dry_run"], options["smoke"]
     if dry_run and smoke:
         fail("--dry-run and --smoke each do something in place of the runs; give one of them")

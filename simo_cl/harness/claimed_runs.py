@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from simo_cl.harness.attempt import RunsListener
 from simo_cl.harness.plan import PlannedRun
+from simo_cl.harness.suite_lock import held_if_free
 from simo_cl.results import RunFolder, read_status
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -32,6 +31,7 @@ def claimed_runs(
         claims: folder for the locks, the same for all commands.
         listener: told of the runs that others have ended.
     """
+    claims.mkdir(parents=True, exist_ok=True)
     failed_before = {run.name: _failure(folder / run.folder) for run in runs}
 
     def is_over(run: PlannedRun) -> bool:
@@ -55,7 +55,7 @@ def claimed_runs(
         for run in left:
             if is_over(run):
                 continue
-            with _claimed(claims / f"{'_'.join(run.folder.parts)}.lock") as is_mine:
+            with held_if_free(claims / f"{'_'.join(run.folder.parts)}.lock") as is_mine:
                 if not is_mine:
                     waiting.append(run)
                 elif not is_over(run):
@@ -72,19 +72,3 @@ def _failure(path: Path) -> tuple[float | None, str] | None:
         if status is not None and status.state == "failed":
             return status.ended, status.error.message if status.error else ""
     return None
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether the lock could be had, which is held as long."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()

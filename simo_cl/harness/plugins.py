@@ -9,10 +9,8 @@ from simo_cl.harness.user_files import UserFile
 from simo_cl.registry import Addition, additions
 
 _DIGITS = 12
-_loaded: dict[Path, str] = {}
-"""Digest of each file whose parts are registered."""
-_added_by: dict[tuple[Path, str], list[Addition]] = {}
-"""What each version of a file has registered: its modules are executed once."""
+_registered: dict[Path, tuple[UserFile, list[Addition]]] = {}
+"""What each file is whose parts are registered, and which these are."""
 
 
 def load_plugins(path: Path) -> UserFile:
@@ -42,19 +40,19 @@ def register_parts(file: UserFile) -> None:
     Raises:
         SuiteError: it cannot be imported.
     """
-    path, digest = file.path.resolve(), file.digest
-    if _loaded.get(path) == digest:
-        return
-    if path in _loaded:
-        for addition in _added_by[path, _loaded.pop(path)]:
+    path = file.path.resolve()
+    if path in _registered:
+        before, added = _registered[path]
+        if before.digest == file.digest:
+            return
+        del _registered[path]
+        for addition in added:
             addition.undo()
+        # Brought back, it is executed again.
+        before.forget()
     try:
         with additions() as added:
             file.load()
-            for addition in _added_by.get((path, digest), ()):
-                addition.repeat()
     except SuiteError as error:
         raise SuiteError(f"--plugins {error}") from error
-    except ValueError as error:
-        raise SuiteError(f"--plugins {file.path}: {error}") from error
-    _loaded[path], _added_by[path, digest] = digest, added
+    _registered[path] = file, added

@@ -86,15 +86,27 @@ def _members(path: Path) -> list[str]:
     """Those that are alive; what dead ones have left is removed."""
     alive = []
     for file in sorted(shared_folder(path).glob("*.lock")):
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            alive.append(file.stem)
-        else:
-            file.unlink(missing_ok=True)
-            lock.release()
+        with held_if_free(file) as is_free:
+            if is_free:
+                file.unlink(missing_ok=True)
+            else:
+                alive.append(file.stem)
     return alive
+
+
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Whether a lock could be had, which is then held as long."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _wait_for(lock: FileLock, holder: Path, tell: Callable[[str], None], shares: bool) -> None:

@@ -66,9 +66,7 @@ class UserFile:
     @property
     def digest(self) -> str:
         """SHA-256 of the file's content; with others, of all their names and contents."""
-        digests = {
-            name: hashlib.sha256(source).hexdigest() for name, source in self.sources.items()
-        }
+        digests = {name: hashlib.sha256(text).hexdigest() for name, text in self.sources.items()}
         if len(digests) == 1:
             return next(iter(digests.values()))
         return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()
@@ -79,8 +77,7 @@ class UserFile:
         Raises:
             SuiteError: it cannot be imported.
         """
-        key = hashlib.sha256(f"{self.path.resolve()} {self.digest}".encode()).hexdigest()[:12]
-        package = f"simo_cl_file_{key}"
+        package = self._package
         if package not in sys.modules:
             _finder().add(package, self.sources, self.path.parent)
             module = ModuleType(package, f"{self.path} and the modules beside it")
@@ -90,12 +87,22 @@ class UserFile:
             return importlib.import_module(f"{package}.{self.path.stem}")
         except BaseException as error:
             # Those beside it that were imported before it failed are executed again with it.
-            for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-                del sys.modules[name]
+            self.forget()
             if not isinstance(error, (Exception, SystemExit)):
                 raise
             problem = import_problem(error, self.path.parent)
             raise SuiteError(f"{self.path} cannot be imported: {problem}") from error
+
+    def forget(self) -> None:
+        """Has its modules executed again when it is imported the next time."""
+        package = self._package
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+
+    @property
+    def _package(self) -> str:
+        key = hashlib.sha256(f"{self.path.resolve()} {self.digest}".encode()).hexdigest()[:12]
+        return f"simo_cl_file_{key}"
 
 
 def import_problem(error: BaseException, folder: Path) -> str:
