@@ -25,15 +25,8 @@ from simo_cl.metrics.continual import (
     old_class_accuracy,
 )
 from simo_cl.metrics.described import READ_OUTS, own_metrics
-from simo_cl.metrics.geometry import (
-    centred,
-    class_mean_cosines,
-    class_mean_directions,
-    drift,
-    geometry_metrics,
-    simo_similarity,
-)
 from simo_cl.metrics.readouts import knn
+from simo_cl.metrics.stream_geometry import StreamGeometry
 from simo_cl.models import EmbeddingModel
 from simo_cl.streams.resident import ResidentDataset
 
@@ -43,7 +36,6 @@ _REMEMBERED = (
     "_accuracies",
     "_confusions",
     "_matrices",
-    "_directions_when_learnt",
     "_knn_initial",
     "_knn_of_all",
     "seconds",
@@ -132,7 +124,7 @@ class Evaluation:
         self._accuracies: dict[str, list[list[float]]] = defaultdict(list)
         self._confusions: list[NDArray[np.int64]] = []
         self._matrices: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-        self._directions_when_learnt: dict[str, Tensor] = {}
+        self._geometry = StreamGeometry()
         self._knn_initial: list[float] = []
         self._knn_of_all: list[list[float]] = []
         self.sample: dict[str, Embedded] = {}
@@ -179,8 +171,7 @@ class Evaluation:
         self.sample = {"test": sample, "train": oracle}
         self.snapshots.add(recorded)
         for space, points in sample.spaces.items():
-            metrics |= self._geometry(space, points, sample.labels)
-            metrics |= self._geometry(f"{space}_centred", centred(points), sample.labels)
+            metrics |= self._geometry_metrics(space, points, sample.labels, new)
         if self._anytime is not None:
             self.seconds += self._anytime.after_experience(self._strategy, experience)
             metrics |= self._anytime.metrics()
@@ -192,6 +183,7 @@ class Evaluation:
         """What later evaluations and the run's arrays need of the ones before."""
         return {
             **{name: getattr(self, name) for name in _REMEMBERED},
+            "_directions_when_learnt": self._geometry.when_learnt,
             "sample": {part: vars(embedded) for part, embedded in self.sample.items()},
             "snapshots": self.snapshots.arrays(),
         }
@@ -202,7 +194,7 @@ class Evaluation:
         self._confusions = [np.asarray(matrix) for matrix in state["_confusions"]]
         for name, matrices in state["_matrices"].items():
             self._matrices[name] = [np.asarray(matrix) for matrix in matrices]
-        self._directions_when_learnt = state["_directions_when_learnt"]
+        self._geometry.when_learnt = state["_directions_when_learnt"]
         self._knn_initial, self._knn_of_all = state["_knn_initial"], state["_knn_of_all"]
         self.seconds = state["seconds"]
         self.sample = {part: Embedded(**embedded) for part, embedded in state["sample"].items()}
@@ -256,23 +248,18 @@ class Evaluation:
             return {}
         return {"forward_transfer": forward_transfer(self._knn_of_all, self._knn_initial)}
 
-    def _geometry(self, space: str, points: Tensor, labels: Tensor) -> Metrics:
-        metrics = geometry_metrics(points, labels) | own_metrics("geometry", points, labels)
-        directions = class_mean_directions(points, labels, self._num_classes)
-        learnt = self._directions_when_learnt.get(space)
-        if learnt is None:
-            self._directions_when_learnt[space] = directions
-        else:
-            metrics["drift/class_mean"] = drift(directions, learnt)
-            first_time = learnt.isnan()
-            learnt[first_time] = directions[first_time]
-        has_mean = ~directions.isnan().any(dim=1)
-        similarity = torch.full((self._num_classes, self._num_classes), torch.nan)
-        similarity[has_mean.nonzero(), has_mean.nonzero().T] = simo_similarity(directions[has_mean])
-        cosines = class_mean_cosines(points, labels, self._num_classes)
-        self._matrices[f"class_mean_cos/{space}"].append(cosines.numpy())
-        self._matrices[f"simo_similarity/{space}"].append(similarity.numpy())
-        return {f"{space}/{name}": value for name, value in metrics.items()}
+    def _geometry_metrics(
+        self, space: str, points: Tensor, labels: Tensor, new: list[int]
+    ) -> Metrics:
+        metrics: Metrics = {}
+        found = self._geometry.measure(
+            space, points, labels, current=new, num_classes=self._num_classes
+        )
+        for name, geometry in found.items():
+            metrics |= {f"{name}/{metric}": value for metric, value in geometry.metrics.items()}
+            self._matrices[f"class_mean_cos/{name}"].append(geometry.class_mean_cos.numpy())
+            self._matrices[f"simo_similarity/{name}"].append(geometry.simo_similarity.numpy())
+        return metrics
 
     def _oracle_sample(self) -> Embedded:
         """Training images of all classes, those to come included."""

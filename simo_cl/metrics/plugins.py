@@ -29,14 +29,7 @@ from simo_cl.metrics.continual import (
     old_class_accuracy,
     per_class_accuracy,
 )
-from simo_cl.metrics.geometry import (
-    centred,
-    class_mean_cosines,
-    class_mean_directions,
-    drift,
-    geometry_metrics,
-    simo_similarity,
-)
+from simo_cl.metrics.geometry import simo_similarity
 from simo_cl.metrics.heat_maps import MatrixValue, Ticks, heat_map
 from simo_cl.metrics.stream_classes import (
     Classes,
@@ -45,6 +38,7 @@ from simo_cl.metrics.stream_classes import (
     class_of_several_tasks,
     stream_classes,
 )
+from simo_cl.metrics.stream_geometry import Geometry, StreamGeometry
 from simo_cl.models.feature_hook import FeatureHook
 from simo_cl.models.pooling import Pool
 
@@ -141,7 +135,7 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
         self._space = space
         self._hook = hook
         self._trained = Trained()
-        self._directions_when_learnt: dict[str, Tensor] = {}
+        self._geometry: dict[str, StreamGeometry] = {}
         self._values: dict[str, float] = {}
         self._stream = ""
         self._looked_through: set[str] = set()
@@ -203,8 +197,18 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
                 stacklevel=2,
             )
             return []
-        emitted = self._measure(self._space, features, labels)
-        emitted |= self._measure(f"{self._space}_centred", centred(features), labels)
+        geometry = self._geometry.setdefault(self._stream, StreamGeometry(self._epsilon)).measure(
+            self._space,
+            features,
+            labels,
+            current=self._trained.current_classes,
+            num_classes=max(self._trained.classes) + 1,
+        )
+        emitted = {
+            f"{space}/{name}": value
+            for space, found in geometry.items()
+            for name, value in self._with_figures(found, labels).items()
+        }
         self._values = _scalars(emitted)
         return _emit(self, emitted, self._stream, self._trained.step)
 
@@ -225,35 +229,17 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
                 (features[indices.to(features.device)].float().cpu(), labels[indices])
             )
 
-    def _measure(self, space: str, features: Tensor, labels: Tensor) -> Metrics:
+    def _with_figures(self, geometry: Geometry, labels: Tensor) -> Metrics:
         classes = self._trained.classes
-        num_classes = max(classes) + 1
-        metrics: Metrics = dict(geometry_metrics(features, labels, epsilon=self._epsilon))
-        directions = class_mean_directions(features, labels, num_classes)
-        moved = self._drift(space, directions)
-        if math.isfinite(moved):
-            metrics["drift/class_mean"] = moved
-        cosines = class_mean_cosines(features, labels, num_classes)
-        similarity = simo_similarity(directions, self._epsilon)
         title = "SimO similarity of class means"
-        metrics["simo_similarity"] = _matrix_by_class(similarity, classes, title)
-        metrics["class_mean_cos"] = _matrix_by_class(cosines, classes, "cosine of class means", -1)
-        metrics["simo_similarity_samples"] = self._samples_matrix(features, labels)
-        return {f"{space}/{name}": value for name, value in metrics.items()}
-
-    def _drift(self, space: str, directions: Tensor) -> float:
-        """How far old classes moved since the last evaluation in which they were current."""
-        key = f"{self._stream}/{space}"
-        learnt = torch.full_like(directions, math.nan)
-        before = self._directions_when_learnt.get(key, learnt[:0])
-        learnt[: len(before)] = before
-        old = learnt.clone()
-        old[self._trained.current_classes] = math.nan
-        for c in self._trained.current_classes:
-            if directions[c].isfinite().all():
-                learnt[c] = directions[c]
-        self._directions_when_learnt[key] = learnt
-        return drift(directions, old)
+        return {
+            **geometry.metrics,
+            "simo_similarity": _matrix_by_class(geometry.simo_similarity, classes, title),
+            "class_mean_cos": _matrix_by_class(
+                geometry.class_mean_cos, classes, "cosine of class means", -1
+            ),
+            "simo_similarity_samples": self._samples_matrix(geometry.points, labels),
+        }
 
     def _samples_matrix(self, features: Tensor, labels: Tensor) -> MatrixValue:
         """SimO similarity of a few samples of each class, in the order the classes were learnt."""
