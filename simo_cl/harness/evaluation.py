@@ -18,11 +18,10 @@ from simo_cl.harness.settings import EvaluationSettings
 from simo_cl.harness.snapshots import Snapshots
 from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.metrics.continual import (
+    class_accuracy,
     confusion_matrix,
     continual_metrics,
     forward_transfer,
-    new_class_accuracy,
-    old_class_accuracy,
 )
 from simo_cl.metrics.described import READ_OUTS, own_metrics
 from simo_cl.metrics.readouts import knn
@@ -164,9 +163,8 @@ class Evaluation:
         self._confusions.append(confusion)
         new = sorted(experience.classes_in_this_experience)
         old = [c for c in seen if c not in new]
-        metrics["new_class_accuracy"] = new_class_accuracy(confusion, new)
-        if old:
-            metrics["old_class_accuracy"] = old_class_accuracy(confusion, old)
+        metrics["new_class_accuracy"] = class_accuracy(confusion, new)
+        metrics["old_class_accuracy"] = class_accuracy(confusion, old)
         sample = recorded.first_per_class(seen, count)
         self.sample = {"test": sample, "train": oracle}
         self.snapshots.add(recorded)

@@ -156,48 +156,17 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     return _count_confusions(true, predicted, labels=np.arange(num_classes))
 
 
-def per_class_accuracy(
-    confusion: ArrayLike, classes: Sequence[int] | None = None
-) -> NDArray[np.float64]:
-    """Share of each class's samples that were recognised, for the given classes or all of them.
-
-    NaN for a class without samples.
-    """
-    counts = np.asarray(confusion, dtype=float)
-    samples = counts.sum(axis=1)
-    accuracies = np.full(len(counts), math.nan)
-    np.divide(np.diagonal(counts), samples, out=accuracies, where=samples > 0)
-    return accuracies if classes is None else accuracies[list(classes)]
-
-
-def new_class_accuracy(confusion: ArrayLike, classes: Sequence[int]) -> float:
-    """Accuracy on the samples of the classes learnt last, against all classes as answers.
+def class_accuracy(confusion: ArrayLike, classes: Sequence[int]) -> float:
+    """Accuracy on the samples of some classes, against all classes as answers.
 
     Args:
         confusion: (C, C) counts, rows true, columns predicted.
-        classes: the classes of the experience trained last.
+        classes: such as those learnt last, or all before.
 
     Returns:
-        NaN if those classes have no samples.
+        NaN without classes, or if they have no samples.
     """
-    return _accuracy_on(confusion, classes)
-
-
-def old_class_accuracy(confusion: ArrayLike, classes: Sequence[int]) -> float:
-    """Accuracy on the samples of the classes learnt before, against all classes as answers.
-
-    Args:
-        confusion: (C, C) counts, rows true, columns predicted.
-        classes: the classes of all experiences before the one trained last.
-
-    Returns:
-        NaN if there are no such classes, or they have no samples.
-    """
-    return _accuracy_on(confusion, classes)
-
-
-def _accuracy_on(confusion: ArrayLike, classes: Sequence[int]) -> float:
-    rows = np.asarray(confusion, dtype=float)[list(classes)]
+    rows = np.asarray(confusion)[list(classes)]
     samples = rows.sum()
     right = rows[np.arange(len(rows)), list(classes)].sum()
     return float(right / samples) if samples else math.nan

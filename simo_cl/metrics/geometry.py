@@ -141,22 +141,6 @@ def simo_similarity(embeddings: Tensor, epsilon: float = 0.1) -> Tensor:
     return _simo_similarity(*_distance_and_overlap(vectors, vectors), epsilon)
 
 
-def mean_abs_cos(means: Tensor) -> float:
-    """Mean of ``|u_a . u_b|`` over a != b, in [0, 1]; 0 is orthogonal. NaN below two classes."""
-    return float(_cosines_of_pairs(means).abs().mean())
-
-
-def rms_cos(means: Tensor) -> float:
-    """Root mean square of ``u_a . u_b`` over a != b, in [0, 1]. NaN below two classes."""
-    return float(_cosines_of_pairs(means).square().mean().sqrt())
-
-
-def coherence(means: Tensor) -> float:
-    """Largest ``|u_a . u_b|`` over a != b, in [0, 1]. NaN below two classes."""
-    cosines = _cosines_of_pairs(means)
-    return float(cosines.abs().amax()) if len(cosines) else math.nan
-
-
 def knn_purity(vectors: Tensor, labels: Tensor, k: int = 10) -> float:
     """Mean share of a sample's k nearest others that have its class, in [0, 1].
 
@@ -223,12 +207,15 @@ def _orthogonality_of_means(means: Tensor) -> dict[str, float]:
     num_means, dimension = int((~means[:, 0].isnan()).sum()), means.shape[1]
     if num_means < 2:
         return {}
+    cosines = _cosines_of_pairs(means)
+    coherence = float(cosines.abs().amax())
+    rms = float(cosines.square().mean().sqrt())
     return {
-        "orthogonality/mean_abs_cos": mean_abs_cos(means),
-        "orthogonality/rms_cos": rms_cos(means),
-        "orthogonality/coherence": coherence(means),
-        "orthogonality/bound_gap": coherence(means) - coherence_bound(num_means, dimension),
-        "orthogonality/rms_gap": rms_cos(means) - welch_bound(num_means, dimension),
+        "orthogonality/mean_abs_cos": float(cosines.abs().mean()),
+        "orthogonality/rms_cos": rms,
+        "orthogonality/coherence": coherence,
+        "orthogonality/bound_gap": coherence - coherence_bound(num_means, dimension),
+        "orthogonality/rms_gap": rms - welch_bound(num_means, dimension),
     }
 
 

@@ -12,7 +12,6 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,11 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simo_cl.metrics.continual import (
+    class_accuracy,
     confusion_matrix,
     continual_metrics,
-    new_class_accuracy,
-    old_class_accuracy,
-    per_class_accuracy,
 )
 from simo_cl.metrics.geometry import simo_similarity
 from simo_cl.metrics.heat_maps import MatrixValue, Ticks, heat_map
@@ -262,7 +259,7 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         super().__init__()
         self._trained = Trained()
         # Of each stream, by the row (experiences trained), then by the experience evaluated.
-        self._rows: dict[str, dict[int, dict[int, _Counts]]] = {}
+        self._rows: dict[str, dict[int, dict[int, NDArray[np.int64]]]] = {}
         self._classes_of: dict[str, dict[int, Classes]] = {}
         self._values: dict[str, float] = {}
         self._stream = ""
@@ -410,14 +407,11 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         seen, new = self._trained.classes, self._trained.current_classes
         num_classes = max(int(labels.max()), int(predictions.max()), *seen) + 1
         confusion = confusion_matrix(labels, predictions, num_classes)
-        accuracies = {
-            f"class_accuracy/{c}": float(accuracy)
-            for c, accuracy in zip(seen, per_class_accuracy(confusion, seen), strict=True)
-        }
+        accuracies = {f"class_accuracy/{c}": class_accuracy(confusion, [c]) for c in seen}
         if not self._is_joint:
             old = [c for c in seen if c not in new]
-            accuracies["new_class_accuracy"] = new_class_accuracy(confusion, new)
-            accuracies["old_class_accuracy"] = old_class_accuracy(confusion, old)
+            accuracies["new_class_accuracy"] = class_accuracy(confusion, new)
+            accuracies["old_class_accuracy"] = class_accuracy(confusion, old)
         counts = torch.from_numpy(confusion)
         shares = (counts / counts.sum(dim=1, keepdim=True))[seen][:, seen]
         rows, columns = Ticks("class", seen), Ticks("predicted class", seen)
@@ -426,35 +420,25 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         return {**defined, "confusion_matrix": MatrixValue(figure, counts)}
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """Samples of an experience by their class: all, and those that were recognised."""
-
-    all: NDArray[np.int64]
-    right: NDArray[np.int64]
-
-
-def _counts(labels: Tensor, predictions: Tensor) -> _Counts:
+def _counts(labels: Tensor, predictions: Tensor) -> NDArray[np.int64]:
+    """Samples by their class, (2, classes): all, and those that were recognised."""
     size = int(labels.max()) + 1
-    right = labels[labels == predictions]
-    return _Counts(labels.bincount(minlength=size).numpy(), right.bincount(minlength=size).numpy())
+    both = labels, labels[labels == predictions]
+    return torch.stack([of_both.bincount(minlength=size) for of_both in both]).numpy()
 
 
-def _counts_of_all(parts: Iterable[_Counts]) -> _Counts:
+def _counts_of_all(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
     parts = list(parts)
-    size = max(len(part.all) for part in parts)
-    all_of_them, right = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    for part in parts:
-        all_of_them[: len(part.all)] += part.all
-        right[: len(part.right)] += part.right
-    return _Counts(all_of_them, right)
+    size = max(part.shape[1] for part in parts)
+    return np.sum([np.pad(part, ((0, 0), (0, size - part.shape[1]))) for part in parts], axis=0)
 
 
-def _accuracy(counts: _Counts, classes: Sequence[int] | None = None) -> float:
+def _accuracy(counts: NDArray[np.int64], classes: Sequence[int] | None = None) -> float:
     """NaN without samples."""
-    chosen = slice(None) if classes is None else [c for c in classes if c < len(counts.all)]
-    samples = counts.all[chosen].sum()
-    return float(counts.right[chosen].sum() / samples) if samples else math.nan
+    if classes is not None:
+        counts = counts[:, [c for c in classes if c < counts.shape[1]]]
+    samples, right = counts.sum(axis=1)
+    return float(right / samples) if samples else math.nan
 
 
 def _in_tasks(c: int, tasks: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from avalanche.benchmarks.utils import concat_datasets
 from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
@@ -222,14 +223,9 @@ def _one_number(value: Any, labels: Tensor) -> Tensor:
 
 
 def _first_of_each_class(dataset: Any, samples_per_class: int) -> Any:
-    taken: dict[int, int] = {}
-    indices = []
-    for index, label in enumerate(dataset.targets):
-        count = taken.get(int(label), 0)
-        if count < samples_per_class:
-            taken[int(label)] = count + 1
-            indices.append(index)
-    return dataset.subset(indices)
+    labels = np.asarray([int(label) for label in dataset.targets])
+    places = [np.flatnonzero(labels == c)[:samples_per_class] for c in np.unique(labels)]
+    return dataset.subset(np.sort(np.concatenate(places)).tolist())
 
 
 def _refuse_training_accuracy(evaluator: EvaluationPlugin | None) -> None:

@@ -12,6 +12,7 @@ from simo_cl.metrics.continual import (
     average_accuracy,
     average_anytime_accuracy,
     backward_transfer,
+    class_accuracy,
     confusion_matrix,
     continual_metrics,
     forgetting,
@@ -19,9 +20,6 @@ from simo_cl.metrics.continual import (
     intransigence,
     learning_accuracy,
     min_accuracy,
-    new_class_accuracy,
-    old_class_accuracy,
-    per_class_accuracy,
     worst_case_accuracy,
 )
 
@@ -172,16 +170,17 @@ class TestConfusion:
         for classes in ([0, 1], [4], [2, 3, 0]):
             inside = [t == p for t, p in pairs if t in classes]
             expected = np.mean(inside) if inside else math.nan
-            assert new_class_accuracy(confusion, classes) == pytest.approx(expected, nan_ok=True)
+            assert class_accuracy(confusion, classes) == pytest.approx(expected, nan_ok=True)
 
     def test_accuracies(self):
         confusion = confusion_matrix(self.TRUE, self.PREDICTED, 4)
         per_class = [2 / 3, 1 / 2, math.nan, 1]
-        assert per_class_accuracy(confusion) == pytest.approx(per_class, nan_ok=True)
-        assert per_class_accuracy(confusion, [3, 1]) == pytest.approx([1, 0.5])
-        assert new_class_accuracy(confusion, [1, 3]) == pytest.approx(2 / 3)
-        assert old_class_accuracy(confusion, [0]) == pytest.approx(2 / 3)
-        assert math.isnan(old_class_accuracy(confusion, []))
+        assert [class_accuracy(confusion, [c]) for c in range(4)] == pytest.approx(
+            per_class, nan_ok=True
+        )
+        assert class_accuracy(confusion, [1, 3]) == pytest.approx(2 / 3)
+        assert class_accuracy(confusion, [0]) == pytest.approx(2 / 3)
+        assert math.isnan(class_accuracy(confusion, []))
 
     def test_refuses_unknown_classes(self):
         with pytest.raises(ValueError, match=r"prediction 7 is not in \[0, 4\)"):
