@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from simo_cl.report import FigureName, ReportPaths
+    from simo_cl.report import ReportPaths
 
 ReadOut = Literal["own", "ncm_memory", "ncm_oracle", "linear_probe", "knn", "mlp_head"]
 
@@ -334,8 +334,11 @@ class Results:
         """
         return self._run(strategy, seed).embeddings()
 
-    def figure(self, name: FigureName | str) -> Figure:
+    def figure(self, name: str) -> Figure:
         """One of the report's figures, for a notebook or ``savefig``.
+
+        Args:
+            name: as of its file in ``figures/``.
 
         Raises:
             ValueError: the finished runs have no such figure.
@@ -348,7 +351,7 @@ class Results:
 
         makers = figure_makers(self.suite)
         _refuse_unknown("figure", name, makers)
-        figure = makers[name]()
+        figure = makers[name](self.suite)
         if figure is None or not figure.panels:
             raise ValueError(f"no finished run has the numbers for the figure {name!r}")
         return draw_figure(self.suite, figure)

@@ -58,7 +58,7 @@ def import_ahead(*modules: str) -> None:
     if not _can_fork():
         return
     forkserver.set_forkserver_preload(list(modules))
-    with _interrupts_blocked():
+    with interrupts_blocked():
         forkserver.ensure_running()
 
 
@@ -70,7 +70,7 @@ def start_without_interrupts(process: BaseProcess) -> None:
     Raises:
         OSError: the process cannot be started.
     """
-    with _interrupts_blocked():
+    with interrupts_blocked():
         process.start()
 
 
@@ -87,7 +87,7 @@ def _can_fork() -> bool:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """What begins in here inherits it, and so do the processes that fork from it."""
     if sys.platform == "win32":
         yield

@@ -170,13 +170,14 @@ def figure(name: str, *, title: str, caption: str, section: Section = "result") 
     Raises:
         ValueError: the name is taken, or there is no such section.
     """
+    from simo_cl.report.figures import FIGURES
     from simo_cl.report.figures.figure import Section
-    from simo_cl.report.figures.own import FIGURES, OwnFigure
+    from simo_cl.report.figures.own import own_figure
 
     _refuse_other("section", section, get_args(Section))
 
     def add(draw: Function) -> Function:
-        FIGURES.add(name, OwnFigure(name, title, caption, section, draw))
+        FIGURES.add(name, own_figure(name, title, caption, section, draw))
         return draw
 
     return add

@@ -402,11 +402,26 @@ def report_results(console: Console, results: Results, *, pdf: bool = False) -> 
     if not results.suite.finished_runs:
         refuse_without_runs(results.suite.folder)
     console.print(results.table())
-    tell(console, "Drawing the report ...")
-    page = results.write_report(pdf=pdf).page
+    page = _draw_report(console, results, pdf=pdf)
     tell(console, f"Report: {page}")
     if not results.suite.parts:
         tell(console, f"Compare in MLflow: simo-cl ui {shlex.quote(str(page.parent))}")
+
+
+def _draw_report(console: Console, results: Results, *, pdf: bool) -> Path:
+    """Writes it, and says how far it is: once, or on a terminal with every figure."""
+    from simo_cl.report import write_report
+
+    said = "Drawing the report"
+    if not console.is_terminal:
+        tell(console, f"{said} ...")
+    with console.status(f"{said} ...") as status:
+        drawn = write_report(
+            results.suite,
+            pdf=pdf,
+            progress=lambda number, of: status.update(f"{said}: figure {number} of {of} ..."),
+        )
+    return drawn.page
 
 
 def _report(console: Console, folder: Path) -> tuple[Results | None, dict[str, str]]:
@@ -464,7 +479,7 @@ def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.de
         return False
 
     if device.type == "cpu" and len(chosen) > 1 and not all(map(says_that_it_has_finished, chosen)):
-        import_ahead("simo_cl.harness.attempt")
+        import_ahead("simo_cl.harness.attempt", "simo_cl.report.figures")
 
 
 def _warn_of_slowness(

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pytest
 import torch
 from hypothesis import settings
@@ -17,6 +16,7 @@ from processes import forks
 
 from simo_cl.metrics import described
 from simo_cl.models import registry
+from simo_cl.report.figures import FIGURES
 from simo_cl.streams import sources
 
 # One thread a process: the tests run in parallel, and sums do not depend on the machine's cores.
@@ -43,7 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _draw_here() -> Iterator[None]:
     """Figures are drawn in the tests' own process, where a warning fails the test."""
-    with joblib.parallel_config("sequential"):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simo_cl.report.figures.write.cpu_count", lambda: 1)
         yield
 
 
@@ -58,7 +59,8 @@ def _mlflow_is_imported_once() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _registered_for_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a test's own are not there for the next one."""
-    for parts in (sources._SOURCES, registry._BUILDERS, described.METRICS, described.READ_OUTS):
+    own = (sources._SOURCES, registry._BUILDERS, described.METRICS, described.READ_OUTS, FIGURES)
+    for parts in own:
         monkeypatch.setattr(parts, "_parts", dict(parts._parts))
 
 

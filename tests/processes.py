@@ -141,8 +141,6 @@ def _command(words: list[str], spawns: bool) -> None:
     # A shell that starts tests in the background has them ignore what a terminal sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["simo-cl", *words]
-    import joblib
-
     from simo_cl.cli import app
     from simo_cl.harness import workers
     from simo_cl.tracking import follow
@@ -150,8 +148,7 @@ def _command(words: list[str], spawns: bool) -> None:
     follow.process_context = forks
     workers.process_context = partial(get_context, "spawn") if spawns else forks
     spared.leave_out_figures(pytest.MonkeyPatch())
-    with joblib.parallel_config("sequential"):
-        app()
+    app()
 
 
 def _script(words: list[str]) -> None:

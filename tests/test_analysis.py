@@ -131,7 +131,7 @@ def test_figures_are_matplotlib_s(results: Results, tmp_path: Path) -> None:
 
 def test_every_figure_of_the_report_has_its_name(results: Results) -> None:
     for name, make in figure_makers(results.suite).items():
-        figure = make()
+        figure = make(results.suite)
         assert figure is None or figure.name == name
 
 

@@ -210,13 +210,12 @@ def _measured(patch: Patch, metrics: set[str]) -> tuple[Names, Check]:
 def _own_figure(patch: Patch) -> tuple[Names, Check]:
     from matplotlib.figure import Figure
 
-    from simo_cl.report.figures import own
+    from simo_cl.report.figures import FIGURES
 
-    patch.setattr(own.FIGURES, "_parts", {})
     suite = SimpleNamespace(finished_labels=("er", "simo"), values=lambda label, name: {0: 0.5})
 
     def check(names: Names) -> None:
-        (panel,) = own.FIGURES["seeds"].of(suite).panels  # type: ignore[arg-type]
+        (panel,) = FIGURES["seeds"](suite).panels  # type: ignore[arg-type, union-attr]
         axes = Figure().subplots()
         panel.draw(axes)
         assert len(axes.lines) == 2

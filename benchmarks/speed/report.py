@@ -24,7 +24,7 @@ import numpy as np
 from _report import Report, Row, bounds_table, hide_warnings, option_parser, table
 from _suite_runs import QUICKSTART, SIMO_CL, SuiteRuns
 
-from simo_cl.report.figures.embeddings import tsne_layout
+from simo_cl.report.tsne import tsne_layout
 
 STRATEGIES = ["finetune", "joint", "er", "er_balanced", "er_ace", "der", "icarl"]
 STRATEGIES += ["supcon", "triplet", "simo"]

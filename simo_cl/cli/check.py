@@ -53,7 +53,7 @@ def _findings(file: Path, folder: Path, data_root: Path | None) -> Iterator[Find
     if is_strategy(file):
         yield from check_strategy(file, folder)
     else:
-        from simo_cl.report.figures.own import FIGURES
+        from simo_cl.report.figures import FIGURES
 
         before = list(FIGURES)
         yield from check_plugins(file, folder, data_root)
@@ -67,12 +67,13 @@ def _drawn(name: str, suite: Path, file: Path) -> Finding:
 
     from simo_cl.harness.check_parts import Finding
     from simo_cl.harness.user_files import import_problem
-    from simo_cl.report.figures.own import FIGURES
+    from simo_cl.report.figures import FIGURES
     from simo_cl.results import load_suite
 
     problem = ""
     try:
-        for panel in FIGURES[name].of(load_suite(suite)).panels:
+        figure = FIGURES[name](load_suite(suite))
+        for panel in figure.panels if figure else ():
             panel.draw(Figure().subplots())
     except Exception as error:
         problem = import_problem(error, file.parent)

@@ -143,8 +143,8 @@ def run_trials(
     suite, locations = suite_file.suite, suite_file.locations
     if reported := [seed for seed in suite.seeds if seed >= TUNING_SEED]:
         raise SuiteError(
-            f"{locations.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on are "
-            "the seeds of tuning and never reported; choose another"
+            f"{locations.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on "
+            "are the seeds of tuning and never reported; choose another"
         )
     if entry not in suite.strategies:
         locations = locations.moved(("strategies", entry), "--strategy")

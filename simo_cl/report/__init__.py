@@ -1,18 +1,16 @@
 """Tables, figures and the HTML page of a suite, made from its finished runs alone.
 
-Nothing here imports training code or torch: a report can be made on any machine that the run
-folders were copied to.
+A report can be made on any machine that the run folders were copied to.
 """
 
 from __future__ import annotations
 
-from simo_cl.report.figures import FigureName, draw_figure, figure_makers
+from simo_cl.report.figures import draw_figure, figure_makers
+from simo_cl.report.leaderboard import comparison_table
 from simo_cl.report.page import ReportPaths, write_chosen_figures, write_report
-from simo_cl.report.tables import comparison_table
 from simo_cl.results import ResultsError
 
 __all__ = [
-    "FigureName",
     "ReportPaths",
     "ResultsError",
     "comparison_table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -10,17 +11,24 @@ from markupsafe import Markup, escape
 from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.bootstrap import Estimate
 from simo_cl.report.statistics import Comparison, seed_spread
-from simo_cl.report.tables import show_number, show_seconds, show_signed
+from simo_cl.report.wording import show_number, show_seconds, show_signed
 from simo_cl.results import Suite
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, what it means, and which way is better."""
+    """A heading, what it means, and which way is better.
+
+    Attributes:
+        strip: "accuracy" or "difference" where the page also draws the column's values, on an axis
+            of that kind; with a line at `reference`.
+    """
 
     heading: str
     meaning: str = ""
     arrow: str = ""
+    strip: str = ""
+    reference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Cell:
         deviation: over seeds.
         low, high: ends of an interval.
         minor: the deviation or the interval, as it is shown.
+        by_seed: the values that the mean is of, where they are drawn.
+        bold: whether it is set apart.
     """
 
     text: str = ""
@@ -39,6 +49,11 @@ class Cell:
     low: float | None = None
     high: float | None = None
     minor: str = ""
+    by_seed: tuple[float, ...] = ()
+    bold: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.minor}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Rows under a title of their own, if they have one."""
+
+    rows: tuple[Row, ...]
+    title: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class PageTable:
     """A table with the heading of its first column; `note` says what its numbers are."""
 
@@ -58,40 +82,47 @@ class PageTable:
     caption: str
     first: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    groups: tuple[Group, ...]
     note: str = ""
 
 
 def metric_cell(suite: Suite, label: str, name: str) -> Cell:
     """A final metric of one row, mean and deviation over seeds; empty where undefined."""
     over_seeds = seed_spread(suite, label, name)
+    if name.endswith("_seconds"):
+        return spread_cell(over_seeds, show_seconds)
+    if name in ("cost/steps", "cost/images"):
+        return spread_cell(over_seeds, "{:,.0f}".format, minor_zero=False)
+    return spread_cell(over_seeds)
+
+
+def spread_cell(
+    over_seeds: Spread | None,
+    show: Callable[[float], str] = show_number,
+    *,
+    minor_zero: bool = True,
+) -> Cell:
+    """Mean and deviation of a number, or an empty cell.
+
+    Args:
+        minor_zero: show a deviation that is zero.
+    """
     if over_seeds is None:
         return Cell()
-    counted = name in ("cost/steps", "cost/images")
-    show = show_seconds if name.endswith("_seconds") else _show_count if counted else show_number
-    minor = "" if over_seeds.std is None else f"± {show(over_seeds.std)}"
-    if counted and over_seeds.std == 0:
-        minor = ""
-    return Cell(show(over_seeds.mean), over_seeds.mean, over_seeds.std, minor=minor)
+    mean, std = over_seeds.mean, over_seeds.std
+    with_std = std is not None and (std > 0 or minor_zero)
+    return Cell(show(mean), mean, std, minor=f"± {show(std or 0.0)}" if with_std else "")
 
 
-def difference_cell(comparison: Comparison) -> Cell:
-    """A difference from the control with its interval; empty where no seed is shared."""
+def difference_cell(comparison: Comparison | None) -> Cell:
+    """A difference from the control with its interval, or why there is none."""
+    if comparison is None or comparison.difference is None:
+        return Cell(comparison.reason if comparison else "")
     value, low, high = comparison.difference, comparison.low, comparison.high
-    if value is None:
-        return Cell()
     if low is None or high is None:
         return Cell(show_signed(value), value)
     minor = f"[{show_signed(low)}, {show_signed(high)}]"
     return Cell(show_signed(value), value, low=low, high=high, minor=minor)
-
-
-def spread_cell(over_seeds: Spread | None) -> Cell:
-    """Mean and deviation of a number, or an empty cell."""
-    if over_seeds is None:
-        return Cell()
-    minor = "" if over_seeds.std is None else f"± {show_number(over_seeds.std)}"
-    return Cell(show_number(over_seeds.mean), over_seeds.mean, over_seeds.std, minor=minor)
 
 
 def estimate_cell(estimate: Estimate | None) -> Cell:
@@ -121,14 +152,10 @@ def breakable(name: str) -> Markup:
     return Markup(re.sub(r"([._,=\[])", r"\1<wbr>", str(escape(name))))
 
 
-def _show_count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
 def spread_note(suite: Suite) -> str:
     """What `mean ± deviation` is over."""
     counts = sorted({len(suite.finished(label)) for label in suite.finished_labels})
     if counts in ([], [1]):
         return "One seed" if counts else ""
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f"Mean ± standard deviation over {seeds} seeds"

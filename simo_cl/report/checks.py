@@ -9,7 +9,7 @@ from typing import Literal
 
 from simo_cl.report.settings import compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
-from simo_cl.report.wording import count, listed, sentence
+from simo_cl.report.wording import count, differ, listed, sentence
 from simo_cl.results import RunState, Suite, variant_settings
 
 SEEDS_FOR_A_TABLE = 5
@@ -138,23 +138,23 @@ def _why_most(suite: Suite, spent: Mapping[str, float], what: str) -> str:
 
 def _settings(suite: Suite) -> Check:
     crossed = {key for run in suite.runs for key in variant_settings(run.variant)}
-    differing = [d.key for d in compare_settings(suite).differing if d.key not in crossed]
+    differing = [key for key in compare_settings(suite).differing if key not in crossed]
     if not differing:
         beside = " and the grid's" if crossed else ""
         return Check(
             "good", "One protocol", f"All share every setting but the strategies' own{beside}."
         )
-    title = f"{count(len(differing), 'shared setting')} differ"
+    title = f"{count(len(differing), 'shared setting')} {differ(differing)}"
     return Check("caution", title, f"{listed(differing, at_most=4)}.")
 
 
 def _machines(suite: Suite) -> Check:
-    differing = [difference.key for difference in compare_environments(suite).differing]
+    differing = list(compare_environments(suite).differing)
     if differing:
         return Check(
             "caution",
             "Runs from different environments",
-            f"{listed(differing)} differ: do not compare their times.",
+            f"{listed(differing)} {differ(differing)}: do not compare their times.",
         )
     return Check("good", "One environment", "Same versions and hardware for all runs.")
 

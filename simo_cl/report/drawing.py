@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
+from matplotlib.transforms import Bbox, TransformedBbox
+from scipy.optimize import isotonic_regression
 
 from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.statistics import half_width
@@ -68,15 +70,35 @@ ON_STRONG = "#fffffe"
 MARK_PREFIX = "mark:"
 # With two seeds the t interval is nine deviations to a side, and a band would be all there is.
 SEEDS_FOR_A_BAND = 3
+ANY_VALUE = (-math.inf, math.inf)
+
+
+class Point(NamedTuple):
+    """A row's value at x, with the further lines of its tooltip; without any it has no marker."""
+
+    x: float
+    y: Spread
+    label: str
+    tip: str = ""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One row's values over the experiences trained; a joint row has one, beside the axis."""
+class Line:
+    """Points that a line joins, with a name at its end; a single one is a line, too.
 
-    label: str
-    points: tuple[tuple[int, Spread], ...]
-    joint: bool = False
+    Attributes:
+        band: whether the intervals over seeds are drawn around it.
+    """
+
+    name: str
+    style: Style
+    points: tuple[Point, ...]
+    band: bool = True
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """That it belongs to."""
+        return tuple(dict.fromkeys(point.label for point in self.points))
 
 
 def mark(*rows: str, tip: str = "", **further: str) -> str:
@@ -91,52 +113,32 @@ def mark(*rows: str, tip: str = "", **further: str) -> str:
     return MARK_PREFIX + json.dumps({key: text for key, text in marked.items() if text})
 
 
-def follow_choice(axis: XAxis | YAxis) -> None:
+def follow_choice(axis: XAxis | YAxis, bounds: tuple[float, float] = ANY_VALUE) -> None:
     """Let the page rescale a linear axis to the rows that are shown; call it once all is drawn.
 
     Unmarked artists stay where they are; `mark(moves="yes")` is for those that belong to no row.
-    """
-    low, high = axis.get_view_interval()
-    axis.set_gid(mark(axis=axis.axis_name, range=f"{low:.9g} {high:.9g}"))
-
-
-def draw_curves(
-    ax: Axes,
-    curves: Sequence[Curve],
-    styles: Mapping[str, Style],
-    *,
-    experiences: int,
-    y_range: tuple[float | None, float | None] = (None, None),
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-    name_lines: bool = False,
-) -> None:
-    """Lines over the experiences trained, with bands as in `draw_band`.
-
-    Joint rows stand in a column of their own at the right: they have no experiences.
 
     Args:
         bounds: the least and the greatest value that there can be.
     """
-    ends = []
-    for curve in curves:
-        style = styles[curve.label]
-        xs = [experiences + 1.0] if curve.joint else [x + 1.0 for x, _ in curve.points]
-        means = np.array([over_seeds.mean for _, over_seeds in curve.points])
-        if not curve.joint:
-            spreads = [over_seeds for _, over_seeds in curve.points]
-            draw_band(ax, xs, spreads, style, (curve.label,), bounds=bounds)
-            (line,) = ax.plot(xs, means, color=style.colour, linestyle=style.dashes)
-            line.set_gid(mark(curve.label))
-        for x, (_, over_seeds) in zip(xs, curve.points, strict=True):
-            where = "joint" if curve.joint else f"after experience {x:.0f}"
-            tip = f"{where}: {show_value(over_seeds)}"
-            draw_point(ax, x, over_seeds.mean, style, curve.label, tip)
-        ends.append((curve.label, xs[-1], float(means[-1])))
-    _experience_axis(ax, experiences, [curve.label for curve in curves if curve.joint])
-    ax.set_ylim(*y_range)
-    follow_choice(ax.yaxis)
-    if name_lines:
-        name_points(ax, ends, styles)
+    drawn, possible = (f"{low:.9g} {high:.9g}" for low, high in (axis.get_view_interval(), bounds))
+    axis.set_gid(mark(axis=axis.axis_name, range=drawn, bounds=possible))
+
+
+def draw_lines(ax: Axes, lines: Sequence[Line], bounds: tuple[float, float] = ANY_VALUE) -> None:
+    """Lines with their markers, and their bands as in `draw_band`, which explains the bounds."""
+    for line in lines:
+        xs = [point.x for point in line.points]
+        if len(xs) > 1:
+            spreads = [point.y for point in line.points]
+            if line.band:
+                draw_band(ax, xs, spreads, line.style, line.rows, bounds)
+            means = [over_seeds.mean for over_seeds in spreads]
+            of = mark(*line.rows)
+            ax.plot(xs, means, color=line.style.colour, linestyle=line.style.dashes, gid=of)
+        for x, y, label, tip in line.points:
+            if tip:
+                draw_point(ax, x, y.mean, line.style, label, tip)
 
 
 def draw_band(
@@ -145,21 +147,19 @@ def draw_band(
     spreads: Sequence[Spread],
     style: Style,
     rows: Sequence[str],
-    factor: float = 1.0,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
+    bounds: tuple[float, float] = ANY_VALUE,
 ) -> None:
     """The 95 % t interval of each mean over seeds, where all have `SEEDS_FOR_A_BAND`.
 
     Args:
         rows: that the band belongs to.
-        factor: what the values are multiplied by.
         bounds: the least and the greatest value that there can be, where the band ends.
     """
     widths = [half_width(s) for s in spreads if s.count >= SEEDS_FOR_A_BAND]
     if len(widths) < len(spreads):
         return
     means, reach = np.array([s.mean for s in spreads]), np.array(widths, float)
-    low, high = factor * np.clip(means - reach, *bounds), factor * np.clip(means + reach, *bounds)
+    low, high = np.clip(means - reach, *bounds), np.clip(means + reach, *bounds)
     # One closed line, as unlike `fill_between` it is drawn where its vertices say.
     (band,) = ax.fill(
         [*xs, *reversed(xs)], [*low, *high[::-1]], color=style.colour, alpha=0.13, linewidth=0
@@ -167,52 +167,46 @@ def draw_band(
     band.set_gid(mark(*rows))
 
 
+def look(style: Style) -> dict[str, Any]:
+    """A row's marker in matplotlib's words."""
+    return {
+        "marker": style.marker,
+        "markersize": 8 if style.marker == "*" else 5.5,
+        "markerfacecolor": style.colour if style.filled else SURFACE[0],
+        "markeredgecolor": SURFACE[0] if style.filled else style.colour,
+        "markeredgewidth": 0.6 if style.filled else 1.2,
+    }
+
+
 def draw_point(ax: Axes, x: float, y: float, style: Style, label: str, tip: str) -> None:
     """A row's marker at (x, y), with the tooltip's further lines."""
-    (point,) = ax.plot(
-        [x],
-        [y],
-        marker=style.marker,
-        markersize=8 if style.marker == "*" else 5.5,
-        markerfacecolor=style.colour if style.filled else SURFACE[0],
-        markeredgecolor=SURFACE[0] if style.filled else style.colour,
-        markeredgewidth=0.6 if style.filled else 1.2,
-        linestyle="none",
-        clip_on=False,
-        zorder=4,
-    )
+    (point,) = ax.plot([x], [y], **look(style), linestyle="none", zorder=4)
     point.set_gid(mark(label, tip=f"{label}\n{tip}"))
+    # Whole at the edge of the axes, and out of sight beyond it.
+    point.set_clip_box(TransformedBbox(Bbox([[-0.05, -0.05], [1.05, 1.05]]), ax.transAxes))
 
 
-def name_points(
-    ax: Axes,
-    points: Sequence[tuple[str, float, float]],
-    styles: Mapping[str, Style],
-    rows: Mapping[str, Sequence[str]] | None = None,
-) -> None:
-    """Names beside the axes at the right, moved apart, each tied to its (name, x, y) point.
-
-    Args:
-        rows: that each name stands for; by default it is the row's label.
-    """
+def name_lines(ax: Axes, lines: Sequence[Line]) -> None:
+    """Names beside the axes at the right, moved apart, each tied to its line's last point."""
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
-    distance = 10.5 * (high - low) / height
-    placed = spread_labels([y for _, _, y in points], distance, low, high)
+    lasts = [line.points[-1] for line in lines]
+    ends = [(last.x, float(np.clip(last.y.mean, low, high))) for last in lasts]
+    placed = spread_labels([y for _, y in ends], 10.5 * (high - low) / height, low, high)
     left, right = ax.get_xlim()
-    for (label, x, y), label_y in zip(points, placed, strict=True):
-        style = styles[label]
+    for line, end, label_y in zip(lines, ends, placed, strict=True):
+        colour = line.style.colour
         tie = ax.annotate(
-            label,
-            xy=(x, y),
+            line.name,
+            xy=end,
             xytext=(right + (right - left) * 0.03, label_y),
-            color=style.colour,
+            color=colour,
             fontsize=8,
             va="center",
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": style.colour,
+                "color": colour,
                 "linewidth": 0.5,
                 "alpha": 0.6,
                 "shrinkA": 1,
@@ -220,18 +214,23 @@ def name_points(
                 "relpos": (0, 0.5),
             },
         )
-        named = mark(*(rows[label] if rows else [label]), name=label)
+        named = mark(*line.rows, name=line.name)
         tie.set_gid(named)
         if tie.arrow_patch is not None:
             tie.arrow_patch.set_gid(named)
 
 
+def shaded(values: np.ndarray) -> np.ndarray:
+    """Values -1 to 1 as colours of cells: (rows, columns) to (rows, columns, 4); NaN is empty."""
+    known = np.nan_to_num(np.clip(values, -1, 1))
+    cells = np.empty((*known.shape, 4), dtype=np.uint8)
+    cells[..., :3] = np.where(known[..., None] < 0, NEGATIVE, POSITIVE)
+    cells[..., 3] = np.round(255 * np.abs(known))
+    return cells
+
+
 def draw_heat_map(
-    ax: Axes,
-    values: np.ndarray,
-    *,
-    numbers: bool,
-    borders: Sequence[int] = (),
+    ax: Axes, values: np.ndarray, *, numbers: bool, borders: Sequence[int] = ()
 ) -> None:
     """A matrix as cells whose opacity is the value, 0 to 1 (or -1 to 1); NaN cells stay empty.
 
@@ -240,35 +239,28 @@ def draw_heat_map(
         numbers: write each value into its cell.
         borders: draw a line before these rows and columns, between experiences.
     """
-    rows, columns = values.shape
-    strength = np.nan_to_num(np.clip(np.abs(values), 0, 1))
-    cells = np.zeros((rows, columns, 4), dtype=np.uint8)
-    cells[..., :3] = np.where(np.nan_to_num(values)[..., None] < 0, NEGATIVE, POSITIVE)
-    cells[..., 3] = np.round(255 * strength)
-    ax.imshow(cells, interpolation="none", aspect="equal")
+    ax.imshow(shaded(values), interpolation="none", aspect="equal")
     ax.set_anchor("N")
-    ax.grid(visible=False)
-    ax.tick_params(length=0, pad=2)
-    for side in ("top", "right", "bottom", "left"):
-        ax.spines[side].set_visible(True)
-    for border in borders:
-        ax.axhline(border - 0.5, color=RULE[0], linewidth=0.6)
-        ax.axvline(border - 0.5, color=RULE[0], linewidth=0.6)
+    ax.spines[:].set_visible(True)
+    rows, columns = values.shape
+    if borders:
+        between = np.array(borders) - 0.5
+        ax.hlines(between, -0.5, columns - 0.5, color=RULE[0], linewidth=0.6)
+        ax.vlines(between, -0.5, rows - 0.5, color=RULE[0], linewidth=0.6)
     if not numbers:
         return
-    size = 7.5 if columns <= 6 else 5
+    size = 7.5 if values.shape[1] <= 6 else 5
     for row, column in np.argwhere(~np.isnan(values)):
-        strong = strength[row, column] > 0.55
-        text = fixed(values[row, column], 2).replace("0.", ".", 1)
-        ax.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=size,
-            color=ON_STRONG if strong else INK[0],
-        )
+        value = values[row, column]
+        write_in_cell(ax, row, column, short(fixed(value, 2)), size, strong=abs(value) > 0.55)
+
+
+def write_in_cell(
+    ax: Axes, row: float, column: float, text: str, size: float, *, strong: bool, ink: str = INK[0]
+) -> None:
+    """Text around a place of a heat map, white on a strong cell."""
+    colour = ON_STRONG if strong else ink
+    ax.text(column, row, text, fontsize=size, color=colour, ha="center", va="center")
 
 
 def draw_dots(ax: Axes, xy: np.ndarray, colour: str, *, size: float = 2.6) -> None:
@@ -277,20 +269,11 @@ def draw_dots(ax: Axes, xy: np.ndarray, colour: str, *, size: float = 2.6) -> No
     # exactly none, as snapping to pixels would make it.
     ends = xy + np.array([np.ptp(xy[:, 0]) * 1e-4 + 1e-6, 0.0])
     vertices = np.stack([xy, ends], axis=1).reshape(-1, 2)
-    codes = np.tile([Outline.MOVETO, Outline.LINETO], len(xy))
-    outline = Outline(vertices, codes)
+    outline = Outline(vertices, np.tile([Outline.MOVETO, Outline.LINETO], len(xy)))
     # Simplification would take strokes this short for noise and drop them.
     outline.should_simplify = False
-    dots = PathPatch(
-        outline,
-        facecolor="none",
-        edgecolor=colour,
-        linewidth=size,
-        capstyle="round",
-        alpha=0.65,
-        snap=False,
-    )
-    ax.add_patch(dots)
+    how = {"linewidth": size, "capstyle": "round", "alpha": 0.65, "snap": False}
+    ax.add_patch(PathPatch(outline, facecolor="none", edgecolor=colour, **how))
 
 
 def spread_labels(
@@ -299,30 +282,17 @@ def spread_labels(
     low: float = -math.inf,
     high: float = math.inf,
 ) -> list[float]:
-    """Move positions apart until neighbours are at least `distance` apart, as little as can be.
-
-    Overlapping labels are merged into blocks that stay centred on what they label, within `low`
-    and `high` where there is room.
-    """
-    blocks: list[list[int]] = []
-
-    def start(block: Sequence[int]) -> float:
-        length = distance * (len(block) - 1)
-        centred = float(np.mean([positions[index] for index in block])) - length / 2
-        return max(low, min(centred, high - length))
-
-    for index in np.argsort(positions, kind="stable"):
-        blocks.append([int(index)])
-        while len(blocks) > 1:
-            upper, lower = blocks[-1], blocks[-2]
-            if start(upper) - start(lower) >= distance * len(lower) - 1e-12:
-                break
-            blocks[-2:] = [lower + upper]
-    placed = [0.0] * len(positions)
-    for block in blocks:
-        for rank, index in enumerate(block):
-            placed[index] = start(block) + rank * distance
-    return placed
+    """Move positions apart until neighbours are at least `distance` apart, as little as can be:
+    by the least sum of squares, within `low` and `high` where there is room."""
+    if not positions:
+        return []
+    order = np.argsort(positions, kind="stable")
+    # Less the distances below each, they need only ascend.
+    below = distance * np.arange(len(order))
+    ascending = isotonic_regression(np.take(positions, order) - below).x
+    placed = np.empty(len(order))
+    placed[order] = np.maximum(low, np.minimum(ascending, high - below[-1])) + below
+    return placed.tolist()
 
 
 def show_value(over_seeds: Spread) -> str:
@@ -333,14 +303,6 @@ def show_value(over_seeds: Spread) -> str:
     return f"{number} ± {over_seeds.std:.3f} ({over_seeds.count} seeds)"
 
 
-def _experience_axis(ax: Axes, experiences: int, joint: Sequence[str]) -> None:
-    step = 1 if experiences <= 10 else -(-experiences // 10)
-    ticks = list(range(1, experiences + 1, step))
-    names = [str(tick) for tick in ticks]
-    if joint:
-        ticks, names = [*ticks, experiences + 1], [*names, "joint"]
-    ax.set_xticks(ticks, names)
-    if joint:
-        ax.get_xticklabels()[-1].set_gid(mark(*joint))
-    ax.set_xlim(0.75, experiences + (1.25 if joint else 0.25))
-    ax.set_xlabel("experiences trained")
+def short(number: str) -> str:
+    """Without a zero before the point, for narrow cells."""
+    return number.replace("0.", ".", 1)

@@ -18,8 +18,7 @@ from simo_cl.report.statistics import (
     paired_t,
     standard_error,
 )
-from simo_cl.report.tables import show_signed
-from simo_cl.report.wording import count, listed, sentence
+from simo_cl.report.wording import count, listed, sentence, show_signed
 from simo_cl.results import Suite
 
 PROBE = "linear_probe/average_accuracy"
@@ -231,9 +230,9 @@ def _left_in_the_features(suite: Suite) -> Iterator[str]:
         if f"{max(shown):.3f}" != extent:
             extent += f" to {max(shown):.3f}"
         yield (
-            f"On the final features of {len(shown)} of the {len(gains)} rows on the stream, a "
-            f"linear probe of the oracle sample reads {extent} more than the strategy's own "
-            "classifier (paired over seeds, Holm)."
+            f"On the final features of {len(shown)} of the {count(len(gains), 'row')} on the "
+            f"stream, a linear probe of the oracle sample reads {extent} more than the strategy's "
+            "own classifier (paired over seeds, Holm)."
         )
 
 

@@ -1,188 +1,191 @@
-"""The first table of the page: every strategy, grouped by what the tests tell apart."""
+"""The first table of the page, grouped by what the tests tell apart, and the terminal's."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from simo_cl.metrics.over_seeds import Spread
-from simo_cl.report.cells import spread_note
+from rich.markup import escape
+from rich.table import Table
+
+from simo_cl.metrics.described import METRICS
+from simo_cl.report.cells import (
+    Cell,
+    Column,
+    Group,
+    PageTable,
+    Row,
+    difference_cell,
+    metric_cell,
+    number_cell,
+    spread_note,
+)
 from simo_cl.report.statistics import (
     ALPHA,
     PRIMARY_METRIC,
     Comparison,
-    Verdict,
+    compare_with_control,
     half_width,
     seed_spread,
 )
+from simo_cl.report.wording import listed
 from simo_cl.results import Suite
 
-# `templates/strips.js` has the same rule for the rows that are shown.
-FLATTENS = 2.5
 
-
-@dataclass(frozen=True)
-class Standing:
-    """One strategy's row.
-
-    Attributes:
-        interval: the ends of the 95 % t interval of its mean accuracy, with more than one seed.
-        by_seed: its average accuracy with each finished seed.
-        comparison: with the control, if it takes part in the tests.
-    """
-
-    label: str
-    seeds: int
-    accuracy: Spread | None
-    interval: tuple[float, float] | None
-    by_seed: tuple[float, ...]
-    forgetting: Spread | None
-    comparison: Comparison | None
-    is_control: bool
-    is_joint: bool
-
-
-@dataclass(frozen=True)
-class Group:
-    """Strategies that the data do not order among themselves, in the plan's order."""
-
-    title: str
-    note: str
-    standings: tuple[Standing, ...]
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """The groups, and the ranges that the drawn accuracies and differences span.
-
-    Attributes:
-        low, high: accuracies are drawn from low to high.
-        reach: differences are drawn from -reach to reach.
-
-    One row that would flatten all others is beyond these ranges and drawn at their edge.
-    """
-
-    groups: tuple[Group, ...]
-    low: float
-    high: float
-    reach: float
-    control: str | None
-    control_accuracy: float | None
-    has_spread: bool
-    has_intervals: bool
-    has_wilcoxon: bool
-    seeds_differ: bool
-    note: str
-
-    def place(self, accuracy: float) -> float:
-        """Where an accuracy is drawn, in percent of the range."""
-        share = (accuracy - self.low) / (self.high - self.low)
-        return round(100 * min(max(share, 0.0), 1.0), 2)
-
-
-def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> Leaderboard:
-    """Group every row with a finished run; empty groups are left out."""
+def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable:
+    """Every row with a finished run, in groups that the data do not order."""
     by_label = {c.label: c for c in comparisons}
-    standings = [_standing(suite, label, by_label.get(label)) for label in suite.finished_labels]
-    control = next((s for s in standings if s.label == suite.control), None)
-    low, high = _span(standings)
-    return Leaderboard(
-        low=low,
-        high=high,
-        groups=tuple(group for group in _groups(suite, standings) if group.standings),
-        reach=_reach(comparisons),
-        control=suite.control if any(c.difference is not None for c in comparisons) else None,
-        control_accuracy=control.accuracy.mean if control and control.accuracy else None,
-        has_spread=any(standing.interval is not None for standing in standings),
-        has_intervals=any(c.low is not None for c in comparisons),
-        has_wilcoxon=any(c.p_wilcoxon is not None for c in comparisons),
-        seeds_differ=len({standing.seeds for standing in standings}) > 1,
-        note=_note(suite, comparisons),
-    )
-
-
-def _standing(suite: Suite, label: str, comparison: Comparison | None) -> Standing:
-    accuracy = seed_spread(suite, label, PRIMARY_METRIC)
-    reach = half_width(accuracy) if accuracy is not None else None
-    interval = None
-    if accuracy is not None and reach is not None:
-        interval = (accuracy.mean - reach, accuracy.mean + reach)
-    return Standing(
-        label=label,
-        seeds=len(suite.finished(label)),
-        accuracy=accuracy,
-        interval=interval,
-        by_seed=tuple(suite.values(label, PRIMARY_METRIC).values()),
-        forgetting=seed_spread(suite, label, "forgetting"),
-        comparison=comparison,
-        is_control=suite.control is not None and suite.counterpart(label, suite.control) == label,
-        is_joint=suite.is_joint(label),
-    )
-
-
-def _groups(suite: Suite, standings: Sequence[Standing]) -> Iterable[Group]:
-    streamed = [s for s in standings if not s.is_joint]
-    joint = tuple(s for s in standings if s.is_joint)
-    bound = Group("All classes at once", "no stream: a bound, not a competitor", joint)
-    if not any(s.comparison is not None and s.comparison.p is not None for s in streamed):
-        yield Group("On the stream", "in the suite's order", tuple(streamed))
-        yield bound
-        return
-    titles: dict[Verdict, tuple[str, str]] = {
-        "above": (f"Above {suite.control}", ""),
-        "not told apart": (
-            f"Not told apart from {suite.control}",
-            "which does not mean equal",
-        ),
-        "below": (f"Below {suite.control}", ""),
-        "untested": ("Not tested", ""),
-    }
-    controls = tuple(s for s in streamed if s.is_control)
-    for verdict, (title, note) in titles.items():
-        found = tuple(
-            s
-            for s in streamed
-            if not s.is_control
-            and (s.comparison.verdict if s.comparison is not None else "untested") == verdict
-        )
-        yield Group(title, note, found)
-        if verdict == "above":
-            yield Group("The control", "named in advance in the suite", controls)
-    yield bound
-
-
-def _note(suite: Suite, comparisons: Sequence[Comparison]) -> str:
+    columns = list(_columns(suite, by_label))
+    groups = []
+    for title, note, labels in _groups(suite, by_label):
+        rows = [Row(label, tuple(of(label) for _, of in columns), label) for label in labels]
+        if rows:
+            groups.append(Group(tuple(rows), title, note))
     parts = [spread_note(suite)]
     if any(c.low is not None for c in comparisons):
         parts.append("differences with 95 % paired t intervals, p after Holm")
     if any(c.verdict == "above" for c in comparisons):
         parts.append(f"bold: above {suite.control} (p < {ALPHA:.2g})")
-    return "; ".join(parts)
-
-
-def _span(standings: Sequence[Standing]) -> tuple[float, float]:
-    """Tenths around every seed's accuracy, without the lowest row's if it would flatten all."""
-    rows = sorted(standing.by_seed for standing in standings if standing.by_seed)
-    if not rows:
-        return 0.0, 1.0
-    lowest, *others = [min(row) for row in rows]
-    high = max(max(row) for row in rows)
-    if len(rows) > 2 and high - lowest > FLATTENS * (high - min(others)):
-        lowest = min(others)
-    return (
-        max(0.0, math.floor(10 * lowest - 0.2) / 10),
-        min(1.0, math.ceil(10 * high + 0.2) / 10),
+    return PageTable(
+        "result",
+        "Average accuracy and forgetting",
+        "strategy",
+        tuple(column for column, _ in columns),
+        tuple(groups),
+        "; ".join(parts),
     )
 
 
-def _reach(comparisons: Sequence[Comparison]) -> float:
-    extents = sorted(
-        max(abs(bound) for bound in (c.difference, c.low, c.high) if bound is not None)
-        for c in comparisons
-        if c.difference is not None
+def comparison_table(suite: Suite) -> Table:
+    """The comparison of a suite's strategies, for the terminal.
+
+    Rows stand in the suite's order, never in the order of their means.
+    """
+    comparisons = {c.label: c for c in compare_with_control(suite)}
+    title = f"{suite.plan.suite} · {suite.plan.data}" if suite.plan.data else suite.plan.suite
+    table = Table(title=escape(title))
+    table.add_column("strategy", no_wrap=True)
+    for heading in ("seeds", "average accuracy", "forgetting"):
+        table.add_column(heading, justify="right")
+    if suite.control is not None:
+        table.add_column(escape(f"difference from {suite.control}"), justify="right")
+    table.add_column("training a run, mean", justify="right")
+    for label in suite.finished_labels:
+        c = comparisons.get(label)
+        star = " *" if c is not None and c.verdict in ("above", "below") else ""
+        cells = [
+            label,
+            str(len(suite.finished(label))),
+            str(metric_cell(suite, label, PRIMARY_METRIC)),
+            str(metric_cell(suite, label, "forgetting")),
+            *([] if suite.control is None else [f"{difference_cell(c)}{star}"]),
+            metric_cell(suite, label, "cost/train_seconds").text,
+        ]
+        table.add_row(*map(escape, cells))
+    table.caption = escape("\n".join(_caption(suite, list(comparisons.values()))))
+    return table
+
+
+def _columns(
+    suite: Suite, by_label: Mapping[str, Comparison]
+) -> Iterator[tuple[Column, Callable[[str], Cell]]]:
+    """Each column that there is something for, with the cell of a row in it."""
+
+    def accuracy(label: str) -> Cell:
+        cell = metric_cell(suite, label, PRIMARY_METRIC)
+        found = seed_spread(suite, label, PRIMARY_METRIC)
+        above = label in by_label and by_label[label].verdict == "above"
+        reach = None if found is None else half_width(found)
+        if found is None or reach is None:
+            return replace(cell, bold=above)
+        by_seed = tuple(suite.values(label, PRIMARY_METRIC).values())
+        low, high = found.mean - reach, found.mean + reach
+        return replace(cell, low=low, high=high, by_seed=by_seed, bold=above)
+
+    def p_value(of: Callable[[Comparison], float | None]) -> Callable[[str], Cell]:
+        def cell(label: str) -> Cell:
+            p = of(by_label[label]) if label in by_label else None
+            return Cell("< 0.001", p) if p is not None and p < 0.001 else number_cell(p, "{:.3f}")
+
+        return cell
+
+    found = {label: accuracy(label) for label in suite.finished_labels}
+    drawn = " Ticks are seeds, the bar is the mean's 95 % t interval."
+    has_spread = any(cell.low is not None for cell in found.values())
+    control = found.get(suite.control or "", Cell()).value
+    yield (
+        Column(
+            "average accuracy",
+            METRICS[PRIMARY_METRIC].meaning + (drawn if has_spread else ""),
+            "↑",
+            strip="accuracy",
+            reference=control if isinstance(control, float) else None,
+        ),
+        found.__getitem__,
     )
-    if not extents:
-        return 1.0
-    outlier = len(extents) > 2 and extents[-1] > FLATTENS * extents[-2]
-    return 1.08 * (extents[-2] if outlier else extents[-1]) or 1.0
+    comparisons = by_label.values()
+    if any(c.difference is not None for c in comparisons):
+        tested = any(c.low is not None for c in comparisons)
+        interval = ", with its 95 % paired t interval" if tested else ""
+        meaning = f"Mean over shared seeds of the difference in average accuracy{interval}."
+        yield (
+            Column(f"minus {suite.control}", meaning, strip="difference", reference=0.0),
+            lambda label: difference_cell(by_label.get(label)),
+        )
+        if tested:
+            meaning = "Two-sided paired t test against the control, corrected by Holm."
+            yield Column("p", meaning), p_value(lambda c: c.p_holm)
+        if any(c.p_wilcoxon is not None for c in comparisons):
+            meaning = (
+                "Two-sided Wilcoxon signed-rank test, corrected by Holm; no group rests on it."
+            )
+            yield Column("Wilcoxon p", meaning), p_value(lambda c: c.p_wilcoxon_holm)
+    yield (
+        Column("forgetting", METRICS["forgetting"].meaning, "↓"),
+        lambda label: metric_cell(suite, label, "forgetting"),
+    )
+    seeds = {label: len(suite.finished(label)) for label in suite.finished_labels}
+    if len(set(seeds.values())) > 1:
+        yield Column("seeds"), lambda label: number_cell(seeds[label], "{}")
+
+
+def _groups(
+    suite: Suite, by_label: Mapping[str, Comparison]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Titles, notes and labels, which within a group are in the plan's order."""
+    control = suite.control
+    streamed = [label for label in suite.finished_labels if not suite.is_joint(label)]
+    if any(label in by_label and by_label[label].p is not None for label in streamed):
+        controls = [label for label in streamed if suite.counterpart(label, control or "") == label]
+        verdicts = {
+            label: by_label[label].verdict if label in by_label else "untested"
+            for label in streamed
+            if label not in controls
+        }
+        for verdict, title, note in (
+            ("above", f"Above {control}", ""),
+            ("control", "The control", "named in advance in the suite"),
+            ("not told apart", f"Not told apart from {control}", "which does not mean equal"),
+            ("below", f"Below {control}", ""),
+            ("untested", "Not tested", ""),
+        ):
+            of_it = [label for label, found in verdicts.items() if found == verdict]
+            yield title, note, controls if verdict == "control" else of_it
+    else:
+        yield "On the stream", "in the suite's order", streamed
+    joint = [label for label in suite.finished_labels if suite.is_joint(label)]
+    yield "All classes at once", "no stream: a bound, not a competitor", joint
+
+
+def _caption(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    if any(c.low is not None for c in comparisons):
+        yield f"[95 % paired t interval]; * p < {ALPHA:.2g} after Holm's correction"
+    if suite.finished_runs and all(len(suite.finished(label)) < 2 for label in suite.labels):
+        yield "one seed: no deviation and no interval; no difference here is established"
+    states: dict[str, list[str]] = {}
+    for run in suite.unfinished_runs:
+        states.setdefault(run.state, []).append(f"{run.label} seed {run.seed}")
+    for state, runs in states.items():
+        yield f"{state}: {listed(runs, at_most=6)}"
+    if not suite.finished_runs:
+        yield "no run has finished"

@@ -19,8 +19,10 @@ from simo_cl.report.cells import PageTable, breakable
 from simo_cl.report.checks import checks
 from simo_cl.report.drawing import NEGATIVE, POSITIVE
 from simo_cl.report.figures import (
+    SPACES,
     Figure,
     Panel,
+    Progress,
     Written,
     chosen_figures,
     suite_figures,
@@ -40,8 +42,8 @@ from simo_cl.report.sections import make_sections
 from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
-from simo_cl.report.tables import show_number, show_seconds, show_signed, write_tables
-from simo_cl.report.wording import listed
+from simo_cl.report.tables import write_tables
+from simo_cl.report.wording import listed, show_seconds
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
 from simo_cl.results.styles import css_variable_of, css_variables, styles
 
@@ -55,13 +57,16 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def write_report(suite: Suite, *, pdf: bool = False) -> ReportPaths:
+def write_report(
+    suite: Suite, *, pdf: bool = False, progress: Progress = lambda drawn, of: None
+) -> ReportPaths:
     """Write runs.csv, summary.csv, tables/, figures/ and report.html into a suite's folder.
 
     Only finished runs of the current plan enter; the page names the others and why.
 
     Args:
         pdf: write every figure as PDF, too.
+        progress: told how many figures of how many have been drawn.
 
     Raises:
         ResultsError: the folder holds results without the runs they are of.
@@ -72,8 +77,8 @@ def write_report(suite: Suite, *, pdf: bool = False) -> ReportPaths:
     comparisons = compare_with_control(suite)
     with _one_at_a_time(suite):
         tables = write_tables(suite, comparisons)
-        figures = suite_figures(suite, comparisons)
-        written = write_figures(suite, figures, pdf=pdf)
+        figures = suite_figures(suite)
+        written = write_figures(suite, figures, pdf=pdf, progress=progress)
         page = suite.folder / "report.html"
         page.write_text(render_page(suite, comparisons, figures, written), encoding="utf-8")
     files = tuple(path for figure in written.values() for path in figure.files)
@@ -125,13 +130,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {
-        "signed": show_signed,
-        "breakable": breakable,
-        "duration": show_seconds,
-        "three": show_number,
-        "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
-    }
+    templates.filters["breakable"] = breakable
     drawn_as = styles(suite)
     return templates.get_template("report.html.j2").render(
         suite=suite,
@@ -155,6 +154,7 @@ def render_page(
         panel_svg=lambda figure, panel: Markup(written[figure.name].panels[panel.key]),
         matrix_of=_matrix_of,
         css_variable_of=css_variable_of,
+        space_names=SPACES,
         shades=_shades(),
         light=css_variables(dark=False),
         dark=css_variables(dark=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from simo_cl.metrics.described import METRICS, READ_OUTS, Metric, of_family
@@ -10,6 +10,7 @@ from simo_cl.report.bootstrap import Estimate, interquartile_mean
 from simo_cl.report.cells import (
     Cell,
     Column,
+    Group,
     PageTable,
     Row,
     difference_cell,
@@ -22,9 +23,10 @@ from simo_cl.report.cells import (
 from simo_cl.report.data_sets import rank_over_data_sets
 from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.origin import origins
-from simo_cl.report.settings import Difference, lookup
+from simo_cl.report.settings import Values, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, Comparison
-from simo_cl.report.tables import metric_names, show_seconds
+from simo_cl.report.tables import metric_names
+from simo_cl.report.wording import show_seconds
 from simo_cl.results import Suite
 
 _MIDDLE = Column("interquartile mean", "Mean of the middle half of the runs.", "↑")
@@ -67,6 +69,11 @@ def geometry_table(suite: Suite, space: str, name: str) -> PageTable | None:
     return _metric_table(suite, f"geometry_{space}", f"Geometry: {name}", metrics)
 
 
+def cost_table(suite: Suite) -> PageTable | None:
+    """Steps, images and time."""
+    return _metric_table(suite, "cost", "What a run costs", of_family("cost"))
+
+
 def read_outs() -> dict[str, Metric]:
     """Average accuracy by read-out, the strategy's own first."""
     accuracy = METRICS["average_accuracy"]
@@ -81,40 +88,31 @@ def read_outs() -> dict[str, Metric]:
 
 def geometry() -> dict[str, Metric]:
     """The geometry that has a column of its own."""
-    return {
-        name: metric
-        for name, metric in of_family("geometry").items()
-        if name not in _WITHOUT_A_COLUMN
-    }
+    metrics = of_family("geometry")
+    return {name: metric for name, metric in metrics.items() if name not in _WITHOUT_A_COLUMN}
 
 
 def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable | None:
     """What every difference from the control is made of."""
-    found = origins(suite, comparisons)
-    if not found:
-        return None
-    rows = tuple(
-        Row(
-            origin.total.label,
-            tuple(map(difference_cell, (origin.total, origin.learnt, origin.kept))),
-            origin.total.label,
-        )
-        for origin in found
-    )
-    columns = (
-        Column("average accuracy"),
-        Column("learnt", "Accuracy on each experience right after training on it."),
-        Column("kept", "What becomes of it by the end, averaged over all experiences."),
-    )
-    interval = any(origin.total.low is not None for origin in found)
-    return PageTable(
+    found = {origin.total.label: origin for origin in origins(suite, comparisons)}
+    tested = any(origin.total.low is not None for origin in found.values())
+    interval = ", 95 % paired interval, each for its cell alone" if tested else ": one"
+    return _table(
         "origin",
         f"Where the differences from {suite.control} come from",
-        "strategy",
-        columns,
-        rows,
-        "Mean over shared seeds"
-        + (", 95 % paired interval, each for its cell alone" if interval else ": one"),
+        found,
+        [
+            (Column("average accuracy"), lambda label: difference_cell(found[label].total)),
+            (
+                Column("learnt", "Accuracy on each experience right after training on it."),
+                lambda label: difference_cell(found[label].learnt),
+            ),
+            (
+                Column("kept", "What becomes of it by the end, averaged over all experiences."),
+                lambda label: difference_cell(found[label].kept),
+            ),
+        ],
+        "Mean over shared seeds" + interval,
     )
 
 
@@ -126,24 +124,23 @@ def estimates_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTabl
         for c in comparisons
         if c.probability_above is not None
     }
-    estimates = {
-        label: (interquartile_mean([list(values.values())]), above.get(label))
+    middle = {
+        label: interquartile_mean([list(values.values())])
         for label in suite.finished_labels
         if (values := suite.values(label, PRIMARY_METRIC))
     }
-    if all(middle.low is None for middle, _ in estimates.values()):
+    if all(estimate.low is None for estimate in middle.values()):
         return None
-    columns = [_MIDDLE, *([_above(suite.control)] if above else [])]
-    rows = (
-        Row(label, tuple(map(estimate_cell, found[: len(columns)])), label)
-        for label, found in estimates.items()
-    )
-    return PageTable(
+    columns: list[tuple[Column, Callable[[str], Cell]]] = [
+        (_MIDDLE, lambda label: estimate_cell(middle[label]))
+    ]
+    if above:
+        columns.append((_above(suite.control), lambda label: estimate_cell(above.get(label))))
+    return _table(
         "estimates",
         "Average accuracy by other statistics",
-        "strategy",
-        tuple(columns),
-        tuple(rows),
+        middle,
+        columns,
         "95 % bootstrap intervals over seeds",
     )
 
@@ -153,118 +150,111 @@ def data_sets_table(suite: Suite) -> PageTable | None:
     ranking = rank_over_data_sets(suite)
     if ranking is None:
         return None
-    rows = (
-        Row(
-            standing.label,
-            (
-                estimate_cell(standing.interquartile_mean),
-                *([estimate_cell(standing.above)] if ranking.control else []),
-                number_cell(standing.mean_rank, "{:.2f}"),
-            ),
+    standings = {standing.label: standing for standing in ranking.standings}
+    columns: list[tuple[Column, Callable[[str], Cell]]] = [
+        (_MIDDLE, lambda label: estimate_cell(standings[label].interquartile_mean)),
+        (
+            Column("mean rank", "Of the mean average accuracy in each data set; 1 is the best."),
+            lambda label: number_cell(standings[label].mean_rank, "{:.2f}"),
+        ),
+    ]
+    if ranking.control:
+        columns.insert(
+            1, (_above(ranking.control), lambda label: estimate_cell(standings[label].above))
         )
-        for standing in ranking.standings
-    )
-    columns = (
-        _MIDDLE,
-        *([_above(ranking.control)] if ranking.control else []),
-        Column("mean rank", "Of the mean average accuracy in each data set; 1 is the best."),
-    )
+    # Not rows of the suite, whose names say which data they are of.
+    rows = tuple(Row(label, tuple(of(label) for _, of in columns)) for label in standings)
     return PageTable(
         "data_sets",
         f"Average accuracy over {len(ranking.data_sets)} data sets",
         "strategy",
-        columns,
-        tuple(rows),
+        tuple(column for column, _ in columns),
+        (Group(rows),),
         "95 % bootstrap intervals over the seeds of each data set",
     )
 
 
-def cost_table(suite: Suite) -> PageTable | None:
-    """Steps, images and time."""
-    return _metric_table(suite, "cost", "What a run costs", of_family("cost"))
-
-
 def optimum_table(suite: Suite) -> PageTable | None:
     """For each SimO row: the cosine its loss asks of two classes, beside what was measured."""
-    rows = []
-    for label in suite.finished_labels:
-        target = optimum_of(suite, label)
-        if target is None:
-            continue
-        config = suite.finished(label)[0].config
-        settings = [
-            number_cell(lookup(config, f"settings.{key}"), "{:.4g}")
-            for key in ("epsilon", "leaning")
-        ]
-        measured = [spread_cell(class_cosine(suite, label))]
-        measured += [
-            metric_cell(suite, label, f"embedding/orthogonality/{name}")
-            for name in ("mean_abs_cos", "coherence")
-        ]
-        rows.append(Row(label, (*settings, number_cell(target), *measured), label))
-    if not rows:
-        return None
-    columns = (
-        Column("ε"),
-        Column("leaning"),
-        Column("best cosine", "Where SimO's term for two dissimilar unit vectors is smallest."),
-        Column("mean cos, measured", "Between class means in the loss space, with its sign."),
-        Column("mean |cos|, measured", "Between class means in the loss space."),
-        Column("largest |cos|, measured", "Between class means in the loss space."),
-    )
-    return PageTable(
+    best = {label: optimum_of(suite, label) for label in suite.finished_labels}
+
+    def setting(name: str) -> Callable[[str], Cell]:
+        def cell(label: str) -> Cell:
+            config = suite.finished(label)[0].config
+            return number_cell(lookup(config, f"settings.{name}"), "{:.4g}")
+
+        return cell
+
+    def measured(name: str) -> Callable[[str], Cell]:
+        return lambda label: metric_cell(suite, label, f"embedding/orthogonality/{name}")
+
+    asked = "Where SimO's term for two dissimilar unit vectors is smallest."
+    between = "Between class means in the loss space"
+    return _table(
         "optimum",
         "What SimO asks for, and what is reached",
-        "strategy",
-        columns,
-        tuple(rows),
+        [label for label, cosine in best.items() if cosine is not None],
+        [
+            (Column("ε"), setting("epsilon")),
+            (Column("leaning"), setting("leaning")),
+            (Column("best cosine", asked), lambda label: number_cell(best[label])),
+            (
+                Column("mean cos, measured", f"{between}, with its sign."),
+                lambda label: spread_cell(class_cosine(suite, label)),
+            ),
+            (Column("mean |cos|, measured", f"{between}."), measured("mean_abs_cos")),
+            (Column("largest |cos|, measured", f"{between}."), measured("coherence")),
+        ],
         spread_note(suite),
     )
 
 
 def everything_table(suite: Suite) -> PageTable | None:
     """Every final metric: a row a metric, a column a strategy."""
-    names = metric_names(suite)
-    if not names:
-        return None
+    labels = suite.finished_labels
     rows = tuple(
-        Row(name, tuple(metric_cell(suite, label, name) for label in suite.finished_labels))
-        for name in names
+        Row(name, tuple(metric_cell(suite, label, name) for label in labels))
+        for name in metric_names(suite)
     )
-    columns = tuple(Column(label) for label in suite.finished_labels)
-    return PageTable(
-        "everything", "Every final metric", "metric", columns, rows, spread_note(suite)
+    columns = tuple(map(Column, labels))
+    table = PageTable(
+        "everything", "Every final metric", "metric", columns, (Group(rows),), spread_note(suite)
     )
+    return table if rows else None
 
 
-def seeds_table(suite: Suite) -> PageTable | None:
+def seeds_table(suite: Suite) -> PageTable:
     """Every planned run with its main numbers or what became of it."""
-    names = ("average_accuracy", "forgetting", "intransigence")
-    columns = [Column("seed"), Column("state")]
-    columns += [_column(METRICS[name]) for name in names]
-    columns.append(Column("wall-clock", "From start to end of the run, evaluation included."))
+    metrics = [METRICS[name] for name in ("average_accuracy", "forgetting", "intransigence")]
     rows = []
     for run in suite.runs:
-        cells = [Cell(str(run.seed), run.seed), Cell(run.state, run.state)]
-        cells += [number_cell(run.final.get(name)) for name in names]
         seconds = run.seconds if run.state == "finished" else None
+        cells = [Cell(str(run.seed), run.seed), Cell(run.state, run.state)]
+        cells += [number_cell(run.final.get(metric.name)) for metric in metrics]
         cells.append(Cell() if seconds is None else Cell(show_seconds(seconds), seconds))
         rows.append(Row(run.label, tuple(cells), run.label))
-    return PageTable("seeds", "Every planned run", "strategy", tuple(columns), tuple(rows))
+    duration = Column("wall-clock", "From start to end of the run, evaluation included.")
+    columns = (Column("seed"), Column("state"), *map(_column, metrics), duration)
+    return PageTable("seeds", "Every planned run", "strategy", columns, (Group(tuple(rows)),))
 
 
-def settings_table(
-    suite: Suite, key: str, caption: str, differences: Sequence[Difference]
-) -> PageTable | None:
+def settings_table(suite: Suite, key: str, caption: str, values: Values) -> PageTable | None:
     """A row a strategy, a column a setting."""
-    if not differences:
-        return None
-    rows = []
-    for label in suite.finished_labels:
-        texts = [difference.values.get(label, "") for difference in differences]
-        rows.append(Row(label, tuple(Cell(text, _sortable(text)) for text in texts), label))
-    columns = tuple(Column(difference.key) for difference in differences)
-    return PageTable(key, caption, "strategy", columns, tuple(rows))
+
+    def of(by_label: Mapping[str, str]) -> Callable[[str], Cell]:
+        def cell(label: str) -> Cell:
+            text = by_label.get(label, "")
+            return Cell(text, _sortable(text))
+
+        return cell
+
+    columns = [(Column(setting), of(by_label)) for setting, by_label in values.items()]
+    return _table(key, caption, suite.finished_labels, columns)
+
+
+def present(tables: Iterable[PageTable | None]) -> list[PageTable]:
+    """The tables that there are numbers for."""
+    return [table for table in tables if table is not None]
 
 
 def _metric_table(
@@ -272,19 +262,34 @@ def _metric_table(
 ) -> PageTable | None:
     """A row a strategy, a column a metric that at least one strategy has."""
     cells = {
-        label: {name: metric_cell(suite, label, name) for name in metrics}
+        (label, name): metric_cell(suite, label, name)
         for label in suite.finished_labels
+        for name in metrics
     }
-    shown = [name for name in metrics if any(row[name].text for row in cells.values())]
-    rows = tuple(
-        Row(label, tuple(row[name] for name in shown), label)
-        for label, row in cells.items()
-        if any(row[name].text for name in shown)
-    )
-    columns = tuple(_column(metrics[name]) for name in shown)
-    if not shown:
+    known = [at for at, cell in cells.items() if cell.text]
+
+    def of(name: str) -> Callable[[str], Cell]:
+        return lambda label: cells[label, name]
+
+    shown = {name for _, name in known}
+    columns = [(_column(metrics[name]), of(name)) for name in metrics if name in shown]
+    labels = dict.fromkeys(label for label, _ in known)
+    return _table(key, caption, labels, columns, spread_note(suite))
+
+
+def _table(
+    key: str,
+    caption: str,
+    labels: Iterable[str],
+    columns: Sequence[tuple[Column, Callable[[str], Cell]]],
+    note: str = "",
+) -> PageTable | None:
+    """A row a strategy, with the cell that each column has for it; None without rows or columns."""
+    rows = tuple(Row(label, tuple(of(label) for _, of in columns), label) for label in labels)
+    if not rows or not columns:
         return None
-    return PageTable(key, caption, "strategy", columns, rows, spread_note(suite))
+    headings = tuple(column for column, _ in columns)
+    return PageTable(key, caption, "strategy", headings, (Group(rows),), note)
 
 
 def _column(metric: Metric) -> Column:
@@ -296,8 +301,3 @@ def _sortable(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def present(tables: Iterable[PageTable | None]) -> list[PageTable]:
-    """The tables that there are numbers for."""
-    return [table for table in tables if table is not None]

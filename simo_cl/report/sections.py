@@ -23,29 +23,26 @@ from simo_cl.results import Suite
 
 
 @dataclass(frozen=True)
-class Space:
-    """What the page shows of one space of representations; one space is shown at a time."""
+class Part:
+    """Figures, then tables."""
 
-    key: str
-    name: str
-    figures: tuple[Figure, ...]
-    tables: tuple[PageTable, ...]
+    figures: list[Figure]
+    tables: list[PageTable]
 
 
 @dataclass(frozen=True)
-class Section:
-    """Figures, then tables, then spaces, under one heading; `link` stands in the navigation."""
+class Section(Part):
+    """What stands under one heading, then its spaces of representations by their keys, of which one
+    is shown at a time. `link` stands in the navigation."""
 
     key: str
     link: str
     title: str
     lead: str
-    figures: tuple[Figure, ...]
-    tables: tuple[PageTable, ...]
-    spaces: tuple[Space, ...]
+    spaces: dict[str, Part]
 
 
-# In the page's order: where a figure's own section stands, and what it is called.
+# In the page's order: what a section is called in the navigation and on the page.
 _HEADINGS = {
     "statistics": (
         "Statistics",
@@ -90,27 +87,17 @@ def make_sections(
         "cost": present([cost_table(suite)]),
     }
     sections = []
-    for key, (link, title, lead) in _HEADINGS.items():
-        own = [figure for figure in figures if figure.section == key]
-        section = Section(
-            key=key,
-            link=link,
-            title=title,
-            lead=lead,
-            figures=tuple(figure for figure in own if not figure.space),
-            tables=tuple(tables.get(key, ())),
-            spaces=tuple(_spaces(suite, own, with_tables=key == "geometry")),
-        )
-        if section.figures or section.tables or section.spaces:
-            sections.append(section)
+    for key, heading in _HEADINGS.items():
+
+        def part(space: str, tables: list[PageTable], key: str = key) -> Part:
+            return Part([f for f in figures if (f.section, f.space) == (key, space)], tables)
+
+        spaces = {}
+        for space, name in SPACES.items():
+            of_it = present([geometry_table(suite, space, name)]) if key == "geometry" else []
+            spaces[space] = part(space, of_it)
+        own = part("", tables.get(key, []))
+        spaces = {space: found for space, found in spaces.items() if found.figures or found.tables}
+        if own.figures or own.tables or spaces:
+            sections.append(Section(own.figures, own.tables, key, *heading, spaces))
     return sections
-
-
-def _spaces(suite: Suite, figures: Sequence[Figure], with_tables: bool) -> list[Space]:
-    spaces = []
-    for key, name in SPACES.items():
-        own = tuple(figure for figure in figures if figure.space == key)
-        tables = present([geometry_table(suite, key, name)]) if with_tables else []
-        if own or tables:
-            spaces.append(Space(key, name, own, tuple(tables)))
-    return spaces

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from simo_cl.results import Suite
 
 # What names a run, not what it was set to.
 _IDENTITY = ("entry", "strategy", "seed", "variant")
 _OWN = "settings."
+_ONLINE = ("stream.batch_size", "stream.replay_batch_size", "stream.updates_per_batch")
+
+Values = dict[str, dict[str, str]]
+"""Of each key, the value that every row has; a row without it is absent."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One setting, and the value that every row has; a row without the setting is absent."""
-
-    key: str
-    values: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of a suite's finished runs, with dotted names.
 
     Attributes:
@@ -31,40 +25,30 @@ class Settings:
         own: each strategy's own settings, which are there to differ.
     """
 
-    common: Mapping[str, str]
-    differing: tuple[Difference, ...]
-    own: tuple[Difference, ...]
+    common: dict[str, str]
+    differing: Values
+    own: Values
 
 
 def compare_settings(suite: Suite) -> Settings:
-    """Sort all settings of the finished runs by whether the rows share them."""
-    by_key = _values_by_key(
-        (run.label, dict(_flatten(run.config))) for run in suite.finished_runs if run.config
-    )
-    common, differing, own = {}, [], []
-    for key, by_label in by_key.items():
-        if key in _IDENTITY:
-            continue
-        difference = Difference(key.removeprefix(_OWN), _joined(by_label))
-        if key.startswith(_OWN):
-            own.append(difference)
-        elif _shared(difference, suite):
-            common[key] = next(iter(difference.values.values()))
-        else:
-            differing.append(difference)
-    return Settings(common, tuple(differing), tuple(own))
+    """Sort all settings of the finished runs by whether the rows share them.
+
+    Those of the online protocol say nothing of runs in the other one, and are left out there.
+    """
+    values = _by_row((run.label, dict(_flatten(run.config))) for run in suite.finished_runs)
+    batch = set(values.get("stream.protocol", {}).values()) == {"batch"}
+    left_out = (*_IDENTITY, *(_ONLINE if batch else ()))
+    values = {key: by_label for key, by_label in values.items() if key not in left_out}
+    own = {key: by_label for key, by_label in values.items() if key.startswith(_OWN)}
+    common, differing = _sorted(suite, {k: v for k, v in values.items() if k not in own})
+    return Settings(common, differing, {k.removeprefix(_OWN): v for k, v in own.items()})
 
 
 def compare_environments(suite: Suite) -> Settings:
     """The same for versions and hardware; `own` is empty."""
-    by_key = _values_by_key(
-        (run.label, {key: _show(value) for key, value in run.environment.items()})
-        for run in suite.finished_runs
-    )
-    differences = [Difference(key, _joined(by_label)) for key, by_label in by_key.items()]
-    common = {d.key: next(iter(d.values.values())) for d in differences if _shared(d, suite)}
-    differing = tuple(d for d in differences if d.key not in common)
-    return Settings({key: value for key, value in common.items() if value}, differing, ())
+    values = _by_row((run.label, run.environment) for run in suite.finished_runs)
+    common, differing = _sorted(suite, values)
+    return Settings({key: value for key, value in common.items() if value}, differing, {})
 
 
 def lookup(config: Mapping[str, Any], dotted: str) -> Any:
@@ -77,34 +61,34 @@ def lookup(config: Mapping[str, Any], dotted: str) -> Any:
     return value
 
 
-def _values_by_key(
-    runs: Iterator[tuple[str, Mapping[str, str]]],
-) -> dict[str, dict[str, dict[str, None]]]:
-    """key -> row -> its distinct values, in the order met."""
-    by_key: dict[str, dict[str, dict[str, None]]] = {}
+def _by_row(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
+    """Distinct values of a row's runs are joined, in the order met."""
+    found: dict[str, dict[str, dict[str, None]]] = {}
     for label, values in runs:
         for key, value in values.items():
-            by_key.setdefault(key, {}).setdefault(label, {})[value] = None
-    return by_key
+            found.setdefault(key, {}).setdefault(label, {})[_show(value)] = None
+    return {
+        key: {label: " or ".join(texts) for label, texts in by_label.items()}
+        for key, by_label in found.items()
+    }
 
 
-def _joined(by_label: Mapping[str, Mapping[str, None]]) -> dict[str, str]:
-    return {label: " or ".join(values) for label, values in by_label.items()}
+def _sorted(suite: Suite, values: Values) -> tuple[dict[str, str], Values]:
+    """What all runs share, and what they do not."""
+    common = {}
+    for key, by_label in values.items():
+        text, *others = set(by_label.values())
+        if len(by_label) == len(suite.finished_labels) and not others and " or " not in text:
+            common[key] = text
+    return common, {key: by_label for key, by_label in values.items() if key not in common}
 
 
-def _shared(difference: Difference, suite: Suite) -> bool:
-    everywhere = len(difference.values) == len(suite.finished_labels)
-    values = set(difference.values.values())
-    return everywhere and len(values) == 1 and " or " not in next(iter(values))
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{name}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield name, _show(value)
+            yield f"{prefix}{key}", value
 
 
 def _show(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The numbers of a suite as tables: CSV files, and one for the terminal."""
+"""The numbers of a suite as data frames, and their files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.markup import escape
-from rich.table import Table
 
 from simo_cl.metrics import over_seeds
 from simo_cl.report.bootstrap import Estimate, interquartile_mean
@@ -18,11 +16,9 @@ from simo_cl.report.data_sets import Ranking, rank_over_data_sets
 from simo_cl.report.statistics import (
     Comparison,
     compare_all_pairs,
-    compare_with_control,
     half_width,
     seed_spread,
 )
-from simo_cl.report.wording import fixed
 from simo_cl.results import Run, Suite, variant_settings
 
 FIRST_METRICS = (
@@ -41,35 +37,6 @@ FIRST_METRICS = (
 # Ten digits keep a count of images exact and show no floating-point residue.
 FLOAT_FORMAT = "%.10g"
 PARTS = ("mean", "std", "low", "high")
-
-
-def comparison_table(suite: Suite) -> Table:
-    """The comparison of a suite's strategies, for the terminal.
-
-    Rows stand in the suite's order, never in the order of their means.
-    """
-    comparisons = {c.label: c for c in compare_with_control(suite)}
-    title = f"{suite.plan.suite} · {suite.plan.data}" if suite.plan.data else suite.plan.suite
-    table = Table(title=escape(title))
-    table.add_column("strategy", no_wrap=True)
-    for heading in ("seeds", "average accuracy", "forgetting"):
-        table.add_column(heading, justify="right")
-    if suite.control is not None:
-        table.add_column(escape(f"difference from {suite.control}"), justify="right")
-    table.add_column("training", justify="right")
-    for label in suite.finished_labels:
-        cells = [
-            escape(label),
-            str(len(suite.finished(label))),
-            show_spread(suite, label, "average_accuracy"),
-            show_spread(suite, label, "forgetting"),
-        ]
-        if suite.control is not None:
-            cells.append(escape(_show_difference(comparisons.get(label))))
-        cells.append(_show_training_time(suite, label))
-        table.add_row(*cells)
-    table.caption = escape("\n".join(_caption(suite, list(comparisons.values()))))
-    return table
 
 
 def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
@@ -242,70 +209,6 @@ def file_label(label: str) -> str:
     """
     cleaned = label.replace("[", "@").replace("]", "")
     return "".join(c if c.isalnum() or c in "@._=-+,~" else f"~{ord(c):02X}" for c in cleaned)
-
-
-def show_spread(suite: Suite, label: str, metric: str) -> str:
-    """Mean and deviation as text, `0.523 ± 0.004`; empty where undefined."""
-    found = seed_spread(suite, label, metric)
-    if found is None:
-        return ""
-    if found.std is None:
-        return show_number(found.mean)
-    return f"{show_number(found.mean)} ± {show_number(found.std)}"
-
-
-def show_number(value: float) -> str:
-    """Three decimals below ten, fewer above, with a true minus; what rounds to zero has none."""
-    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    return fixed(value, digits)
-
-
-def show_signed(value: float) -> str:
-    """A difference with its sign and a true minus: `+0.051`, `−0.020`, and `0.000`."""
-    rounded = round(value, 3)
-    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
-
-
-def show_seconds(seconds: float) -> str:
-    """A duration in the two units that matter: `48 s`, `9 min 12 s`, `3 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _show_difference(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return ""
-    if comparison.difference is None:
-        return comparison.reason
-    if comparison.low is None or comparison.high is None:
-        return show_signed(comparison.difference)
-    star = " *" if comparison.verdict in ("above", "below") else ""
-    interval = f"[{show_signed(comparison.low)}, {show_signed(comparison.high)}]"
-    return f"{show_signed(comparison.difference)} {interval}{star}"
-
-
-def _show_training_time(suite: Suite, label: str) -> str:
-    seconds = seed_spread(suite, label, "cost/train_seconds")
-    return "" if seconds is None else show_seconds(seconds.mean)
-
-
-def _caption(suite: Suite, comparisons: list[Comparison]) -> Iterable[str]:
-    if any(c.low is not None for c in comparisons):
-        yield "[95 % paired t interval]; * p < 0.05 after Holm's correction"
-    if suite.finished_runs and all(len(suite.finished(label)) < 2 for label in suite.labels):
-        yield "one seed: no deviation and no interval; no difference here is established"
-    states: dict[str, list[str]] = {}
-    for run in suite.unfinished_runs:
-        states.setdefault(run.state, []).append(f"{run.label} seed {run.seed}")
-    for state, runs in states.items():
-        shown = ", ".join(runs[:6]) + (f" and {len(runs) - 6} more" if len(runs) > 6 else "")
-        yield f"{state}: {shown}"
-    if not suite.finished_runs:
-        yield "no run has finished"
 
 
 def _in_order(suite: Suite) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Small pieces of sentences."""
+"""Numbers and small pieces of sentences, as readers see them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def differ(things: Sequence[object]) -> str:
+    """The verb of so many."""
+    return "differs" if len(things) == 1 else "differ"
+
+
 def fixed(value: float, digits: int) -> str:
     """With so many decimals and a true minus; what rounds to zero has none."""
     # Adding zero turns a rounded -0.0 into 0.0.
@@ -29,3 +34,24 @@ def count(number: int, noun: str) -> str:
     """`1 seed`, `2 seeds`, `2 strategies`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
+
+
+def show_number(value: float) -> str:
+    """Three decimals below ten, fewer above, with a true minus; what rounds to zero has none."""
+    return fixed(value, 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0)
+
+
+def show_signed(value: float) -> str:
+    """A difference with its sign and a true minus: `+0.051`, `−0.020`, and `0.000`."""
+    rounded = round(value, 3)
+    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration in the two units that matter: `48 s`, `9 min 12 s`, `3 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -4,7 +4,7 @@ import pytest
 from project import Project
 from tiny import ROOT
 
-from simo_cl.report.figures.own import FIGURES
+from simo_cl.report.figures import FIGURES
 
 STRATEGY = '''"""Mine."""
 

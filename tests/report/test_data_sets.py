@@ -148,7 +148,7 @@ def test_lower_is_better_where_the_metric_says_so(three: simo_cl.Results) -> Non
 
 
 def test_they_are_in_a_table_a_figure_and_on_the_page(three: simo_cl.Results) -> None:
-    figure = figure_makers(three.suite)["critical_difference"]()
+    figure = figure_makers(three.suite)["critical_difference"](three.suite)
     assert figure is not None
     assert "in 3 data sets (digits, mnist and cifar)" in figure.caption
     assert figure.panels[0].alternative.startswith("Mean ranks: ")
@@ -172,6 +172,6 @@ def test_one_data_set_has_no_ranks_over_several(tmp_path: Path) -> None:
         ((one, other), "suites of digits, mnist"),
     ):
         results = simo_cl.load_results(*folders)
-        assert figure_makers(results.suite)["critical_difference"]() is None
+        assert figure_makers(results.suite)["critical_difference"](results.suite) is None
         with pytest.raises(ValueError, match=f"the results of {given}; give load_results several"):
             results.over_data_sets()

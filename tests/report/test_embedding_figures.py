@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from simo_cl.report.figures import suite_figures, write_figures
-from simo_cl.report.figures.embeddings import shown_rows, shown_steps, spaced, tsne_layout
+from simo_cl.report.figures.embeddings import shown_rows, shown_steps, spaced
 from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
+from simo_cl.report.tsne import tsne_layout
 from simo_cl.results import load_suite
 from simo_cl.results.styles import RULE
 
@@ -66,7 +67,7 @@ def test_a_layout_keeps_classes_apart():
     random = np.random.default_rng(0)
     points = random.normal(size=(60, 8)) * 0.1 + np.repeat(np.eye(8)[:2], 30, axis=0)
 
-    xy = tsne_layout(points, iterations=350)
+    xy = tsne_layout(points)
 
     distances = np.linalg.norm(xy[:, None] - xy, axis=-1)
     np.fill_diagonal(distances, np.inf)
@@ -74,7 +75,7 @@ def test_a_layout_keeps_classes_apart():
 
 
 def test_points_that_coincide_can_be_laid_out():
-    assert np.isfinite(tsne_layout(np.ones((12, 4)), iterations=250)).all()
+    assert np.isfinite(tsne_layout(np.ones((12, 4)))).all()
 
 
 def test_a_grid_has_a_cell_for_every_pair_of_classes(load, panels):
@@ -195,7 +196,7 @@ def test_arrays_that_cannot_be_drawn_cost_their_run_its_panel_alone(
     make_suite, file, change, reason
 ):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,), classes=4, experiences=2, sample=3)
-    whole = suite_figures(load_suite(folder), [])
+    whole = suite_figures(load_suite(folder))
     before = {figure.name: {(p.label, p.title) for p in figure.panels} for figure in whole}
     path = next((folder / "runs/simo").iterdir()) / file
     arrays = dict(np.load(path))
@@ -209,7 +210,7 @@ def test_arrays_that_cannot_be_drawn_cost_their_run_its_panel_alone(
     np.savez(path, **arrays)
     suite = load_suite(folder)
 
-    figures = suite_figures(suite, [])
+    figures = suite_figures(suite)
     drawn = {figure.name: {(p.label, p.title) for p in figure.panels} for figure in figures}
 
     assert re.search(reason, suite.finished("simo")[0].unusable)
@@ -242,6 +243,6 @@ def test_a_panel_that_fails_says_so_and_the_others_are_drawn(make_suite):
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
 def test_a_layout_does_not_depend_on_the_size_of_the_points(size):
     points = np.random.default_rng(0).normal(size=(30, 8))
-    layout = tsne_layout((points * size).astype(np.float32), iterations=250)
+    layout = tsne_layout((points * size).astype(np.float32))
     assert np.isfinite(layout).all()
     assert np.ptp(layout) > 0

@@ -9,23 +9,22 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 import pytest
-from joblib import parallel_config
 from matplotlib.figure import Figure as Canvas
+from processes import forks
 
 from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.drawing import draw_band, spread_labels
-from simo_cl.report.figures import suite_figures, write_figures
+from simo_cl.report.figures import suite_figures, write, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
-from simo_cl.report.statistics import compare_with_control
 from simo_cl.results import load_suite
-from simo_cl.results.styles import Style, styles
+from simo_cl.results.styles import Style
 
 
 @pytest.fixture
 def draw(make_suite):
     def figures(**options):
         suite = load_suite(make_suite(**options))
-        return suite, {f.name: f for f in suite_figures(suite, compare_with_control(suite))}
+        return suite, {f.name: f for f in suite_figures(suite)}
 
     return figures
 
@@ -84,7 +83,7 @@ def test_accuracy_within_experiences_is_a_mean_over_seeds(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0, 1, 2), experiences=2, sample=5)
     # The last seed was measured after other batches; its curve is read at those of the others.
     with_curves(folder, {0: [4, 8, 12, 16], 1: [4, 8, 12, 16], 2: [4, 10, 16]})
-    figures = {f.name: f for f in suite_figures(load_suite(folder), [])}
+    figures = {f.name: f for f in suite_figures(load_suite(folder))}
     ax = Canvas().add_subplot()
     figures["anytime"].panels[0].draw(ax)
 
@@ -105,7 +104,7 @@ def test_a_row_of_which_a_seed_has_no_curve_is_left_out(make_suite):
     arrays = dict(np.load(path))
     del arrays["anytime/accuracy"]
     np.savez(path, **arrays)
-    figures = {f.name: f for f in suite_figures(load_suite(folder), [])}
+    figures = {f.name: f for f in suite_figures(load_suite(folder))}
     assert figures["anytime"].panels[0].alternative.endswith("last: simo 0.450")
 
 
@@ -135,10 +134,29 @@ def test_a_band_ends_where_values_do():
 
 def test_the_band_of_a_cosine_ends_at_one(make_suite):
     suite = load_suite(make_suite(strategies=("er", "simo", "icarl"), sample=4))
-    panels = {p.title: p for p in geometry_curves(suite, styles(suite), "features").panels}
+    panels = {p.title: p for p in geometry_curves(suite, "features").panels}
     ax = Canvas().add_subplot()
     panels["largest |cos| of class means"].draw(ax)
     assert max(band.get_xy()[:, 1].max() for band in ax.patches) == 1
+
+
+def test_a_row_that_would_flatten_all_others_leaves_the_axis(make_suite):
+    folder = make_suite(strategies=("finetune", "er", "icarl", "simo"), seeds=(0, 1, 2))
+    for path in folder.glob("runs/*/*/metrics.jsonl"):
+        value = "0.2" if "finetune" in str(path) else "0.9"
+        text = re.sub(
+            r'"average_accuracy": [^,]+', f'"average_accuracy": {value}1', path.read_text()
+        )
+        path.write_text(text.replace(f"{value}1", f"{value}2", 1))
+    figures = {f.name: f for f in suite_figures(load_suite(folder))}
+    ax = Canvas().add_subplot()
+    figures["accuracy"].panels[0].draw(ax)
+
+    assert ax.get_ylim() == pytest.approx((0.9, 0.93), abs=0.001)
+    assert "finetune leaves the axis" in figures["accuracy"].caption
+    names = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert min(names, key=names.__getitem__) == "finetune"
+    assert names["finetune"] >= ax.get_ylim()[0]
 
 
 def test_confusion_is_a_share_of_the_true_class(draw):
@@ -154,7 +172,7 @@ def test_classes_stand_in_the_order_in_which_they_were_learnt(make_suite):
     arrays = dict(np.load(path))
     arrays["experience_of_class"] = arrays["experience_of_class"][::-1]
     np.savez(path, **arrays)
-    figures = {f.name: f for f in suite_figures(load_suite(folder), [])}
+    figures = {f.name: f for f in suite_figures(load_suite(folder))}
     assert figures["confusion"].panels[0].rows[:2] == ("true ship", "true truck")
 
 
@@ -169,7 +187,7 @@ def files_of(suite, figures, *, pdf=True) -> dict[Path, bytes]:
     return {path: path.read_bytes() for figure in written for path in figure.files}
 
 
-def test_files_are_the_same_whenever_and_wherever_they_are_drawn(draw):
+def test_files_are_the_same_whenever_and_wherever_they_are_drawn(draw, monkeypatch):
     suite, figures = draw(strategies=("er", "simo"), seeds=(0, 1), sample=5)
     wanted = [figures["accuracy"], figures["confusion"]]
 
@@ -181,8 +199,15 @@ def test_files_are_the_same_whenever_and_wherever_they_are_drawn(draw):
         for ending in (".svg", ".png", ".pdf")
     }
     shutil.rmtree(suite.folder / "figures")
-    with parallel_config("threading"):
-        assert first == files_of(suite, wanted)
+    monkeypatch.setattr(write, "cpu_count", lambda: 2)
+    monkeypatch.setattr(write, "_FIGURES_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(write, "process_context", forks)
+    told = []
+    written = write_figures(
+        suite, wanted, pdf=True, progress=lambda drawn, of: told.append((drawn, of))
+    )
+    assert {p: p.read_bytes() for each in written.values() for p in each.files} == first
+    assert told == [(1, 2), (2, 2)]
     assert b"mark:" not in first[suite.folder / "figures/accuracy.svg"]
     assert b"/Type3" not in first[suite.folder / "figures/accuracy.pdf"]
 
@@ -194,7 +219,7 @@ def test_only_figures_that_have_changed_are_drawn_again(draw):
         for file in figure.files:
             file.write_text("as it was")
     again = load_suite(suite.folder)
-    same = {f.name: f for f in suite_figures(again, compare_with_control(again))}
+    same = {f.name: f for f in suite_figures(again)}
     other = replace(same["forgetting"], size=(1.0, 1.0))
 
     after = write_figures(again, [same["accuracy"], other])
@@ -330,7 +355,7 @@ def test_spread_labels_keep_their_order_and_distance(seed):
 def test_a_figure_holds_what_it_draws_and_no_suite(make_suite):
     """It is drawn again when what it holds has changed, in whatever run that is."""
     suite = load_suite(make_suite(strategies=("joint", "er", "simo"), seeds=(0, 1), sample=4))
-    for figure in suite_figures(suite, compare_with_control(suite)):
+    for figure in suite_figures(suite):
         held = cloudpickle.dumps(figure)
         for module in (b"suite", b"run", b"history"):
             assert b"simo_cl.results." + module not in held, figure.name

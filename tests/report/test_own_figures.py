@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from simo_cl.harness.plugins import load_plugins
-from simo_cl.report.figures.own import FIGURES
+from simo_cl.report.figures import FIGURES
 
 MINE = """
 from simo_cl import register
@@ -25,13 +25,12 @@ def draw(suite, axes):
 
 
 @pytest.fixture
-def figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(FIGURES, "_parts", {})
+def figure(tmp_path: Path) -> Any:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "_beside.py").write_text("WHERE = 5\n")
     load_plugins(tmp_path / "mine.py")
     suite: Any = SimpleNamespace(name="tiny", finished_labels=("er",))
-    return FIGURES["mine"].of(suite)
+    return FIGURES["mine"](suite)
 
 
 def test_a_figure_has_what_its_file_says(figure: Any) -> None:
@@ -40,7 +39,7 @@ def test_a_figure_has_what_its_file_says(figure: Any) -> None:
 
 
 def test_another_process_draws_it_without_the_file(figure: Any, tmp_path: Path) -> None:
-    (tmp_path / "draw.pkl").write_bytes(pickle.dumps(figure.panels[0].draw))
+    (tmp_path / "draw.pkl").write_bytes(cloudpickle.dumps(figure.panels[0].draw))
     code = "import pickle\ndrawn = []\npickle.load(open('draw.pkl', 'rb'))(drawn)\nprint(drawn)\n"
 
     said = subprocess.run(

@@ -116,7 +116,7 @@ def test_the_page_sums_up_in_words(html):
 
 def test_every_figure_and_table_is_on_the_page(report, html):
     suite = load_suite(report.page.parent)
-    figures = suite_figures(suite, compare_with_control(suite))
+    figures = suite_figures(suite)
     for figure in figures:
         assert html.count(f'id="figure-{figure.name}"') == 1
     assert html.count("data-save=") == 2 * len(figures)

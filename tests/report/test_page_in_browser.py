@@ -19,7 +19,6 @@ from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures.curves import accuracy
 from simo_cl.report.svg import drawing_of, save_files
 from simo_cl.results import load_suite
-from simo_cl.results.styles import styles
 
 pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
@@ -405,7 +404,7 @@ def test_one_space_is_shown_at_a_time(open_page):
 
 def test_what_a_file_leaves_out_of_a_drawing_cannot_be_seen(browser, write_suite_at, tmp_path):
     suite = load_suite(write_suite_at(tmp_path / "suite", strategies=("er", "simo"), sample=4))
-    (panel,) = accuracy(suite, styles(suite)).panels
+    (panel,) = accuracy(suite).panels
     with matplotlib.rc_context(STYLE):
         drawing = Figure(figsize=(6, 4))
         panel.draw(drawing.add_axes((0.1, 0.15, 0.6, 0.8)))

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.figures.differences import paired_differences
 from simo_cl.report.figures.pairs import pairs_of
-from simo_cl.report.statistics import compare_all_pairs, compare_with_control
+from simo_cl.report.statistics import compare_all_pairs
 from simo_cl.results import load_suite
 
 
 def figures_of(folder):
     suite = load_suite(folder)
-    return {f.name: f for f in suite_figures(suite, compare_with_control(suite))}
+    return {f.name: f for f in suite_figures(suite)}
 
 
 def test_unit_vectors_lie_on_the_line_and_norms_take_pairs_off_it():

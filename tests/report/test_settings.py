@@ -19,18 +19,16 @@ def test_shared_settings_are_told_from_the_strategies_own(make_suite):
     settings = compare_settings(load_suite(make_suite(strategies=("er", "simo"), seeds=(0,))))
     assert settings.common["training.augment"] == "crop, flip"
     assert settings.common["memory.size"] == "1000"
-    assert settings.differing == ()
-    own = {difference.key: difference.values for difference in settings.own}
-    assert own["lr"] == {"er": "0.03", "simo": "0.1"}
-    assert own["epsilon"] == {"simo": "0.1"}
+    assert settings.differing == {}
+    assert settings.own["lr"] == {"er": "0.03", "simo": "0.1"}
+    assert settings.own["epsilon"] == {"simo": "0.1"}
 
 
 def test_a_setting_that_differs_between_rows_or_seeds_is_named(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0, 1))
     edit_config(folder, "er/seed1-1a2b3c4d", "epochs", 5)
-    (difference,) = compare_settings(load_suite(folder)).differing
-    assert difference.key == "training.epochs"
-    assert difference.values == {"er": "3 or 5", "simo": "3"}
+    differing = compare_settings(load_suite(folder)).differing
+    assert differing == {"training.epochs": {"er": "3 or 5", "simo": "3"}}
 
 
 def test_environments_are_compared(make_suite):
@@ -41,8 +39,18 @@ def test_environments_are_compared(make_suite):
     path.write_text(json.dumps(status))
     environment = compare_environments(load_suite(folder))
     assert environment.common["torch"] == "2.14.1"
-    (device,) = environment.differing
-    assert device.values == {"er": "cpu", "simo": "cuda:0"}
+    assert environment.differing == {"device": {"er": "cpu", "simo": "cuda:0"}}
+
+
+def test_settings_of_the_online_protocol_are_of_its_runs_alone(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,))
+    for protocol in ("batch", "online"):
+        for path in folder.glob("runs/*/*/config.yaml"):
+            config = yaml.safe_load(path.read_text())
+            config["stream"] |= {"protocol": protocol, "updates_per_batch": 1}
+            path.write_text(yaml.safe_dump(config))
+        common = compare_settings(load_suite(folder)).common
+        assert ("stream.updates_per_batch" in common) == (protocol == "online")
 
 
 def test_lookup_follows_dots():

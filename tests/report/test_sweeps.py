@@ -8,7 +8,6 @@ from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.figures.sweeps import swept
 from simo_cl.report.optimum import best_cosine, class_cosine, optimum_of
-from simo_cl.report.statistics import compare_with_control
 from simo_cl.results import load_suite
 
 MEMORY = ("memory.size=1000", "memory.size=200", "memory.size=500")
@@ -23,7 +22,7 @@ def swept_suite(make_suite):
 
 
 def figure_of(suite, name):
-    figures = {f.name: f for f in suite_figures(suite, compare_with_control(suite))}
+    figures = {f.name: f for f in suite_figures(suite)}
     return figures.get(name)
 
 

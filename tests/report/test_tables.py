@@ -9,15 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from simo_cl.report.leaderboard import comparison_table
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.report.tables import (
-    comparison_table,
-    file_label,
-    show_number,
-    show_seconds,
-    show_signed,
-    write_tables,
-)
+from simo_cl.report.tables import file_label, write_tables
+from simo_cl.report.wording import show_number, show_seconds, show_signed
 from simo_cl.results import load_suite
 
 KEYS = ("strategy", "minus", "seed", "metric", "experience", "after_experience", "runs")

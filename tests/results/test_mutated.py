@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from synthetic_suite import write_suite
 
 from simo_cl.harness.earlier_results import listed_in_plan
+from simo_cl.report.leaderboard import comparison_table
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.report.tables import comparison_table, write_tables
+from simo_cl.report.tables import write_tables
 from simo_cl.results import (
     ResultsError,
     RunFolder,

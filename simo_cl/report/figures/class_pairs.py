@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from simo_cl.report.figures.classes import class_name, class_sizes, learning_ord
 from simo_cl.report.figures.embeddings import shown_note, shown_rows, shown_steps, spaced
 from simo_cl.report.figures.figure import SPACES, Figure, Panel
 from simo_cl.report.figures.matrices import class_panel, matrix_panel
-from simo_cl.report.similarity import simo_similarity
 from simo_cl.report.tables import mean_array
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
@@ -50,11 +48,8 @@ def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = 
         if matrices is None or len(matrices) < 2:
             continue
         for step in shown_steps(len(matrices)):
-            panels.append(
-                class_panel(
-                    suite, label, matrices[step], step=step, note=_beside_simplex(matrices[step])
-                )
-            )
+            note = _beside_simplex(matrices[step])
+            panels.append(class_panel(suite, label, matrices[step], step=step, note=note))
     sizes = class_sizes(suite)
     return Figure(
         name=f"class_mean_cosines_steps_{space}",
@@ -67,7 +62,7 @@ def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = 
         "0." + mean_note(suite) + shown_note(shown, suite.streamed_labels),
         panels=tuple(panels),
         size=sizes["size"],
-        margins=replace(sizes["margins"], bottom=sizes["margins"].bottom + 0.2),
+        margins=sizes["margins"]._replace(bottom=sizes["margins"].bottom + 0.2),
         scale="signed",
         columns=len({panel.step for panel in panels}),
     )
@@ -94,9 +89,8 @@ def similarity_of_samples(suite: Suite, space: str) -> Figure:
     for label in suite.finished_labels:
         run = suite.finished(label)[0]
         points, classes = (run.embedding_sample(f"test_{name}") for name in (space, "labels"))
-        if points is None or classes is None:
-            continue
-        panels.append(_samples_panel(suite, label, points, classes))
+        if points is not None and classes is not None:
+            panels.append(_samples_panel(suite, label, points, classes))
     return Figure(
         name=f"simo_similarity_samples_{space}",
         section="geometry",
@@ -133,27 +127,27 @@ def _beside_simplex(cosines: np.ndarray) -> str:
 
 
 def _samples_panel(suite: Suite, label: str, points: np.ndarray, classes: np.ndarray) -> Panel:
+    import torch
+
+    from simo_cl.metrics.geometry import simo_similarity
+
     order, starts = learning_order(suite, label, int(classes.max()) + 1)
     place = np.argsort(order)
     kept = spaced(place[classes], SIMILARITY_SAMPLES)
-    values, classes = simo_similarity(points[kept]), classes[kept]
-    ends = np.flatnonzero(np.diff(place[classes])) + 1
-    few = len(order) <= 12
-    # With many classes a line between experiences, as everywhere else; with few, between classes.
-    borders = ends if few else np.searchsorted(place[classes], starts)
-    same = classes[:, None] == classes
-    np.fill_diagonal(same, False)
-    within, between = values[same], values[classes[:, None] != classes]
+    values = simo_similarity(torch.tensor(points[kept], dtype=torch.float64)).numpy()
+    classes, places = classes[kept], place[classes[kept]]
+    ends = np.flatnonzero(np.diff(places)) + 1
     middles = np.split(np.arange(len(kept)), ends)
+    same = classes[:, None] == classes
+    within, between = values[same & ~np.eye(len(kept), dtype=bool)], values[~same]
+    few = len(order) <= 12
     return matrix_panel(
         label,
         values,
-        rows=(),
-        columns=(),
-        alternative=f"{label}: mean similarity of samples of one class "
-        f"{fixed(within.mean(), 2)}, of different classes {fixed(between.mean(), 2)}",
-        ticks=[class_name(suite, classes[m[0]])[:10] for m in middles] if few else None,
-        tick_places=[float(m.mean()) for m in middles],
-        numbers=False,
-        borders=borders.tolist(),
+        f"{label}: mean similarity of samples of one class {fixed(within.mean(), 2)}, of different "
+        f"classes {fixed(between.mean(), 2)}",
+        ticks=[class_name(suite, classes[m[0]])[:10] for m in middles] if few else [],
+        places=[float(m.mean()) for m in middles] if few else [],
+        # With many classes a line between experiences, as everywhere else; with few, between them.
+        borders=(ends if few else np.searchsorted(places, starts)).tolist(),
     )

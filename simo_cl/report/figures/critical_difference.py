@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from matplotlib.axes import Axes
 
 from simo_cl.report.data_sets import rank_over_data_sets
@@ -12,13 +10,13 @@ from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.statistics import ALPHA
 from simo_cl.report.wording import fixed, listed
 from simo_cl.results import Suite
-from simo_cl.results.styles import INK, MUTED, Style
+from simo_cl.results.styles import INK, MUTED, styles
 
 _LINE = 0.2
 """Inches from one name or bar to the next."""
 
 
-def critical_difference_diagram(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
+def critical_difference_diagram(suite: Suite) -> Figure | None:
     """A dot a strategy on an axis of mean ranks, and a bar over each group that is not told apart;
     None unless the suite is of several on other data."""
     ranking = rank_over_data_sets(suite)
@@ -30,6 +28,7 @@ def critical_difference_diagram(suite: Suite, drawn_as: Mapping[str, Style]) -> 
         for group in ranking.not_told_apart
     ]
     count, critical = len(standings), ranking.critical
+    drawn_as = styles(suite)
 
     def draw(ax: Axes) -> None:
         ax.plot([1, 1 + critical], [-1, -1], color=INK[0], marker="|", markersize=6)

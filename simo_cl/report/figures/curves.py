@@ -1,103 +1,193 @@
-"""Metrics over the experiences trained."""
+"""Metrics over the experiences trained, and accuracy within them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from simo_cl.metrics.over_seeds import Spread, spread
 from simo_cl.report.drawing import (
-    Curve,
-    draw_band,
-    draw_curves,
-    draw_point,
+    Line,
+    Point,
+    draw_lines,
     follow_choice,
     mark,
-    name_points,
+    name_lines,
     show_value,
 )
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.figure import Figure, Margins, Panel
+from simo_cl.report.ranges import range_of
 from simo_cl.report.statistics import seed_curve
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
-from simo_cl.results.styles import Style
+from simo_cl.results.styles import styles
 
 WIDE = (3.6, 2.9)
 
 
-def accuracy(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
+def accuracy(suite: Suite) -> Figure | None:
     """Average accuracy over the stream."""
-    return _curve_figure(
+    return _over_the_stream(
         suite,
-        drawn_as,
-        metric="average_accuracy",
+        "average_accuracy",
+        bounds=(0.0, 1.0),
         name="accuracy",
         title="Average accuracy on the experiences seen so far",
         caption="Test accuracy on every experience seen so far, averaged, after each experience.",
-        y_range=(0.0, 1.0),
-        bounds=(0.0, 1.0),
     )
 
 
-def forgetting(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
+def forgetting(suite: Suite) -> Figure | None:
     """Forgetting over the stream."""
-    return _curve_figure(
+    return _over_the_stream(
         suite,
-        drawn_as,
-        metric="forgetting",
+        "forgetting",
+        bounds=(-1.0, 1.0),
         name="forgetting",
         title="Forgetting of earlier experiences",
         caption="The best accuracy ever reached on an earlier experience minus the accuracy now, "
         "averaged over earlier experiences; lower is better.",
-        bounds=(-1.0, 1.0),
     )
 
 
-def anytime(suite: Suite, drawn_as: Mapping[str, Style]) -> Figure | None:
+def anytime(suite: Suite) -> Figure | None:
     """Accuracy on the classes seen so far, over the batches of an online stream."""
-    curves = {
-        label: points for label in suite.finished_labels if (points := _by_batch(suite, label))
-    }
-    if not curves:
-        return None
-    ends = _ends_of_experiences(suite, list(curves))
+    measured = {label: _by_batch(suite, label) for label in suite.finished_labels}
+    ends = _ends_of_experiences(suite, [label for label, points in measured.items() if points])
+    drawn_as = styles(suite)
 
-    def draw(ax: Axes) -> None:
-        for label, points in curves.items():
-            xs, spreads = [batch for batch, _ in points], [found for _, found in points]
-            draw_band(ax, xs, spreads, drawn_as[label], (label,), bounds=(0.0, 1.0))
-            (line,) = ax.plot(
-                xs,
-                [found.mean for found in spreads],
-                color=drawn_as[label].colour,
-                linestyle=drawn_as[label].dashes,
-            )
-            line.set_gid(mark(label))
-            for batch, found in points:
-                if batch in ends:
-                    tip = f"after {batch:.0f} batches: {show_value(found)}"
-                    draw_point(ax, batch, found.mean, drawn_as[label], label, tip)
-        ax.set_ylim(0.0, 1.0)
-        follow_choice(ax.yaxis)
+    def tip(batch: float, found: Spread) -> str:
+        return f"after {batch:.0f} batches: {show_value(found)}" if batch in ends else ""
+
+    def across(ax: Axes) -> None:
         ax.set_xticks(ends)
         ax.set_xlabel("batches trained, with the ends of experiences")
-        ax.set_ylabel("accuracy")
-        last = [(label, *_place(points[-1])) for label, points in curves.items()]
-        name_points(ax, last, drawn_as)
 
-    lasts = "; ".join(f"{name} {fixed(points[-1][1].mean, 3)}" for name, points in curves.items())
-    return Figure(
+    lines = [
+        Line(label, drawn_as[label], tuple(Point(x, y, label, tip(x, y)) for x, y in points))
+        for label, points in measured.items()
+        if points
+    ]
+    return _figure(
+        suite,
+        lines,
+        across,
+        bounds=(0.0, 1.0),
+        of="accuracy",
         name="anytime",
-        section="stream",
         title="Accuracy within experiences",
         caption="Accuracy on a sample of test images of all experiences begun, every so many "
-        "batches. Where an experience begins it falls by the new classes alone." + band_note(suite),
-        panels=(Panel("0", "", f"Accuracy within experiences, last: {lasts}", draw),),
+        "batches. Where an experience begins it falls by the new classes alone.",
+    )
+
+
+def stream_lines(suite: Suite, metric: str) -> list[Line]:
+    """A line for every row that has the metric, over the experiences trained.
+
+    That of a joint row is one point beside the axis: it has no experiences.
+    """
+    drawn_as = styles(suite)
+    lines = []
+    for label in suite.finished_labels:
+        curve, joint = seed_curve(suite, label, metric), suite.is_joint(label)
+        points = []
+        for experience, found in curve:
+            x = suite.num_experiences + 1 if joint else experience + 1
+            where = "joint" if joint else f"after experience {x}"
+            points.append(Point(x, found, label, f"{where}: {show_value(found)}"))
+        if points:
+            lines.append(Line(label, drawn_as[label], tuple(points)))
+    return lines
+
+
+def experience_axis(ax: Axes, experiences: int, lines: Sequence[Line]) -> None:
+    """Experiences from 1, and a place at the right for joint rows."""
+    ticks = list(range(1, experiences + 1, 1 if experiences <= 10 else -(-experiences // 10)))
+    ax.set_xlim(0.75, experiences + 0.25)
+    joint = [line.name for line in lines if line.points[0].x > experiences]
+    ax.set_xticks(ticks)
+    if joint:
+        ax.set_xticks([*ticks, experiences + 1], [*map(str, ticks), "joint"])
+        ax.get_xticklabels()[-1].set_gid(mark(*joint))
+        ax.set_xlim(0.75, experiences + 1.25)
+    ax.set_xlabel("experiences trained")
+
+
+def lasts(lines: Iterable[Line]) -> str:
+    """The lines' last values in words."""
+    return "; ".join(f"{line.name} {fixed(line.points[-1].y.mean, 3)}" for line in lines)
+
+
+def room_for_names(labels: Iterable[str]) -> Margins:
+    """Margins with the names of rows at the right."""
+    return Margins(left=0.55, right=0.33 + 0.07 * max(map(len, labels)), bottom=0.5, top=0.12)
+
+
+def _over_the_stream(
+    suite: Suite, metric: str, *, bounds: tuple[float, float], name: str, title: str, caption: str
+) -> Figure | None:
+    lines = stream_lines(suite, metric)
+    return _figure(
+        suite,
+        lines,
+        partial(experience_axis, experiences=suite.num_experiences, lines=lines),
+        bounds=bounds,
+        of=metric.replace("_", " "),
+        name=name,
+        title=title,
+        caption=caption,
+    )
+
+
+def _figure(
+    suite: Suite,
+    lines: Sequence[Line],
+    across: Callable[[Axes], None],
+    *,
+    bounds: tuple[float, float],
+    of: str,
+    name: str,
+    title: str,
+    caption: str,
+) -> Figure | None:
+    """Lines with a name at the end of each, on an axis that no single one flattens.
+
+    Args:
+        across: makes the horizontal axis.
+        bounds: the least and the greatest value that there can be.
+        of: what the vertical axis is called.
+    """
+    if not lines:
+        return None
+    means = [[point.y.mean for point in line.points] for line in lines]
+    least, most = range_of(means)
+    room = max(0.06 * (most - least), 0.01)
+    low, high = max(bounds[0], least - room), min(bounds[1], most + room)
+    rows = zip(lines, means, strict=True)
+    off = [line.name for line, ys in rows if min(ys) < low or max(ys) > high]
+
+    def draw(ax: Axes) -> None:
+        ax.set_ylim(low, high)
+        draw_lines(ax, lines, bounds)
+        across(ax)
+        ax.set_ylabel(of)
+        follow_choice(ax.yaxis, bounds)
+        name_lines(ax, lines)
+
+    return Figure(
+        name=name,
+        section="stream",
+        title=title,
+        caption=caption
+        + band_note(suite)
+        + "".join(f" {label} leaves the axis, which would show little else." for label in off),
+        panels=(Panel("0", "", f"{title}, last: {lasts(lines)}", draw),),
         size=WIDE,
-        margins=room_for_names(curves),
+        margins=room_for_names(line.name for line in lines),
     )
 
 
@@ -114,9 +204,7 @@ def _by_batch(suite: Suite, label: str) -> list[tuple[float, Spread]]:
         return []
     at = whole[0][0]
     values = np.array([np.interp(at, xs, ys) for xs, ys in whole])
-    found = [
-        (float(x), spread(of_seeds.tolist())) for x, of_seeds in zip(at, values.T, strict=True)
-    ]
+    found = [(float(x), spread(of.tolist())) for x, of in zip(at, values.T, strict=True)]
     return [(x, over_seeds) for x, over_seeds in found if over_seeds is not None]
 
 
@@ -130,68 +218,3 @@ def _ends_of_experiences(suite: Suite, labels: Sequence[str]) -> list[int]:
             last = np.append(np.diff(experience) > 0, True)
             ends = max(ends, batches[last].tolist(), key=len)
     return ends
-
-
-def _place(point: tuple[float, Spread]) -> tuple[float, float]:
-    return point[0], point[1].mean
-
-
-def _curve_figure(
-    suite: Suite,
-    drawn_as: Mapping[str, Style],
-    *,
-    metric: str,
-    name: str,
-    title: str,
-    caption: str,
-    bounds: tuple[float, float],
-    y_range: tuple[float | None, float | None] = (None, None),
-) -> Figure | None:
-    """One metric over the experiences trained, with a name at the end of every line."""
-    curves = seed_curves(suite, metric)
-    if not curves:
-        return None
-
-    experiences = suite.num_experiences
-
-    def draw(ax: Axes) -> None:
-        draw_curves(
-            ax,
-            curves,
-            drawn_as,
-            experiences=experiences,
-            y_range=y_range,
-            bounds=bounds,
-            name_lines=True,
-        )
-        ax.set_ylabel(metric.replace("_", " "))
-
-    return Figure(
-        name=name,
-        section="stream",
-        title=title,
-        caption=caption + band_note(suite),
-        panels=(Panel("0", "", f"{title}, final: {finals(curves)}", draw),),
-        size=WIDE,
-        margins=room_for_names(curve.label for curve in curves),
-    )
-
-
-def seed_curves(suite: Suite, metric: str) -> list[Curve]:
-    """A curve for every row that has the metric."""
-    curves = []
-    for label in suite.finished_labels:
-        points = seed_curve(suite, label, metric)
-        if points:
-            curves.append(Curve(label, tuple(points), joint=suite.is_joint(label)))
-    return curves
-
-
-def room_for_names(labels: Iterable[str]) -> Margins:
-    """Margins with the names of rows at the right."""
-    return Margins(left=0.55, right=0.33 + 0.07 * max(map(len, labels)), bottom=0.5, top=0.12)
-
-
-def finals(curves: Sequence[Curve]) -> str:
-    """The curves' last values in words."""
-    return "; ".join(f"{curve.label} {fixed(curve.points[-1][1].mean, 3)}" for curve in curves)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name
+from simo_cl.report.tsne import tsne_layout
 from simo_cl.results import Run, Suite
 from simo_cl.results.styles import GREY, HUES, RULE, SURFACE
 
 MOST_COLOURS = 10
 MOST_STEPS = 6
 
-T = TypeVar("T")
+
+class Sample(NamedTuple):
+    """Points (N, d) of a run's final model with their classes (N,), in a key of `SPACES`."""
+
+    points: np.ndarray
+    classes: np.ndarray
+    space: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,13 @@ def main_space(run: Run) -> str:
     return "features" if run.array("class_mean_cos/embedding") is None else "embedding"
 
 
+def main_sample(run: Run, part: str) -> Sample | None:
+    """Of the training or test images, in the run's main space; None if it has none to draw."""
+    space = main_space(run)
+    points, classes = (run.embedding_sample(f"{part}_{name}") for name in (space, "labels"))
+    return None if points is None or classes is None else Sample(points, classes, space)
+
+
 def group_classes(suite: Suite, run: Run, present: np.ndarray) -> Groups:
     """Colours for the classes that are present, numbers without repeats."""
     of_class = np.full(int(present.max()) + 1, -1)
@@ -96,44 +108,22 @@ def group_classes(suite: Suite, run: Run, present: np.ndarray) -> Groups:
     return Groups(of_class, {int(e): f"exp. {int(e) + 1}" for e in np.unique(taught[present])})
 
 
-class Later(Generic[T]):
-    """A value that is made once, when it is first asked for.
+class Layout:
+    """Two coordinates a point, laid out when they are first asked for.
 
-    Unlike a cached function it can be sent to the process that asks.
+    It can be sent to the process that asks.
 
     Args:
-        make: makes it.
+        points: (N, d).
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-
-    def __call__(self) -> T:
-        return self._value
+    def __init__(self, points: np.ndarray) -> None:
+        self._points = points
 
     @cached_property
-    def _value(self) -> T:
-        return self._make()
-
-
-def tsne_layout(points: np.ndarray, *, iterations: int = 500) -> np.ndarray:
-    """Two coordinates a point, the same for the same points.
-
-    Args:
-        points: (N, d), brought to unit norm here.
-        iterations: 250 of them pull clusters together, the others settle them.
-    """
-    exact = points.astype(np.float64)  # large norms overflow in less
-    norms = np.linalg.norm(exact, axis=1, keepdims=True)
-    rows = np.divide(exact, norms, out=np.zeros_like(exact), where=norms > 0).astype(np.float32)
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    # One thread: the same picture on every machine, and on a busy one threads of so little work
-    # spend their time waiting for each other.
-    with threadpool_limits(1):
-        # Rows that coincide exactly make PCA's directions undefined.
-        start = "pca" if np.linalg.matrix_rank(rows - rows.mean(axis=0)) >= 2 else "random"
-        layout = TSNE(perplexity=perplexity, init=start, max_iter=iterations, random_state=0)
-        return layout.fit_transform(rows)
+    def xy(self) -> np.ndarray:
+        """(N, 2)."""
+        return tsne_layout(self._points)
 
 
 def spaced(classes: np.ndarray, count: int) -> np.ndarray:
@@ -146,12 +136,12 @@ def spaced(classes: np.ndarray, count: int) -> np.ndarray:
 
 def draw_groups(ax: Axes, xy: np.ndarray, groups: np.ndarray, names: Mapping[int, str]) -> None:
     """Dots in the colour of their group, with its name above their middle."""
-    for group in names:
-        if (groups == group).any():
-            draw_dots(ax, xy[groups == group], dot_colour(group))
-    for group, name in names.items():
-        if (groups == group).any():
-            name_group(ax, np.median(xy[groups == group], axis=0), name, dot_colour(group))
+    present = [group for group in names if (groups == group).any()]
+    for group in present:
+        draw_dots(ax, xy[groups == group], dot_colour(group))
+    for group in present:
+        middle = np.median(xy[groups == group], axis=0)
+        name_group(ax, middle, names[group], dot_colour(group))
 
 
 def name_group(ax: Axes, at: np.ndarray, name: str, colour: str) -> None:

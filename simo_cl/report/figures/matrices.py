@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Text
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from simo_cl.report.drawing import draw_heat_map
 from simo_cl.report.figures.captions import mean_note
@@ -14,6 +19,9 @@ from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.tables import file_label, mean_array
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
+from simo_cl.results.styles import MUTED
+
+MOST_COLUMNS_WITH_TOOLTIPS = 20
 
 
 def accuracy_matrices(suite: Suite) -> Figure:
@@ -23,23 +31,22 @@ def accuracy_matrices(suite: Suite) -> Figure:
         matrix = mean_array(suite, label, "accuracy/own")
         if matrix is None:
             continue
-        matrix = matrix.copy()
-        joint = len(matrix) == 1
+        joint, count = len(matrix) == 1, matrix.shape[1]
         if not joint:
-            matrix[np.triu_indices(len(matrix), 1, matrix.shape[1])] = np.nan
-        names = tuple(f"experience {i + 1}" for i in range(matrix.shape[1]))
-        after = ("after all at once",) if joint else tuple(f"after {name}" for name in names)
+            matrix = np.where(np.tri(*matrix.shape), matrix, np.nan)
+        names = [f"experience {i + 1}" for i in range(count)]
+        ticks = [str(i + 1) for i in range(count)]
+        last = ", ".join(fixed(value, 2) for value in matrix[-1])
         panels.append(
             matrix_panel(
                 label,
                 matrix,
-                rows=after,
-                columns=tuple(f"on {name}" for name in names),
-                alternative=f"Accuracy matrix of {label}: last row "
-                + ", ".join(fixed(value, 2) for value in matrix[-1]),
-                ticks=[str(i + 1) for i in range(matrix.shape[1])],
-                row_ticks=["all"] if joint else None,
-                numbers=matrix.shape[1] <= 10,
+                f"Accuracy matrix of {label}: last row {last}",
+                rows=["after all at once"] if joint else [f"after {name}" for name in names],
+                columns=[f"on {name}" for name in names],
+                ticks=ticks,
+                row_ticks=["all"] if joint else ticks,
+                numbers=count <= 10,
                 axis_names=("tested on experience", "" if joint else "after training on"),
             )
         )
@@ -61,13 +68,10 @@ def confusion(suite: Suite) -> Figure:
     panels = []
     for label in suite.finished_labels:
         counts = mean_array(suite, label, "confusion")
-        if counts is None:
-            continue
-        totals = counts[-1].sum(axis=1, keepdims=True)
-        share = np.divide(
-            counts[-1], totals, out=np.full_like(counts[-1], np.nan), where=totals > 0
-        )
-        panels.append(class_panel(suite, label, share, row="true {}", column="named {}"))
+        if counts is not None:
+            totals = counts[-1].sum(axis=1, keepdims=True)
+            share = counts[-1] / np.where(totals > 0, totals, np.nan)
+            panels.append(class_panel(suite, label, share, row="true {}", column="named {}"))
     return Figure(
         name="confusion",
         section="matrices",
@@ -101,73 +105,123 @@ def class_panel(
     order, borders = learning_order(suite, label, len(values))
     names = [class_name(suite, c) for c in order]
     values = values[np.ix_(order, order)]
-    few = len(order) <= 12
-    diagonal, others = np.diag(values), values[~np.eye(len(values), dtype=bool)]
-    words = [f"mean of the diagonal {fixed(float(np.nanmean(diagonal)), 2)}"]
+    others = values[~np.eye(len(values), dtype=bool)]
+    when = "" if step is None else f", after experience {step + 1}"
+    words = [f"mean of the diagonal {fixed(float(np.nanmean(np.diag(values))), 2)}"]
     if not np.isnan(others).all():
         words.append(f"largest value off it {np.nanmax(np.abs(others)):.2f}")
-    when = "" if step is None else f", after experience {step + 1}"
+    words += [note] if note else []
     return matrix_panel(
         label,
         values,
-        rows=tuple(row.format(name) for name in names),
-        columns=tuple(column.format(name) for name in names),
-        alternative=f"{label}{when}: " + ", ".join([*words, note] if note else words),
-        ticks=[name[:10] for name in names] if few else None,
-        numbers=False,
+        f"{label}{when}: {', '.join(words)}",
+        step=step,
+        rows=[row.format(name) for name in names],
+        columns=[column.format(name) for name in names],
+        ticks=[name[:10] for name in names] if len(order) <= 12 else [],
         borders=borders,
         axis_names=(note, ""),
-        step=step,
     )
 
 
 def matrix_panel(
     label: str,
     values: np.ndarray,
-    *,
-    rows: tuple[str, ...],
-    columns: tuple[str, ...],
     alternative: str,
-    ticks: Sequence[str] | None,
-    numbers: bool,
-    row_ticks: Sequence[str] | None = None,
-    tick_places: Sequence[float] | None = None,
-    borders: Sequence[int] = (),
-    axis_names: tuple[str, str] = ("", ""),
+    *,
     step: int | None = None,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    **drawn: Any,
 ) -> Panel:
     """A heat map of one row's values; NaN cells stay empty.
 
     Args:
-        rows, columns: names for tooltips, which matrices of more than 20 columns do not have.
-        ticks: names at the sides; `row_ticks` if those of the rows differ. They stand at
-            `tick_places`, or at every row and column.
+        rows, columns: names for tooltips, which large matrices do not have.
+        drawn: what `draw_matrix` takes.
+    """
+    after = "" if step is None else f" · after exp. {step + 1}"
+    panel = Panel(
+        key=file_label(label) + ("" if step is None else f"-{step}"),
+        title=label + after,
+        alternative=alternative,
+        draw=partial(draw_matrix, values=values, **drawn),
+        label=label,
+        step=step,
+    )
+    return with_tooltips(panel, values, rows, columns) if rows else panel
+
+
+def with_tooltips(
+    panel: Panel, values: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+) -> Panel:
+    """A heat map's panel with what its cells say, if they are few enough to point at."""
+    if values.shape[1] > MOST_COLUMNS_WITH_TOOLTIPS:
+        return panel
+    cells = [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in values]
+    return replace(panel, matrix=tuple(map(tuple, cells)), rows=tuple(rows), columns=tuple(columns))
+
+
+def draw_matrix(
+    ax: Axes,
+    values: np.ndarray,
+    *,
+    ticks: Sequence[str] = (),
+    row_ticks: Sequence[str] | None = None,
+    places: Sequence[float] = (),
+    numbers: bool = False,
+    borders: Sequence[int] = (),
+    axis_names: tuple[str, str] = ("", ""),
+) -> None:
+    """A heat map with names at its sides.
+
+    Args:
+        ticks: the names; `row_ticks` if those of the rows differ. They stand at `places`, or at
+            every row and column.
         numbers: write each value into its cell.
         borders: draw a line before these rows and columns.
     """
+    draw_heat_map(ax, values, numbers=numbers, borders=borders)
+    down = ticks if row_ticks is None else row_ticks
+    name_sides(ax, ticks, down, places, axis_names)
 
-    def draw(ax: Axes) -> None:
-        draw_heat_map(ax, values, numbers=numbers, borders=borders)
-        across, down = list(ticks or []), list(row_ticks or ticks or [])
-        ax.set_xticks(tick_places or range(len(across)), across, fontsize=6.5)
-        if any(len(name) > 2 for name in across):
-            # Anchored at their end, so that they fit whatever font the page falls back to.
-            for name in ax.get_xticklabels():
-                name.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
-        ax.set_yticks(tick_places or range(len(down)), down, fontsize=6.5)
-        ax.set_xlabel(axis_names[0], fontsize=7.5)
-        ax.set_ylabel(axis_names[1], fontsize=7.5)
 
-    few = values.shape[1] <= 20
-    cells = [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in values if few]
-    return Panel(
-        key=file_label(label) + ("" if step is None else f"-{step}"),
-        title=label if step is None else f"{label} · after exp. {step + 1}",
-        alternative=alternative,
-        draw=draw,
-        label=label,
-        step=step,
-        matrix=tuple(tuple(row) for row in cells) if few else None,
-        rows=rows if few else (),
-        columns=columns if few else (),
+def name_sides(
+    ax: Axes,
+    across: Sequence[str],
+    down: Sequence[str],
+    places: Sequence[float] = (),
+    axis_names: tuple[str, str] = ("", ""),
+    size: float = 6.5,
+) -> None:
+    """Names of columns and rows, and of what both are.
+
+    Texts alone: matplotlib's ticks, which are more, take as long as all the rest of a heat map.
+    """
+    ax.xaxis.set_visible(False)
+    ax.yaxis.set_visible(False)
+    turned = any(len(name) > 2 for name in across)
+    beside = {"ha": "right", "va": "center"}
+    below = {"ha": "center", "va": "top"}
+    # Anchored at their end, upright ones fit whatever font the page falls back to.
+    under = {"rotation": 90, "rotation_mode": "anchor"} | beside if turned else below
+
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+
+    def write(
+        text: str, x: float, y: float, system: Transform, inches: tuple[float, float]
+    ) -> Text:
+        away = ScaledTranslation(*inches, figure.dpi_scale_trans)
+        return ax.text(x, y, text, color=MUTED[0], transform=system + away, fontsize=size)
+
+    for place, name in zip(places or range(len(across)), across, strict=True):
+        write(name, place, 0, ax.get_xaxis_transform(), (0, -0.03)).set(**under)
+    for place, name in zip(places or range(len(down)), down, strict=True):
+        write(name, 0, place, ax.get_yaxis_transform(), (-0.03, 0)).set(**beside)
+    longest = [0.06 + 0.062 * max(map(len, names), default=0) for names in (across, down)]
+    depth = longest[0] if turned else 0.16
+    write(axis_names[0], 0.5, 0, ax.transAxes, (0, -depth)).set(fontsize=7.5, **below)
+    write(axis_names[1], 0, 0.5, ax.transAxes, (-longest[1], 0)).set(
+        fontsize=7.5, rotation=90, **beside
     )

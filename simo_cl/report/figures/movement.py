@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,8 +10,7 @@ from matplotlib.axes import Axes
 
 from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.embeddings import (
-    Groups,
-    Later,
+    Layout,
     dot_colour,
     frame,
     group_classes,
@@ -22,7 +20,6 @@ from simo_cl.report.figures.embeddings import (
     shown_rows,
     shown_steps,
     spaced,
-    tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.report.wording import fixed
@@ -39,23 +36,6 @@ NUMBERS = {
 }
 
 
-@dataclass(frozen=True)
-class _Movement:
-    """One run's points after some experiences, all in one layout.
-
-    Attributes:
-        steps: (S,) the experiences.
-        layout: gives (S, n, 2).
-        group: (n,) what the colour of each point is; `learnt` (S, n) whether it has one yet.
-    """
-
-    steps: np.ndarray
-    layout: Callable[[], np.ndarray]
-    group: np.ndarray
-    learnt: np.ndarray
-    groups: Groups
-
-
 def movement(suite: Suite, labels: Sequence[str] = ()) -> Figure:
     """The same test images after each experience, with the numbers that were measured then.
 
@@ -67,11 +47,22 @@ def movement(suite: Suite, labels: Sequence[str] = ()) -> Figure:
     colours: dict[str, str] = {}
     for label in shown:
         run = suite.finished(label)[0]
-        moved = _movement(suite, run)
-        if moved is None:
+        points, classes = (run.snapshot_sample(name) for name in (main_space(run), "labels"))
+        taught = run.array("experience_of_class")
+        if points is None or classes is None or taught is None:
             continue
-        colours |= moved.groups.colours
-        panels += _panels(run, moved)
+        steps = shown_steps(len(points))
+        kept = spaced(classes, POINTS_OF_A_ROW // len(steps))
+        groups = group_classes(suite, run, np.unique(classes))
+        colours |= groups.colours
+        draw = partial(
+            _draw,
+            layout=Layout(points[np.array(steps)[:, None], kept].reshape(-1, points.shape[2])),
+            groups=groups.names,
+            of_point=groups.of_class[classes[kept]],
+            learnt=taught[classes[kept]] <= np.array(steps)[:, None],
+        )
+        panels += [_panel(run, step, partial(draw, at=at)) for at, step in enumerate(steps)]
     return Figure(
         name="movement",
         section="embeddings",
@@ -91,66 +82,54 @@ def movement(suite: Suite, labels: Sequence[str] = ()) -> Figure:
     )
 
 
-def _movement(suite: Suite, run: Run) -> _Movement | None:
-    points = run.snapshot_sample(main_space(run))
-    classes = run.snapshot_sample("labels")
-    taught = run.array("experience_of_class")
-    if points is None or classes is None or taught is None:
-        return None
-    steps = np.array(shown_steps(len(points)))
-    kept = spaced(classes, POINTS_OF_A_ROW // len(steps))
-    chosen = points[np.ix_(steps, kept)]
-    layout = Later(partial(tsne_layout, chosen.reshape(-1, points.shape[2])))
-    groups = group_classes(suite, run, np.unique(classes))
-    return _Movement(
-        steps=steps,
-        layout=lambda: layout().reshape(len(steps), len(kept), 2),
-        group=groups.of_class[classes[kept]],
-        learnt=taught[classes[kept]] <= steps[:, None],
-        groups=groups,
-    )
-
-
-def _panels(run: Run, moved: _Movement) -> list[Panel]:
+def _panel(run: Run, step: int, draw: Callable[..., None]) -> Panel:
     space = main_space(run)
-    measured = {trained.experience: trained.metrics for trained in run.history}
-    panels = []
-    for index, step in enumerate(moved.steps.tolist()):
-        numbers = _show_numbers(measured.get(step, {}), space)
-        title = f"{run.label} · after exp. {step + 1}"
-        alternative = (
-            f"{run.label}, seed {run.seed}, {SPACES[space]}, after experience {step + 1}: "
-            + ", ".join(numbers)
-        )
-        key = f"{run.label}-{step}"
-        draw = _drawer(moved, index, numbers)
-        panels.append(Panel(key, title, alternative, draw, label=run.label, step=step))
-    return panels
-
-
-def _show_numbers(metrics: Mapping[str, float], space: str) -> list[str]:
-    return [
+    metrics = next((m.metrics for m in run.history if m.experience == step), {})
+    numbers = [
         f"{text} {fixed(metrics[f'{space}/{name}'], digits)}"
         for name, (text, digits) in NUMBERS.items()
         if f"{space}/{name}" in metrics
     ]
+    return Panel(
+        f"{run.label}-{step}",
+        f"{run.label} · after exp. {step + 1}",
+        f"{run.label}, seed {run.seed}, {SPACES[space]}, after experience {step + 1}: "
+        + ", ".join(numbers),
+        partial(draw, numbers=numbers),
+        label=run.label,
+        step=step,
+    )
 
 
-def _drawer(moved: _Movement, index: int, numbers: Sequence[str]) -> Callable[[Axes], None]:
-    def draw(ax: Axes) -> None:
-        layout, learnt = moved.layout(), moved.learnt[index]
-        xy = layout[index]
-        if not learnt.all():
-            draw_dots(ax, xy[~learnt], RULE[0])
-        for group in np.unique(moved.group[learnt]):
-            draw_dots(ax, xy[learnt & (moved.group == group)], dot_colour(group))
-        for group in np.unique(moved.group[learnt]):
-            inside = moved.group == group
-            since = moved.learnt[: index + 1, inside].any(axis=1)
-            middles = np.median(layout[: index + 1, inside][since], axis=1)
-            ax.plot(middles[:, 0], middles[:, 1], color=dot_colour(group), linewidth=1, alpha=0.6)
-            name_group(ax, middles[-1], moved.groups.names[group], dot_colour(group))
-        frame(ax, layout.reshape(-1, 2))
-        ax.set_xlabel("\n".join((", ".join(numbers[:2]), ", ".join(numbers[2:]))), fontsize=7.5)
+def _draw(
+    ax: Axes,
+    layout: Layout,
+    groups: Mapping[int, str],
+    of_point: np.ndarray,
+    learnt: np.ndarray,
+    at: int,
+    numbers: Sequence[str],
+) -> None:
+    """One run's points after one of its experiences, all of which are in one layout.
 
-    return draw
+    Args:
+        layout: of (S n) points.
+        groups: names of what colours mean; `of_point` (n,) what that of each point is, and
+            `learnt` (S, n) whether it has one yet.
+        at: the experience's place among the S.
+        numbers: to stand below.
+    """
+    xy = layout.xy.reshape(*learnt.shape, 2)
+    if not learnt[at].all():
+        draw_dots(ax, xy[at][~learnt[at]], RULE[0])
+    present = np.unique(of_point[learnt[at]])
+    for group in present:
+        draw_dots(ax, xy[at][learnt[at] & (of_point == group)], dot_colour(group))
+    for group in present:
+        inside = of_point == group
+        since = learnt[: at + 1, inside].any(axis=1)
+        middles = np.median(xy[: at + 1, inside][since], axis=1)
+        ax.plot(middles[:, 0], middles[:, 1], color=dot_colour(group), linewidth=1, alpha=0.6)
+        name_group(ax, middles[-1], groups[group], dot_colour(group))
+    frame(ax, layout.xy)
+    ax.set_xlabel("\n".join((", ".join(numbers[:2]), ", ".join(numbers[2:]))), fontsize=7.5)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from scipy.spatial.distance import pdist
 
 from simo_cl.report.drawing import draw_dots
-from simo_cl.report.figures.embeddings import main_space, spaced
+from simo_cl.report.figures.embeddings import main_sample, spaced
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
 from simo_cl.results import Suite
 from simo_cl.results.styles import HUES, MUTED
@@ -21,8 +21,7 @@ SAME, DIFFERENT = HUES["amber"][0], HUES["blue"][0]
 FARTHEST = 5.0
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """Pairs of samples of one run.
 
     Attributes:
@@ -47,9 +46,8 @@ def pairs_of(points: np.ndarray, classes: np.ndarray) -> Pairs:
     first, second = np.triu_indices(len(e), 1)
     norms = np.linalg.norm(e, axis=1)
     products = (e @ e.T)[first, second]
-    distances = pdist(e, "sqeuclidean")
     return Pairs(
-        distances / max(np.square(norms).mean(), 1e-12),
+        pdist(e, "sqeuclidean") / max(np.square(norms).mean(), 1e-12),
         products / np.maximum(norms[first] * norms[second], 1e-12),
         classes[first] == classes[second],
     )
@@ -60,18 +58,17 @@ def distance_and_orthogonality(suite: Suite) -> Figure:
     panels: list[Panel] = []
     for label in suite.finished_labels:
         run = suite.finished(label)[0]
-        space = main_space(run)
-        points, classes = (run.embedding_sample(f"test_{name}") for name in (space, "labels"))
-        if points is None or classes is None or len(points) < 2:
+        sample = main_sample(run, "test")
+        if sample is None or len(sample.points) < 2:
             continue
-        found = pairs_of(points, classes)
-        numbers = _numbers(found)
-        kept = spaced(classes, SAMPLES)
-        draw = _drawer(pairs_of(points[kept], classes[kept]), numbers)
+        numbers = _numbers(pairs_of(sample.points, sample.classes))
+        kept = spaced(sample.classes, SAMPLES)
+        drawn = pairs_of(sample.points[kept], sample.classes[kept])
         alternative = (
-            f"{label}, seed {run.seed}, {SPACES[space]}: {'; '.join(numbers)}, as mean distance "
-            "and mean absolute cosine"
+            f"{label}, seed {run.seed}, {SPACES[sample.space]}: {'; '.join(numbers)}, as mean "
+            "distance and mean absolute cosine"
         )
+        draw = partial(_draw, pairs=drawn, numbers=numbers)
         panels.append(Panel(str(len(panels)), label, alternative, draw, label=label))
     return Figure(
         name="distance_and_orthogonality",
@@ -97,16 +94,13 @@ def _numbers(pairs: Pairs) -> tuple[str, ...]:
     )
 
 
-def _drawer(pairs: Pairs, numbers: tuple[str, ...]) -> Callable[[Axes], None]:
-    def draw(ax: Axes) -> None:
-        ax.axhline(0, color=MUTED[0], linewidth=0.6)
-        ax.plot([0, 4], [1, -1], color=MUTED[0], linewidth=0.8, linestyle=(0, (4, 2)))
-        for chosen, colour in ((~pairs.same, DIFFERENT), (pairs.same, SAME)):
-            dots = np.stack([pairs.distance[chosen], pairs.cosine[chosen]], axis=1)
-            dots = dots[dots[:, 0] <= FARTHEST][:: max(1, len(dots) // DOTS)]
-            if len(dots):
-                draw_dots(ax, dots, colour, size=1.8)
-        ax.set(xlim=(-0.15, FARTHEST), ylim=(-1.08, 1.08), yticks=[-1, 0, 1])
-        ax.set_xlabel("\n".join(numbers), fontsize=7.5)
-
-    return draw
+def _draw(ax: Axes, pairs: Pairs, numbers: tuple[str, ...]) -> None:
+    ax.axhline(0, color=MUTED[0], linewidth=0.6)
+    ax.plot([0, 4], [1, -1], color=MUTED[0], linewidth=0.8, linestyle=(0, (4, 2)))
+    for chosen, colour in ((~pairs.same, DIFFERENT), (pairs.same, SAME)):
+        dots = np.stack([pairs.distance[chosen], pairs.cosine[chosen]], axis=1)
+        dots = dots[dots[:, 0] <= FARTHEST][:: max(1, len(dots) // DOTS)]
+        if len(dots):
+            draw_dots(ax, dots, colour, size=1.8)
+    ax.set(xlim=(-0.15, FARTHEST), ylim=(-1.08, 1.08), yticks=[-1, 0, 1])
+    ax.set_xlabel("\n".join(numbers), fontsize=7.5)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 
 from simo_cl.metrics.bounds import coherence_bound, welch_bound
 from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.drawing import (
-    draw_band,
-    draw_point,
+    ANY_VALUE,
+    Line,
+    Point,
+    draw_lines,
     follow_choice,
     mark,
-    name_points,
+    name_lines,
     show_value,
 )
 from simo_cl.report.figures.captions import band_note
@@ -26,7 +27,7 @@ from simo_cl.report.optimum import class_cosine, optimum_of
 from simo_cl.report.settings import lookup
 from simo_cl.report.statistics import seed_spread
 from simo_cl.results import Suite, variant_settings
-from simo_cl.results.styles import HUES, MUTED, Style
+from simo_cl.results.styles import HUES, MUTED, Style, styles
 
 SETTING_NAMES = {
     "memory.size": "images in the memory",
@@ -59,28 +60,22 @@ class Measure:
         title: of the vertical axis.
         of: a row's value over seeds, given its label; None where undefined.
         theory: what the row's value would be at best, given the setting's value and its label.
-        factor: what values are multiplied by.
-        has_band: whether its interval over seeds says something of the strategy.
         bounds: the least and the greatest value that there can be.
+        band: whether its interval over seeds says something of the strategy.
     """
 
     title: str
     of: Callable[[str], Spread | None]
-    theory: Callable[[float, str], float | None] | None = None
-    factor: float = 1.0
-    has_band: bool = True
-    bounds: tuple[float, float] = (-math.inf, math.inf)
+    theory: Callable[[float, str], float | None] = lambda value, label: None
+    bounds: tuple[float, float] = ANY_VALUE
+    band: bool = True
 
 
-def sweeps(suite: Suite, drawn_as: Mapping[str, Style]) -> list[Figure]:
+def sweeps(suite: Suite) -> list[Figure]:
     """A figure for every setting that has numbers as values, at least two for some strategy."""
     settings = (variant_settings(run.variant) for run in suite.runs)
-    figures = []
-    for key in dict.fromkeys(key for setting in settings for key in setting):
-        series = swept(suite, key)
-        if series:
-            figures.append(_sweep(suite, drawn_as, key, series))
-    return figures
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    return [_sweep(suite, key, series) for key in keys if (series := swept(suite, key))]
 
 
 def swept(suite: Suite, key: str) -> tuple[Series, ...]:
@@ -103,153 +98,137 @@ def swept(suite: Suite, key: str) -> tuple[Series, ...]:
     )
 
 
-def _sweep(
-    suite: Suite, drawn_as: Mapping[str, Style], key: str, series: Sequence[Series]
-) -> Figure:
+def _sweep(suite: Suite, key: str, series: Sequence[Series]) -> Figure:
     name = SETTING_NAMES.get(key, key)
-    styles = _series_styles(series, drawn_as)
-    panels = [
-        _panel(key, name, measure, series, styles)
-        for measure in _measures(suite, key)
-        if any(measure.of(label) for s in series for _, label in s.rows)
-    ]
+    looks = _looks(suite, series)
+    panels = [_panel(name, measure, series, looks) for measure in _measures(suite, key)]
     return Figure(
         name=f"sweep_{key.replace('.', '_')}",
         section="sweeps",
         title=f"Accuracy against {name}",
         caption=f"Everything but {key} is the same along a line."
         + band_note(suite)
-        + _theory(key)
+        + _THEORY.get(key, "")
         + " Times compare only runs on one machine with nothing else on it.",
-        panels=tuple(panels),
+        panels=tuple(panel for panel in panels if panel is not None),
         size=SIZE,
         margins=room_for_names(s.name for s in series),
     )
 
 
 def _measures(suite: Suite, key: str) -> list[Measure]:
-    def final(metric: str) -> Callable[[str], Spread | None]:
-        return lambda label: seed_spread(suite, label, metric)
+    def final(metric: str, factor: float = 1.0) -> Callable[[str], Spread | None]:
+        def of(label: str) -> Spread | None:
+            found = seed_spread(suite, label, metric)
+            if found is None or factor == 1:
+                return found
+            std = None if found.std is None else factor * found.std
+            return replace(found, mean=factor * found.mean, std=std)
+
+        return of
 
     def bound(best: Callable[[int, int], float]) -> Callable[[float, str], float | None]:
         classes = len(suite.plan.class_names)
         return lambda value, _: best(classes, int(value)) if classes > 1 else None
 
-    measures = [
+    cosine = Measure(
+        "cosine of class means",
+        lambda label: class_cosine(suite, label),
+        lambda _, label: optimum_of(suite, label),
+        bounds=(-1, 1),
+    )
+    orthogonality = [
+        Measure(title, final(f"embedding/orthogonality/{metric}"), bound(best), bounds=(0, 1))
+        for title, metric, best in (
+            ("largest |cos|", "coherence", coherence_bound),
+            ("root mean square cos", "rms_cos", welch_bound),
+        )
+    ]
+    factor, unit = time_unit(suite)
+    return [
         Measure("average accuracy", final("average_accuracy"), bounds=(0, 1)),
         Measure("forgetting", final("forgetting"), bounds=(-1, 1)),
+        *{"epsilon": [cosine], "leaning": [cosine], "dimension": orthogonality}.get(key, []),
+        Measure(unit.partition(",")[0], final("cost/train_seconds", factor), band=False),
     ]
-    if key in ("epsilon", "leaning"):
-        measures.append(
-            Measure(
-                "cosine of class means",
-                lambda label: class_cosine(suite, label),
-                lambda _, label: optimum_of(suite, label),
-                bounds=(-1, 1),
-            )
-        )
-    if key == "dimension":
-        geometry = "embedding/orthogonality"
-        measures += [
-            Measure(
-                "largest |cos|",
-                final(f"{geometry}/coherence"),
-                bound(coherence_bound),
-                bounds=(0, 1),
-            ),
-            Measure(
-                "root mean square cos",
-                final(f"{geometry}/rms_cos"),
-                bound(welch_bound),
-                bounds=(0, 1),
-            ),
-        ]
-    length, unit = time_unit(suite)
-    cost = Measure(unit.partition(",")[0], final("cost/train_seconds"), None, length, False)
-    return [*measures, cost]
 
 
-def _theory(key: str) -> str:
-    if key in ("epsilon", "leaning"):
-        return (
-            " Dashed: the cosine at which the loss of two dissimilar vectors is smallest; measured "
-            "is the mean cosine of two class means in the loss space, with its sign."
-        )
-    if key == "dimension":
-        return (
-            " Dashed: the least that as many directions can have in as many dimensions, the best "
-            "known lower bound; measured between class means in the loss space."
-        )
-    return ""
+_COSINE = (
+    " Dashed: the cosine at which the loss of two dissimilar vectors is smallest; measured "
+    "is the mean cosine of two class means in the loss space, with its sign."
+)
+_THEORY = {
+    "epsilon": _COSINE,
+    "leaning": _COSINE,
+    "dimension": " Dashed: the least that as many directions can have in as many dimensions, the "
+    "best known lower bound; measured between class means in the loss space.",
+}
 
 
 def _panel(
-    key: str, name: str, measure: Measure, series: Sequence[Series], styles: Mapping[str, Style]
-) -> Panel:
-    measured = {
-        s: [(x, label, found) for x, label in s.rows if (found := measure.of(label)) is not None]
-        for s in series
-    }
-    rows = {s.name: [label for _, label in s.rows] for s in series}
+    name: str, measure: Measure, series: Sequence[Series], looks: Sequence[Style]
+) -> Panel | None:
+    lines = []
+    for s, style in zip(series, looks, strict=True):
+        found = [(x, measure.of(label), label) for x, label in s.rows]
+        points = tuple(Point(x, y, label, show_value(y)) for x, y, label in found if y is not None)
+        if points:
+            lines.append(Line(s.name, style, points, band=measure.band))
+    if not lines:
+        return None
+    theory = _theory(measure, series, looks)
+    values = [x for s in series for x, _ in s.rows]
 
     def draw(ax: Axes) -> None:
-        ends = []
-        for s, points in measured.items():
-            if not points:
-                continue
-            style, xs = styles[s.name], [x for x, _, _ in points]
-            labels = rows[s.name]
-            ys = [found.mean * measure.factor for _, _, found in points]
-            ax.plot(xs, ys, color=style.colour, linestyle=style.dashes, gid=mark(*labels))
-            if measure.has_band:
-                spreads = [found for _, _, found in points]
-                draw_band(ax, xs, spreads, style, labels, measure.factor, measure.bounds)
-            for x, y, (_, label, found) in zip(xs, ys, points, strict=True):
-                tip = show_value(found) if measure.factor == 1 else f"{y:.3g}"
-                draw_point(ax, x, y, style, label, tip)
-            ends.append((s.name, xs[-1], ys[-1]))
-        _draw_theory(ax, measure, series, styles)
-        _value_axis(ax, name, [x for s in series for x, _ in s.rows])
-        ax.set_ylabel(measure.title)
-        name_points(ax, ends, styles, rows)
-        follow_choice(ax.yaxis)
+        draw_lines(ax, lines, measure_bounds)
+        for line, colour, rows in theory:
+            (best,) = ax.plot(*zip(*line, strict=True), color=colour, linestyle=(0, (4, 2)))
+            best.set(linewidth=1.1, gid=mark(*rows))
+        _value_axis(ax, name, values)
+        ax.set_ylabel(title)
+        name_lines(ax, lines)
+        follow_choice(ax.yaxis, measure_bounds)
 
-    alternative = f"{measure.title} against {name}. " + "; ".join(
-        f"{s.name}: " + ", ".join(f"{o.mean * measure.factor:.3g} at {x:.3g}" for x, _, o in points)
-        for s, points in measured.items()
+    # Not the measure itself, which holds the suite.
+    title, measure_bounds = measure.title, measure.bounds
+    alternative = f"{title} against {name}. " + "; ".join(
+        f"{line.name}: " + ", ".join(f"{p.y.mean:.3g} at {p.x:.3g}" for p in line.points)
+        for line in lines
     )
-    return Panel(measure.title.replace(" ", "-"), "", alternative, draw)
+    return Panel(title.replace(" ", "-"), "", alternative, draw)
 
 
-def _draw_theory(
-    ax: Axes, measure: Measure, series: Sequence[Series], styles: Mapping[str, Style]
-) -> None:
-    """Dashed, in the colour of what it belongs to; once and grey if it is the same for all."""
-    if measure.theory is None:
-        return
-    lines: dict[tuple[tuple[float, float], ...], list[str]] = {}
-    for s in series:
+def _theory(
+    measure: Measure, series: Sequence[Series], looks: Sequence[Style]
+) -> list[tuple[tuple[tuple[float, float], ...], str, list[str]]]:
+    """Points, colour and rows of each line that is best in theory: in the colour of the series that
+    it belongs to; once and grey if it is the same for all."""
+    lines: dict[tuple[tuple[float, float], ...], list[int]] = {}
+    for index, s in enumerate(series):
         found = [(x, measure.theory(x, label)) for x, label in s.rows]
         line = tuple((x, y) for x, y in found if y is not None)
-        lines.setdefault(line, []).append(s.name)
-    for line, names in lines.items():
-        colour = styles[names[0]].colour if len(names) == 1 < len(series) else MUTED[0]
-        of = mark(*(label for s in series if s.name in names for _, label in s.rows))
-        (best,) = ax.plot(*zip(*line, strict=True), color=colour, linestyle=(0, (4, 2)))
-        best.set(linewidth=1.1, gid=of)
+        if line:
+            lines.setdefault(line, []).append(index)
+    return [
+        (
+            line,
+            looks[of[0]].colour if len(of) == 1 < len(series) else MUTED[0],
+            [label for index in of for _, label in series[index].rows],
+        )
+        for line, of in lines.items()
+    ]
 
 
-def _series_styles(series: Sequence[Series], drawn_as: Mapping[str, Style]) -> dict[str, Style]:
+def _looks(suite: Suite, series: Sequence[Series]) -> list[Style]:
     """A strategy's own style where it has one series; colours of their own where it has several."""
-    strategies = [s.strategy for s in series]
-    found = {}
-    for index, s in enumerate(series):
-        style = drawn_as[s.rows[0][1]]
-        if strategies.count(s.strategy) > 1:
-            light, dark = list(HUES.values())[-1 - index % len(HUES)]
-            style = Style(light, dark, "osD^vPX"[index % 7])
-        found[s.name] = style
-    return found
+    strategies, drawn_as = [s.strategy for s in series], styles(suite)
+    hues = list(reversed(HUES.values()))
+    return [
+        Style(*hues[index % len(hues)], "osD^vPX"[index % 7])
+        if strategies.count(s.strategy) > 1
+        else drawn_as[s.rows[0][1]]
+        for index, s in enumerate(series)
+    ]
 
 
 def _value_axis(ax: Axes, name: str, values: Sequence[float]) -> None:

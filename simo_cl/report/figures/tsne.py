@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,19 +13,20 @@ from simo_cl.report.drawing import draw_dots
 from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
 from simo_cl.report.figures.embeddings import (
     Groups,
-    Later,
+    Layout,
     dot_colour,
     draw_groups,
     frame,
     group_classes,
+    main_sample,
     main_space,
     shown_note,
     shown_rows,
     spaced,
-    tsne_layout,
 )
 from simo_cl.report.figures.figure import SPACES, Figure, Margins, Panel
-from simo_cl.results import Run, Suite
+from simo_cl.report.tsne import tsne_layout
+from simo_cl.results import Suite
 from simo_cl.results.styles import RULE
 
 PARTS = {"train": "training samples", "test": "test samples"}
@@ -48,25 +49,28 @@ def train_and_test(suite: Suite, labels: Sequence[str] = ()) -> Figure:
     colours: dict[str, str] = {}
     for label in shown:
         run = suite.finished(label)[0]
-        samples = {
-            part: sample
-            for part in PARTS
-            if (sample := _sample(run, part, SAMPLES_OF_A_PART)) is not None
-        }
-        if not samples:
+        points, classes, parts = [], [], []
+        for part in PARTS:
+            sample = main_sample(run, part)
+            if sample is not None:
+                kept = spaced(sample.classes, SAMPLES_OF_A_PART)
+                points.append(sample.points[kept])
+                classes.append(sample.classes[kept])
+                parts.append(part)
+        if not parts:
             continue
-        points = np.concatenate([points for points, _ in samples.values()])
-        layout = Later(partial(tsne_layout, points))
-        classes = np.concatenate([numbers for _, numbers in samples.values()])
-        of_part = np.concatenate([[part] * len(numbers) for part, (_, numbers) in samples.items()])
-        groups = group_classes(suite, run, np.unique(classes))
+        layout = Layout(np.concatenate(points))
+        groups = group_classes(suite, run, np.unique(np.concatenate(classes)))
         colours |= groups.colours
-        for part in samples:
-            alternative = (
-                f"t-SNE of {(of_part == part).sum()} {PARTS[part]} of {label}, "
-                f"{SPACES[main_space(run)]}, seed {run.seed}"
+        ends = np.cumsum([0, *map(len, classes)])
+        for part, of_part, start, end in zip(parts, classes, ends, ends[1:], strict=False):
+            draw = partial(
+                _draw_part, layout=layout, kept=slice(start, end), classes=of_part, groups=groups
             )
-            draw = _part_drawer(layout, classes, of_part == part, groups)
+            alternative = (
+                f"t-SNE of {len(of_part)} {PARTS[part]} of {label}, {SPACES[main_space(run)]}, "
+                f"seed {run.seed}"
+            )
             key = f"{len(panels)}-{part}"
             panels.append(Panel(key, f"{label} · {part}", alternative, draw, label=label))
     return Figure(
@@ -95,22 +99,22 @@ def pairs_of_classes(suite: Suite, labels: Sequence[str] = ()) -> Figure:
     panels: list[Panel] = []
     for label in shown:
         run = suite.finished(label)[0]
-        sample = _sample(run, "test")
-        if sample is None:
+        sample = main_sample(run, "test")
+        if sample is None or len(np.unique(sample.classes)) < 2:
             continue
-        points, classes = sample
+        points, classes, space = sample
         order, _ = learning_order(suite, label, int(classes.max()) + 1)
         met = order[np.isin(order, classes)]
         chosen = met[spaced(np.arange(len(met)), PAIR_CLASSES)]
         of_class = [points[classes == c][:PAIR_SAMPLES_PER_CLASS] for c in chosen]
         names = [class_name(suite, c)[:10] for c in chosen]
         alternative = (
-            f"Pairwise t-SNE of {', '.join(names)}: {label}, {SPACES[main_space(run)]}, "
-            f"seed {run.seed}"
+            f"Pairwise t-SNE of {', '.join(names)}: {label}, {SPACES[space]}, seed {run.seed}"
         )
-        draw = _pairs_drawer(of_class, names)
+        draw = partial(_draw_pairs, of_class=of_class, names=names)
         panels.append(Panel(str(len(panels)), label, alternative, draw, label=label))
     chosen_note = f" Shown are {PAIR_CLASSES} classes, evenly spaced in that order."
+    sizes = class_sizes(suite)
     return Figure(
         name="tsne_pairs",
         section="embeddings",
@@ -122,64 +126,32 @@ def pairs_of_classes(suite: Suite, labels: Sequence[str] = ()) -> Figure:
         + shown_note(shown, suite.finished_labels),
         panels=tuple(panels),
         size=(3.3, 3.3),
-        margins=replace(class_sizes(suite)["margins"], top=0.3),
+        margins=sizes["margins"]._replace(top=0.3),
     )
 
 
-def _sample(run: Run, part: str, count: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
-    """Points and classes of at most `count` samples of a run's final model."""
-    points = run.embedding_sample(f"{part}_{main_space(run)}")
-    classes = run.embedding_sample(f"{part}_labels")
-    if points is None or classes is None:
-        return None
-    kept = spaced(classes, count or len(classes))
-    return points[kept], classes[kept]
+def _draw_part(ax: Axes, layout: Layout, kept: slice, classes: np.ndarray, groups: Groups) -> None:
+    draw_groups(ax, layout.xy[kept], groups.of_class[classes], groups.names)
+    frame(ax, layout.xy)
 
 
-def _part_drawer(
-    layout: Callable[[], np.ndarray], classes: np.ndarray, in_part: np.ndarray, groups: Groups
-) -> Callable[[Axes], None]:
-    def draw(ax: Axes) -> None:
-        xy = layout()
-        draw_groups(ax, xy[in_part], groups.of_class[classes[in_part]], groups.names)
-        frame(ax, xy)
-
-    return draw
-
-
-def _pairs_drawer(of_class: Sequence[np.ndarray], names: Sequence[str]) -> Callable[[Axes], None]:
-    dots = Later(partial(_pair_dots, of_class))
-
-    def draw(ax: Axes) -> None:
-        last = len(names) - 1
-        for row in range(1, len(names)):
-            ax.plot([0, row, row], [row, row, row - 1], color=RULE[0], linewidth=0.6)
-            ax.plot([row - 1, row - 1], [row, last], color=RULE[0], linewidth=0.6)
-        for xy, colour in dots():
-            draw_dots(ax, xy, colour, size=1.7)
-        ax.set(xlim=(0, last), ylim=(last, 0), aspect="equal")
-        _name_sides(ax, names)
-
-    return draw
-
-
-def _pair_dots(of_class: Sequence[np.ndarray]) -> list[tuple[np.ndarray, str]]:
-    """Points with their colour, in cells 1 wide: that of classes a > b reaches from (b, a - 1)."""
-    dots = []
-    for row in range(1, len(of_class)):
-        for column in range(row):
-            pair = [of_class[column], of_class[row]]
-            layout = tsne_layout(np.concatenate(pair), iterations=350)
-            low, high = layout.min(axis=0), layout.max(axis=0)
-            in_cell = 0.08 + 0.84 * (layout - low) / np.maximum(high - low, 1e-6)
-            first, second = np.split(in_cell + np.array([column, row - 1]), [len(pair[0])])
-            dots += [(first, dot_colour(column)), (second, dot_colour(row))]
-    return dots
-
-
-def _name_sides(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_xticks(np.arange(len(names) - 1) + 0.5, names[:-1])
-    ax.set_yticks(np.arange(len(names) - 1) + 0.5, names[1:])
+def _draw_pairs(ax: Axes, of_class: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Cells 1 wide: that of classes a > b reaches from (b, a - 1)."""
+    last = len(names) - 1
+    for row in range(1, len(names)):
+        ax.plot([0, row, row], [row, row, row - 1], color=RULE[0], linewidth=0.6)
+        ax.plot([row - 1, row - 1], [row, last], color=RULE[0], linewidth=0.6)
+    for column, row in combinations(range(len(names)), 2):
+        pair = [of_class[column], of_class[row]]
+        layout = tsne_layout(np.concatenate(pair), iterations=350)
+        low, high = layout.min(axis=0), layout.max(axis=0)
+        inside = 0.08 + 0.84 * (layout - low) / np.maximum(high - low, 1e-6)
+        xy = np.split(inside + np.array([column, row - 1]), [len(pair[0])])
+        for which, dots in zip((column, row), xy, strict=True):
+            draw_dots(ax, dots, dot_colour(which), size=1.7)
+    ax.set(xlim=(0, last), ylim=(last, 0), aspect="equal")
+    ax.set_xticks(np.arange(last) + 0.5, names[:-1])
+    ax.set_yticks(np.arange(last) + 0.5, names[1:])
     for rank, text in enumerate(ax.get_xticklabels()):
         text.set(color=dot_colour(rank), rotation=90 if len(text.get_text()) > 2 else 0)
     for rank, text in enumerate(ax.get_yticklabels()):

@@ -4,6 +4,16 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const shownNumber = (number) => number.replace(/^-(?=[0.]+$)/, "").replace("-", "−");
 document.documentElement.classList.add("js");
 
+// The least and the greatest value of the rows. Of three or more, one is left out that would take the
+// room: without it the others have less than 1/2.5 of the range.
+const FLATTENS = 2.5;
+const rangeOf = (rows) => {
+  const [least, most] = [Math.min(...rows.flat()), Math.max(...rows.flat())];
+  const others = rows.length > 2 ? rows.map((_, left) => rows.filter((__, index) => index !== left).flat()) : [];
+  const ranges = others.map((values) => ({ least: Math.min(...values), most: Math.max(...values) }));
+  return ranges.find((range) => range.most > range.least && FLATTENS * (range.most - range.least) < most - least) ?? { least, most };
+};
+
 // A section without the chosen space shows the nearest that it has.
 const showSpace = (chosen) => all("section").forEach((section) => {
   const keys = all("[data-space-of]", section).map((block) => block.dataset.spaceOf);
@@ -14,8 +24,10 @@ const showSpace = (chosen) => all("section").forEach((section) => {
 all("button[data-space]").forEach((button) => button.addEventListener("click", () => showSpace(button.dataset.space)));
 showSpace("embedding");
 
-// Paper cannot be opened: show what is folded away, but for the long lists.
-addEventListener("beforeprint", () => all("#protocol details").forEach((details) => { details.open = true; }));
+// Paper cannot be opened: show what is folded away.
+const folded = new Set();
+addEventListener("beforeprint", () => all("details:not([open])").forEach((details) => { details.open = true; folded.add(details); }));
+addEventListener("afterprint", () => { folded.forEach((details) => { details.open = false; }); folded.clear(); });
 
 // Nor does paper scroll: a wide table goes on below itself, every part with the first column.
 const COLUMNS_ON_PAPER = 12;

@@ -1,5 +1,5 @@
 // Give the strategies that are shown all the room: linear axes go over their values alone, and the
-// first table's strips and the rows of the comparison do the same. Starts from what was drawn.
+// rows of the comparison do the same. Starts from what was drawn.
 const drawn = new Map(all(".panel svg:has([data-axis])").map((svg) => [svg, svg.cloneNode(true)]));
 const redraw = () => drawn.forEach((original, svg) => svg.replaceChildren(...original.cloneNode(true).childNodes));
 const rescale = () => drawn.forEach((_, svg) => {
@@ -49,12 +49,17 @@ const rescaleAxis = (svg, axis) => {
   const unit = (b.at - a.at) / (b.value - a.value);
   const valueAt = (place) => a.value + (place - a.at) / unit;
 
-  const values = all("[data-series]:not(.off, [data-name], [data-row])", svg)
-    .flatMap((element) => shapesOf(element)).flatMap((shape) => coordinatesOf(shape, way)).map(valueAt);
-  if (!values.length) return;
-  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const rows = new Map();
+  all("[data-series]:not(.off, [data-name], [data-row])", svg).forEach((element) => {
+    const values = shapesOf(element).flatMap((shape) => coordinatesOf(shape, way)).map(valueAt);
+    rows.set(element.dataset.series, [...(rows.get(element.dataset.series) ?? []), ...values]);
+  });
+  const drawnRows = [...rows.values()].filter((values) => values.length);
+  if (!drawnRows.length) return;
+  const { least, most } = rangeOf(drawnRows);
   const room = Math.max(0.06 * (most - least), 0.01 * (high - low));
-  const [from, to] = [Math.max(low, least - room), Math.min(high, most + room)];
+  const bounds = axis.dataset.bounds.split(" ").map((bound) => Number(bound.replace("inf", "Infinity")));
+  const [from, to] = [Math.max(bounds[0], least - room), Math.min(bounds[1], most + room)];
   const start = a.at + (low - a.value) * unit;
   axis.ends = [start, start + (high - low) * unit];
   const placeOf = (value) => start + ((value - from) * (high - low) * unit) / (to - from);
@@ -97,7 +102,8 @@ const placeNames = (svg) => {
     const [x, y] = WAYS.map((way) => (markers.length ? coordinatesOf(shapesOf(markers.at(-1), "use")[0], way)[0] : NaN));
     return { text: name.querySelector("text"), name: name.dataset.name, x, y };
   }).filter(({ y }) => !Number.isNaN(y)).sort((one, other) => one.y - other.y);
-  const [bottom] = svg.querySelector("[data-axis=y]")?.ends ?? [Infinity];
+  const [bottom, top] = svg.querySelector("[data-axis=y]")?.ends ?? [Infinity, -Infinity];
+  names.forEach((name) => { name.y = Math.min(Math.max(name.y, top), bottom); });
   names.reduce((above, name) => { name.at = Math.max(name.y, above + NAME_HEIGHT); return name.at; }, -Infinity);
   names.reduceRight((below, name) => { name.at = Math.min(name.at, below - NAME_HEIGHT); return name.at; }, bottom + NAME_HEIGHT);
   names.forEach(({ text, name, x, y, at }) => {
