@@ -207,16 +207,18 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
     end_with_parent()
     if sys.platform != "win32":
         os.nice(_NICENESS)
-    if store.is_own_store(folder, store.suite_store(folder, tracking_uri)):
+    file = store.own_file(folder)
+    is_own = store.is_own_store(folder, store.suite_store(folder, tracking_uri))
+    if is_own:
         # Else MLflow would go on with a file that has been removed or replaced.
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
-    own = store.own_file(folder)
-    seen, pause, retry, is_last = None, 0.0, _RETRY_SECONDS[0], False
+    seen: dict[Path, object] = {}
+    pause, retry, is_last = 0.0, _RETRY_SECONDS[0], False
     while not is_last:
         is_last = connection.poll(pause)
         now = _stamp(folder)
         pause = _LOOK_SECONDS[0]
-        if (now, _identity(own)) == seen:
+        if now == seen:
             continue
         began = time.process_time()
         # What an earlier one leaves to write, the last one begins anew.
@@ -224,7 +226,9 @@ def _follow(connection: Connection, folder: Path, tracking_uri: str | None) -> N
         state = _attempt(folder, tracking_uri, tell_left)
         _say(connection, state)
         if state.problem is None:
-            seen, retry = (now, _identity(own)), _RETRY_SECONDS[0]
+            seen, retry = now, _RETRY_SECONDS[0]
+            if is_own and file not in now:
+                seen[file] = _identity(file)  # it has been made just now
             took = time.process_time() - began
             pause = min(max(pause, took / _SHARE_OF_TIME), _LOOK_SECONDS[1])
         else:
@@ -253,14 +257,17 @@ def _attempt(
     return _State(notes=report.problems)
 
 
-def _stamp(folder: Path) -> dict[str, tuple[int, int]]:
-    """Changes with every experience, and with the beginning and the end of every run."""
-    stamps = {}
+def _stamp(folder: Path) -> dict[Path, object]:
+    """Changes with every experience, with the beginning and the end of every run, and when another
+    file takes the place of the suite's own store."""
+    stamps: dict[Path, object] = {}
     for pattern in ("plan.json", "runs/*/*/status.json", "runs/*/*/metrics.jsonl"):
         for file in folder.glob(pattern):
             with suppress(OSError):  # a run that begins anew removes its metrics
                 stat = file.stat()
-                stamps[str(file)] = stat.st_mtime_ns, stat.st_size
+                stamps[file] = stat.st_mtime_ns, stat.st_size
+    if (identity := _identity(store.own_file(folder))) is not None:
+        stamps[store.own_file(folder)] = identity
     return stamps
 
 

@@ -65,8 +65,8 @@ def heat_map(
             text = "all" if first and len(matrix) == 1 else str(row + first)
             draw.text((left - 8, top + side * (row + 0.5)), text, "black", _font(14), anchor="rm")
         for column in _ticks(matrix.shape[1]):
-            place = left + side * (column + 0.5), top + height + 8
-            draw.text(place, str(column + first), "black", _font(14), anchor="mt")
+            below = left + side * (column + 0.5), top + height + 8
+            draw.text(below, str(column + first), "black", _font(14), anchor="mt")
         draw.text((middle, _PANEL - 6), columns, "black", _font(14), anchor="mb")
         if rows:
             label = Image.new("RGB", (_CELLS, 20), "white")
@@ -74,8 +74,8 @@ def heat_map(
             picture.paste(label.rotate(90, expand=True), (left - 62, _TOP))
         if has_numbers and matrix.size <= _MOST_NUMBERS:
             _write_numbers(draw, matrix, (left, top), side, (low + high) / 2)
-    place = size[0] - 82, 88, 14, 260
-    _paint(picture, np.linspace(high, low, 256)[:, None], place, low, high)
+    scale = np.linspace(high, low, 256)[:, None]
+    _paint(picture, scale, (size[0] - 82, 88, 14, 260), low, high)
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         value = f"{low + share * (high - low):.3g}"
         draw.text((size[0] - 62, 348 - 260 * share), value, "black", _font(13), anchor="lm")
@@ -96,7 +96,8 @@ def _paint(
     left, top, width, height = place
     colours = colormaps["RdBu_r" if low < 0 else "viridis"]
     shares = np.ma.masked_invalid((matrix - low) / (high - low))
-    cells = Image.fromarray(colours(shares, bytes=True)).resize((width, height), Image.NEAREST)
+    cells = Image.fromarray(colours(shares, bytes=True))
+    cells = cells.resize((width, height), Image.Resampling.NEAREST)
     picture.paste(cells, (left, top), cells)
     frame = (left - 1, top - 1, left + width, top + height)
     ImageDraw.Draw(picture).rectangle(frame, outline="black")

@@ -173,11 +173,12 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         """Logs one value, under exactly this name and step."""
         name, step = store.accepted_name(name), int(x_plot)
         alternatives = value.alternatives if isinstance(value, AlternativeValues) else (value,)
-        items = [_item_of(name, alternative, step) for alternative in alternatives]
-        if not any(items):
+        found = [_item_of(name, alternative, step) for alternative in alternatives]
+        items = [item for item in found if item is not None]
+        if not items:
             kinds = ", ".join(type(alternative).__name__ for alternative in alternatives)
             self._mention(name, f"{name} is not logged: no numbers or image, but {kinds}")
-        for item in filter(None, items):
+        for item in items:
             if isinstance(item, File) or math.isfinite(item.value):
                 self._opened().put(item)
             else:
