@@ -10,7 +10,7 @@ import contextlib
 import getpass
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,12 +104,13 @@ def mirror(
     with _one_at_a_time(suite_folder, seconds_to_wait):
         # Not before: whoever held the lock may have read more.
         suite = read_suite(suite_folder)
+        begun = begun_runs(suite, problems)
         if store.is_own_store(suite_folder, uri):
             _set_damaged_aside(store.own_file(suite_folder), problems)
         try:
             client = store.open_client(uri)
             with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
-                writing = _Mirror(client, uri, suite, problems)
+                writing = _Mirror(client, uri, suite, begun, problems)
                 writing.write_data()
                 writing.write_files(tell_left or (lambda left: None))
                 return writing.report()
@@ -120,7 +121,14 @@ def mirror(
 
 
 class _Mirror:
-    def __init__(self, client: MlflowClient, uri: str, suite: Suite, problems: list[str]) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        uri: str,
+        suite: Suite,
+        begun: Sequence[RunOnDisk],
+        problems: list[str],
+    ) -> None:
         self.client = client
         self.uri = uri
         self.suite = suite
@@ -129,7 +137,7 @@ class _Mirror:
         # The report's, so that a strategy looks the same in both.
         self.colours = {label: style.colour for label, style in styles(suite).items()}
         self.begun: dict[str, list[RunOnDisk]] = defaultdict(list)
-        for run in begun_runs(suite, problems):
+        for run in begun:
             self.begun[run.label].append(run)
         self.experiment_id = store.experiment_id(client, suite.plan.suite)
         self.shown: set[str] = set()
