@@ -7,7 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from dataclasses import replace as with_changes
 from functools import partial
@@ -160,10 +160,12 @@ class Request:
         return smoke(asked.chosen, asked.data, asked.device, partial(tell, console))
 
     def run(self, console: Console, command: str) -> Results:
-        """Runs what is missing, and writes the report."""
+        """Runs what is missing, and writes the report; of several that share the runs, the last one
+        does."""
         asked = self._checked(console, workers_follow=True)
         from simo_cl.harness.execute_suite import execute_runs
-        from simo_cl.harness.suite_lock import suite_lock
+        from simo_cl.harness.progress import SuiteProgress
+        from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
 
         lock_file, say = asked.folder / "suite.lock", partial(tell, console)
         lock = partial(suite_lock, lock_file, command, say, shares=self.shared)
@@ -177,27 +179,10 @@ class Request:
             cluster=asked.cluster,
             plugins=asked.plugins,
         )
-        if self.shared:
-            return self._run_shared(asked, console, command, lock_file, lock, execute)
         with lock():
             self._write_plan(asked, command)
-            return self._follow_and_report(asked, console, execute)
-
-    def _run_shared(
-        self,
-        asked: _Asked,
-        console: Console,
-        command: str,
-        lock_file: Path,
-        lock: Callable[[], AbstractContextManager[None]],
-        execute: Callable[..., Outcome],
-    ) -> Results:
-        """Runs what no other command is at; the last one writes the report."""
-        from simo_cl.harness.progress import SuiteProgress
-        from simo_cl.harness.suite_lock import Membership, shared_folder
-
-        with lock():
-            self._write_plan(asked, command)
+            if not self.shared:
+                return self._follow_and_report(asked, console, execute)
             membership = Membership(lock_file)
         try:
             with SuiteProgress(console) as progress:
@@ -205,7 +190,7 @@ class Request:
             with lock():
                 membership.leave()
                 if others := membership.others():
-                    tell(console, f"The last of {', '.join(others)} writes the report.")
+                    say(f"The last of {', '.join(others)} writes the report.")
                     return with_changes(load_results(asked.folder), problems=outcome.failed)
                 shutil.rmtree(shared_folder(lock_file))
                 # Other commands may have been given other seeds.

@@ -169,13 +169,13 @@ def plan_runs(
         )
         for entry in suite.strategies
     }
-    # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
-    return [
-        _run(suite, entry, file, point, seed, locations, auto, plugins)
-        for seed in suite.seeds
+    of_one_seed = [
+        _run(suite, entry, file, point, locations, auto, plugins)
         for entry, file in files.items()
         for point in _grid_points(suite, entry)
     ]
+    # Seed by seed, so that an interrupted suite has compared everything on the seeds it finished.
+    return with_seeds(of_one_seed, suite.seeds)
 
 
 def refuse_unknown_names(suite: Suite, folder: Path, locations: Locations) -> None:
@@ -200,7 +200,8 @@ def refuse_unknown_names(suite: Suite, folder: Path, locations: Locations) -> No
             f"{did_you_mean(suite.control, entries)}",
         )
     for key, values in suite.grid.items():
-        _check_axis(key, values, entries, locations.of("grid", key))
+        if problem := _problem_of_axis(key, values, entries):
+            raise SuiteError(f"{locations.of('grid', key)}: grid key {key!r}{problem}")
 
 
 def strategy_of(suite: Suite, entry: str, locations: Locations) -> str:
@@ -228,34 +229,29 @@ def with_seeds(runs: Sequence[PlannedRun], seeds: Sequence[int]) -> list[Planned
     ]
 
 
-def _check_axis(key: str, values: list[Any], entries: list[str], where: str) -> None:
-    """Refuses an axis of the grid that names nothing to vary; wrong values show later."""
+def _problem_of_axis(key: str, values: list[Any], entries: list[str]) -> str:
+    """Why an axis of the grid names nothing to vary, if so; wrong values show later."""
     entry, at, setting = key.partition("@")
     section = key.partition(".")[0]
+    sections = list(CommonSettings.model_fields)
     if at and entry not in entries:
-        raise SuiteError(
-            f"{where}: grid key {key!r}: no strategy {entry!r} in this suite; it has "
-            f"{', '.join(entries)}.{did_you_mean(entry, entries)}"
+        return (
+            f": no strategy {entry!r} in this suite; it has {', '.join(entries)}."
+            f"{did_you_mean(entry, entries)}"
         )
     if at and setting == "strategy":
-        raise SuiteError(
-            f"{where}: grid key {key!r}: an entry is of one strategy; write an entry for each"
-        )
-    if not at and section not in CommonSettings.model_fields:
-        sections = list(CommonSettings.model_fields)
-        raise SuiteError(
-            f"{where}: grid key {key!r}: write strategy@setting, or section.setting with one of "
-            f"the sections {', '.join(sections)}.{did_you_mean(section, sections)}"
+        return ": an entry is of one strategy; write an entry for each"
+    if not at and section not in sections:
+        return (
+            ": write strategy@setting, or section.setting with one of the sections "
+            f"{', '.join(sections)}.{did_you_mean(section, sections)}"
         )
     if section == "data":
-        raise SuiteError(
-            f"{where}: grid key {key!r}: a suite has one data set; write a suite for each"
-        )
+        return ": a suite has one data set; write a suite for each"
     if not values:
-        raise SuiteError(f"{where}: grid key {key!r} has no values; give a list")
+        return " has no values; give a list"
     repeated = [value for value, count in Counter(map(_in_a_name, values)).items() if count > 1]
-    if repeated:
-        raise SuiteError(f"{where}: grid key {key!r} names {repeated[0]} twice")
+    return f" names {repeated[0]} twice" if repeated else ""
 
 
 def _grid_points(suite: Suite, entry: str) -> list[dict[str, Any]]:
@@ -273,7 +269,6 @@ def _run(
     entry: str,
     file: StrategyFile,
     point: dict[str, Any],
-    seed: int,
     locations: Locations,
     auto: Precision,
     plugins: str,
@@ -288,15 +283,14 @@ def _run(
     if content["model"]["precision"] == "auto":
         content["model"]["precision"] = auto
     of_strategy = file.settings(own, locations, ("strategies", entry))
-    settings = of_strategy.model_dump(mode="json")
     try:
         resolved = RunSettings.model_validate(
             {
                 **content,
                 "entry": entry,
                 "strategy": file.name,
-                "seed": seed,
-                "settings": settings,
+                "seed": suite.seeds[0],
+                "settings": of_strategy.model_dump(mode="json"),
                 "plugins": plugins,
             }
         )

@@ -3,10 +3,13 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import Project
 from tiny import ONLINE, STRATEGIES, write_suite
+
+from simo_cl.harness.anytime import AnytimeAccuracy
 
 CANNOT_GO_ON = '''"""It cannot take over what it remembered."""
 
@@ -91,6 +94,28 @@ def test_an_online_suite_and_a_joint_entry_are_tried(project: Project) -> None:
     result = project.call("run", suite, "--smoke", "--strategies-dir", STRATEGIES)
 
     assert rows(result.output, "ok") == ["supcon", "joint", "mir"]
+
+
+def test_accuracy_is_measured_within_experiences_where_the_suite_has_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    measure = AnytimeAccuracy._measure
+
+    def note(self: AnytimeAccuracy, strategy: Any, index: int) -> None:
+        measured.append(self._budget.steps_taken)
+        measure(self, strategy, index)
+
+    monkeypatch.setattr(AnytimeAccuracy, "_measure", note)
+    every = ONLINE.replace("samples_per_class: 4", "samples_per_class: 4, every: 50")
+    assert every != ONLINE
+    suite = write_suite(project.suites, every + "strategies: {er: }\n")
+
+    result = project.call("run", suite, "--smoke", "--strategies-dir", STRATEGIES)
+
+    assert rows(result.output, "ok") == ["er"]
+    # After the first of the two batches of an experience.
+    assert 1 in measured
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_batch_of_one_image_is_refused_where_it_cannot_be_trained_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "simo_cl.harness.execute_suite.load_data", lambda *names: first_of_each(counts)
+        "simo_cl.harness.checked_data.load_data", lambda *names: first_of_each(counts)
     )
     er = "strategies: {er: }\n"
     runs = planned(tmp_path, er, (*ENCODER, *overrides), settings=settings)
