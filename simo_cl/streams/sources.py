@@ -165,6 +165,14 @@ def default_root() -> Path:
     return Path(os.environ.get("SIMO_CL_DATA") or "data")
 
 
+_DOWNLOADED: dict[cifar.CIFARSource | mnist.MNISTSource, str] = {
+    cifar.CIFAR10: "photographs, 32x32 colour, 60,000 images, 10 classes",
+    cifar.CIFAR100: "photographs, 32x32 colour, 60,000 images, 100 classes",
+    mnist.MNIST: "handwritten digits, 28x28 grey, 70,000 images, 10 classes",
+    mnist.FASHION_MNIST: "clothes, 28x28 grey, 70,000 images, 10 classes",
+    mnist.KMNIST: "cursive Japanese characters, 28x28 grey, 70,000 images, 10 classes",
+}
+
 _SOURCES: Registry[DataSource] = Registry(
     "a data set",
     {
@@ -177,45 +185,9 @@ _SOURCES: Registry[DataSource] = Registry(
                 "It comes with scikit-learn.",
                 find=digits.find,
             ),
-            DataSource(
-                "cifar10",
-                cifar.CIFAR10.load,
-                "photographs, 32x32 colour, 60,000 images, 10 classes",
-                cifar.CIFAR10.how_to_get,
-                find=cifar.CIFAR10.find,
-                fetch=cifar.CIFAR10.fetch,
-            ),
-            DataSource(
-                "cifar100",
-                cifar.CIFAR100.load,
-                "photographs, 32x32 colour, 60,000 images, 100 classes",
-                cifar.CIFAR100.how_to_get,
-                find=cifar.CIFAR100.find,
-                fetch=cifar.CIFAR100.fetch,
-            ),
-            DataSource(
-                "mnist",
-                mnist.MNIST.load,
-                "handwritten digits, 28x28 grey, 70,000 images, 10 classes",
-                mnist.MNIST.how_to_get,
-                find=mnist.MNIST.find,
-                fetch=mnist.MNIST.fetch,
-            ),
-            DataSource(
-                "fashion_mnist",
-                mnist.FASHION_MNIST.load,
-                "clothes, 28x28 grey, 70,000 images, 10 classes",
-                mnist.FASHION_MNIST.how_to_get,
-                find=mnist.FASHION_MNIST.find,
-                fetch=mnist.FASHION_MNIST.fetch,
-            ),
-            DataSource(
-                "kmnist",
-                mnist.KMNIST.load,
-                "cursive Japanese characters, 28x28 grey, 70,000 images, 10 classes",
-                mnist.KMNIST.how_to_get,
-                find=mnist.KMNIST.find,
-                fetch=mnist.KMNIST.fetch,
+            *(
+                DataSource(s.name, s.load, description, s.how_to_get, find=s.find, fetch=s.fetch)
+                for s, description in _DOWNLOADED.items()
             ),
             DataSource(
                 "image_folder",
