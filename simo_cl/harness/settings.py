@@ -234,7 +234,7 @@ class ResourceSettings(BaseModel):
     )
 
 
-LEARNING_RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+LEARNING_RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
 """That ``tune`` tries, the same for all strategies that are compared."""
 
 
