@@ -182,7 +182,7 @@ def draw_point(ax: Axes, x: float, y: float, style: Style, label: str, tip: str)
     """A row's marker at (x, y), with the tooltip's further lines."""
     (point,) = ax.plot([x], [y], **look(style), linestyle="none", zorder=4)
     point.set_gid(mark(label, tip=f"{label}\n{tip}"))
-    # Whole at the edge of the axes, and out of sight beyond it.
+    # Whole at the edge of the axes, and out of sight where the page takes it beyond.
     point.set_clip_box(TransformedBbox(Bbox([[-0.05, -0.05], [1.05, 1.05]]), ax.transAxes))
 
 
@@ -190,8 +190,7 @@ def name_lines(ax: Axes, lines: Sequence[Line]) -> None:
     """Names beside the axes at the right, moved apart, each tied to its line's last point."""
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
-    lasts = [line.points[-1] for line in lines]
-    ends = [(last.x, float(np.clip(last.y.mean, low, high))) for last in lasts]
+    ends = [(line.points[-1].x, line.points[-1].y.mean) for line in lines]
     placed = spread_labels([y for _, y in ends], 10.5 * (high - low) / height, low, high)
     left, right = ax.get_xlim()
     for line, end, label_y in zip(lines, ends, placed, strict=True):

@@ -69,7 +69,7 @@ def comparison_table(suite: Suite) -> Table:
         table.add_column(heading, justify="right")
     if suite.control is not None:
         table.add_column(escape(f"difference from {suite.control}"), justify="right")
-    table.add_column("training a run, mean", justify="right")
+    table.add_column("mean training\nof a run", justify="right")
     for label in suite.finished_labels:
         c = comparisons.get(label)
         star = " *" if c is not None and c.verdict in ("above", "below") else ""

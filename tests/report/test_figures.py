@@ -140,25 +140,6 @@ def test_the_band_of_a_cosine_ends_at_one(make_suite):
     assert max(band.get_xy()[:, 1].max() for band in ax.patches) == 1
 
 
-def test_a_row_that_would_flatten_all_others_leaves_the_axis(make_suite):
-    folder = make_suite(strategies=("finetune", "er", "icarl", "simo"), seeds=(0, 1, 2))
-    for path in folder.glob("runs/*/*/metrics.jsonl"):
-        value = "0.2" if "finetune" in str(path) else "0.9"
-        text = re.sub(
-            r'"average_accuracy": [^,]+', f'"average_accuracy": {value}1', path.read_text()
-        )
-        path.write_text(text.replace(f"{value}1", f"{value}2", 1))
-    figures = {f.name: f for f in suite_figures(load_suite(folder))}
-    ax = Canvas().add_subplot()
-    figures["accuracy"].panels[0].draw(ax)
-
-    assert ax.get_ylim() == pytest.approx((0.9, 0.93), abs=0.001)
-    assert "finetune leaves the axis" in figures["accuracy"].caption
-    names = {text.get_text(): text.get_position()[1] for text in ax.texts}
-    assert min(names, key=names.__getitem__) == "finetune"
-    assert names["finetune"] >= ax.get_ylim()[0]
-
-
 def test_confusion_is_a_share_of_the_true_class(draw):
     _, figures = draw(strategies=("er",), seeds=(0,), sample=5)
     (panel,) = figures["confusion"].panels

@@ -213,14 +213,15 @@ def leave_out(page, *labels: str) -> None:
 
 def test_axes_go_over_the_strategies_that_are_shown(open_page):
     page = open_page()
-    assert ticks(page, "accuracy") == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    whole = ticks(page, "accuracy")
     leave_out(page, "joint", "finetune")
     rescaled = ticks(page, "accuracy")
     assert 0.5 < rescaled[0] < rescaled[-1] <= 1.0
     assert 3 <= len(rescaled) <= 7
     assert shown(page, "#figure-accuracy text:text-is('joint')") == 0
     leave_out(page, "joint", "finetune")
-    assert ticks(page, "accuracy") == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert rescaled[0] > whole[0]
+    assert ticks(page, "accuracy") == whole
 
 
 # Every mark's tooltip, and the value that it stands at by the lines and labels of an axis.

@@ -20,7 +20,6 @@ from simo_cl.report.drawing import (
 )
 from simo_cl.report.figures.captions import band_note
 from simo_cl.report.figures.figure import Figure, Margins, Panel
-from simo_cl.report.ranges import range_of
 from simo_cl.report.statistics import seed_curve
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
@@ -154,26 +153,21 @@ def _figure(
     title: str,
     caption: str,
 ) -> Figure | None:
-    """Lines with a name at the end of each, on an axis that no single one flattens.
+    """Lines with a name at the end of each.
 
     Args:
         across: makes the horizontal axis.
-        bounds: the least and the greatest value that there can be.
+        bounds: the least and the greatest value that there can be; a share has all its axis.
         of: what the vertical axis is called.
     """
     if not lines:
         return None
-    means = [[point.y.mean for point in line.points] for line in lines]
-    least, most = range_of(means)
-    room = max(0.06 * (most - least), 0.01)
-    low, high = max(bounds[0], least - room), min(bounds[1], most + room)
-    rows = zip(lines, means, strict=True)
-    off = [line.name for line, ys in rows if min(ys) < low or max(ys) > high]
 
     def draw(ax: Axes) -> None:
-        ax.set_ylim(low, high)
         draw_lines(ax, lines, bounds)
         across(ax)
+        if bounds == (0, 1):
+            ax.set_ylim(bounds)
         ax.set_ylabel(of)
         follow_choice(ax.yaxis, bounds)
         name_lines(ax, lines)
@@ -182,9 +176,7 @@ def _figure(
         name=name,
         section="stream",
         title=title,
-        caption=caption
-        + band_note(suite)
-        + "".join(f" {label} leaves the axis, which would show little else." for label in off),
+        caption=caption + band_note(suite),
         panels=(Panel("0", "", f"{title}, last: {lasts(lines)}", draw),),
         size=WIDE,
         margins=room_for_names(line.name for line in lines),

@@ -11,9 +11,9 @@ const follow = () => {
   all("[data-series]").forEach((element) => {
     element.classList.toggle("off", rowsOf(element).every((row) => left_out.has(row)) && !element.closest(".whole"));
   });
-  if (left_out.size) rescale();
+  rescale();
   placeStrips();
-  everything.disabled = left_out.size === 0;
+  if (everything) everything.disabled = left_out.size === 0;
 };
 
 // While a chip has the pointer or the focus, its strategy stands out.
@@ -32,3 +32,4 @@ chips.forEach((chip) => {
   chip.addEventListener("pointerleave", () => pointOut(null));
 });
 everything?.addEventListener("click", () => { left_out.clear(); follow(); });
+follow();

@@ -7,11 +7,11 @@ document.documentElement.classList.add("js");
 // The least and the greatest value of the rows. Of three or more, one is left out that would take the
 // room: without it the others have less than 1/2.5 of the range.
 const FLATTENS = 2.5;
+const extentOf = (values) => ({ least: Math.min(...values), most: Math.max(...values) });
 const rangeOf = (rows) => {
-  const [least, most] = [Math.min(...rows.flat()), Math.max(...rows.flat())];
-  const others = rows.length > 2 ? rows.map((_, left) => rows.filter((__, index) => index !== left).flat()) : [];
-  const ranges = others.map((values) => ({ least: Math.min(...values), most: Math.max(...values) }));
-  return ranges.find((range) => range.most > range.least && FLATTENS * (range.most - range.least) < most - least) ?? { least, most };
+  const whole = extentOf(rows.flat());
+  const others = rows.length > 2 ? rows.map((_, left) => extentOf(rows.filter((__, index) => index !== left).flat())) : [];
+  return others.find(({ least, most }) => most > least && FLATTENS * (most - least) < whole.most - whole.least) ?? whole;
 };
 
 // A section without the chosen space shows the nearest that it has.

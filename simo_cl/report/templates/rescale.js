@@ -1,5 +1,6 @@
 // Give the strategies that are shown all the room: linear axes go over their values alone, and the
-// rows of the comparison do the same. Starts from what was drawn.
+// rows of the comparison do the same. Starts from what was drawn. A line that would flatten all others
+// leaves the axis.
 const drawn = new Map(all(".panel svg:has([data-axis])").map((svg) => [svg, svg.cloneNode(true)]));
 const redraw = () => drawn.forEach((original, svg) => svg.replaceChildren(...original.cloneNode(true).childNodes));
 const rescale = () => drawn.forEach((_, svg) => {
@@ -56,7 +57,8 @@ const rescaleAxis = (svg, axis) => {
   });
   const drawnRows = [...rows.values()].filter((values) => values.length);
   if (!drawnRows.length) return;
-  const { least, most } = rangeOf(drawnRows);
+  const ofLines = way === "y" && !svg.querySelector("[data-axis=x]");
+  const { least, most } = ofLines ? rangeOf(drawnRows) : extentOf(drawnRows.flat());
   const room = Math.max(0.06 * (most - least), 0.01 * (high - low));
   const bounds = axis.dataset.bounds.split(" ").map((bound) => Number(bound.replace("inf", "Infinity")));
   const [from, to] = [Math.max(bounds[0], least - room), Math.min(bounds[1], most + room)];
@@ -103,7 +105,10 @@ const placeNames = (svg) => {
     return { text: name.querySelector("text"), name: name.dataset.name, x, y };
   }).filter(({ y }) => !Number.isNaN(y)).sort((one, other) => one.y - other.y);
   const [bottom, top] = svg.querySelector("[data-axis=y]")?.ends ?? [Infinity, -Infinity];
-  names.forEach((name) => { name.y = Math.min(Math.max(name.y, top), bottom); });
+  names.forEach((name) => {
+    if (name.y < top - 1 || name.y > bottom + 1) name.text.textContent = `${name.name} ${name.y < top ? "↑" : "↓"}`;
+    name.y = Math.min(Math.max(name.y, top), bottom);
+  });
   names.reduce((above, name) => { name.at = Math.max(name.y, above + NAME_HEIGHT); return name.at; }, -Infinity);
   names.reduceRight((below, name) => { name.at = Math.min(name.at, below - NAME_HEIGHT); return name.at; }, bottom + NAME_HEIGHT);
   names.forEach(({ text, name, x, y, at }) => {

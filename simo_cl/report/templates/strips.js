@@ -37,4 +37,3 @@ const placeStrips = () => strips.forEach((strip) => {
     part.querySelector("em").textContent = value < low ? "◂" : "▸";
   }));
 });
-placeStrips();
