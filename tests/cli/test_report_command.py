@@ -25,6 +25,17 @@ def test_report_and_ui_say_what_has_results(project: Project) -> None:
         assert "other" in result.output
 
 
+def test_what_is_no_suite_is_told_with_what_could_be(project: Project) -> None:
+    project.results.mkdir(parents=True, exist_ok=True)
+    for given, why in ((project.results, "this folder has no plan.json"), ("lost", "no such file")):
+        result = project.call("report", given)
+
+        assert result.exit_code == 2
+        said = " ".join(result.output.split())
+        assert why in said
+        assert "Give a suite file, a suite's name, or the folder of its results" in said
+
+
 def test_two_suites_make_one_page(project: Project) -> None:
     for name in ("one", "two"):
         write_suite(

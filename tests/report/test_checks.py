@@ -126,3 +126,10 @@ def test_bounds_are_known_by_their_strategies(make_suite):
     named = checks_of(make_suite(built_by={"joint": "simo", "finetune": "er"}))
     assert "Joint training bounds the stream from above" not in named
     assert "Fine-tuning bounds it from below" not in named
+
+
+def test_one_setting_that_differs_is_one(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,))
+    path = folder / "runs/er/seed0-1a2b3c4d/config.yaml"
+    path.write_text(path.read_text().replace("epochs: 3", "epochs: 5"))
+    assert checks_of(folder)["1 shared setting differs"].detail == "training.epochs."

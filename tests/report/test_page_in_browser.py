@@ -271,6 +271,16 @@ def test_rows_that_are_shown_close_up_and_keep_their_marks(open_page):
     assert [np.mean(row) for row in places] == pytest.approx(expected, abs=3)
 
 
+def test_a_line_that_would_flatten_all_others_leaves_the_axis(open_page):
+    page = open_page()
+    name = page.locator("#figure-forgetting [data-name=finetune] text")
+    assert name.inner_text() == "finetune ↑"
+    leave_out(page, "simo")  # two rows flatten nothing
+    assert name.inner_text() == "finetune"
+    leave_out(page, "simo")
+    assert name.inner_text() == "finetune ↑"
+
+
 def test_names_keep_apart_and_within_the_axes(open_page):
     page = open_page()
     leave_out(page, "finetune", "joint")
@@ -370,6 +380,17 @@ def test_paper_is_light_and_has_no_controls(open_page):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert shown(page, "button") == 0
     assert shown(page, ".actions") == shown(page, ".bar") == 0
+
+
+def test_what_is_folded_is_open_on_paper(open_page):
+    page = open_page()
+    folded = page.locator("details:not([open])")
+    before = folded.count()
+    assert before > 2
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert folded.count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folded.count() == before
 
 
 def test_wide_tables_go_on_below_themselves_on_paper(open_page):

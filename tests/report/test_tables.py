@@ -238,6 +238,8 @@ def test_the_terminal_table_says_what_is_missing_and_what_is_established(make_su
     assert "failed: simo seed 1" in text
     assert "missing: finetune seed 2" in text
     assert "Holm" in text
+    assert "mean training" in text
+    assert "of a run" in text
     order = [text.index(f"│ {label} ") for label in ("joint", "finetune", "er", "simo")]
     assert order == sorted(order)
 

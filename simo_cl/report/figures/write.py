@@ -77,7 +77,7 @@ def write_figures(
     for count, (drawing, result) in enumerate(made, start=1):
         written[drawing.name] = result
         progress(count, len(changed))
-    return written
+    return {figure.name: written[figure.name] for figure in figures}
 
 
 @dataclass(frozen=True)
