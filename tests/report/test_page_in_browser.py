@@ -274,11 +274,11 @@ def test_rows_that_are_shown_close_up_and_keep_their_marks(open_page):
 def test_a_line_that_would_flatten_all_others_leaves_the_axis(open_page):
     page = open_page()
     name = page.locator("#figure-forgetting [data-name=finetune] text")
-    assert name.inner_text() == "finetune ↑"
+    assert name.text_content() == "finetune ↑"
     leave_out(page, "simo")  # two rows flatten nothing
-    assert name.inner_text() == "finetune"
+    assert name.text_content() == "finetune"
     leave_out(page, "simo")
-    assert name.inner_text() == "finetune ↑"
+    assert name.text_content() == "finetune ↑"
 
 
 def test_names_keep_apart_and_within_the_axes(open_page):

@@ -1,10 +1,12 @@
 // Give the strategies that are shown all the room: linear axes go over their values alone, and the
-// rows of the comparison do the same. Starts from what was drawn. A line that would flatten all others
-// leaves the axis.
+// rows of the comparison do the same. Starts from what was drawn. Where one would flatten all others,
+// its line leaves the vertical axis, or its dot stands at the edge, with an arrow at its name.
 const drawn = new Map(all(".panel svg:has([data-axis])").map((svg) => [svg, svg.cloneNode(true)]));
 const redraw = () => drawn.forEach((original, svg) => svg.replaceChildren(...original.cloneNode(true).childNodes));
 const rescale = () => drawn.forEach((_, svg) => {
-  all("[data-axis]", svg).forEach((axis) => rescaleAxis(svg, axis));
+  const axes = all("[data-axis]", svg).filter((axis) => left_out.size || axis.dataset.axis === "y");
+  if (!axes.length) return;
+  axes.forEach((axis) => rescaleAxis(svg, axis));
   closeRows(svg);
   placeNames(svg);
 });
@@ -57,8 +59,7 @@ const rescaleAxis = (svg, axis) => {
   });
   const drawnRows = [...rows.values()].filter((values) => values.length);
   if (!drawnRows.length) return;
-  const ofLines = way === "y" && !svg.querySelector("[data-axis=x]");
-  const { least, most } = ofLines ? rangeOf(drawnRows) : extentOf(drawnRows.flat());
+  const { least, most } = way === "y" ? rangeOf(drawnRows) : extentOf(drawnRows.flat());
   const room = Math.max(0.06 * (most - least), 0.01 * (high - low));
   const bounds = axis.dataset.bounds.split(" ").map((bound) => Number(bound.replace("inf", "Infinity")));
   const [from, to] = [Math.max(bounds[0], least - room), Math.min(bounds[1], most + room)];
@@ -66,8 +67,13 @@ const rescaleAxis = (svg, axis) => {
   axis.ends = [start, start + (high - low) * unit];
   const placeOf = (value) => start + ((value - from) * (high - low) * unit) / (to - from);
 
-  all("[data-series]:not([data-name], [data-row]), [data-moves]", svg)
-    .flatMap((element) => shapesOf(element)).forEach((shape) => move(shape, way, (place) => placeOf(valueAt(place))));
+  const holds = way === "y" && svg.querySelector("[data-axis=x]");
+  const held = (value) => (holds ? Math.min(Math.max(value, from), to) : value);
+  all("[data-series]:not([data-name], [data-row]), [data-moves]", svg).forEach((element) => shapesOf(element).forEach((shape) => {
+    const value = valueAt(coordinatesOf(shape, way)[0]);
+    if (way === "y" && Math.abs(value - (from + to) / 2) > 0.505 * (to - from)) element.dataset.beyond = value > to ? "↑" : "↓";
+    move(shape, way, (place) => placeOf(held(valueAt(place))));
+  }));
   const next = ticksBetween(from, to).flatMap(({ value, text }) => [lines[0], labels[0], marks[0]].filter(Boolean).map((part) => {
     const copied = part.cloneNode(true);
     move(copied, way, (place) => place + placeOf(value) - a.at);
@@ -102,11 +108,11 @@ const placeNames = (svg) => {
   const names = all("[data-name]:not(.off)", svg).filter((name) => name.querySelector("text")).map((name) => {
     const markers = all("[data-tip]:not(.off)", svg).filter((marker) => rowsOf(name).includes(marker.dataset.series));
     const [x, y] = WAYS.map((way) => (markers.length ? coordinatesOf(shapesOf(markers.at(-1), "use")[0], way)[0] : NaN));
-    return { text: name.querySelector("text"), name: name.dataset.name, x, y };
+    return { text: name.querySelector("text"), name: name.dataset.name, beyond: markers.at(-1)?.dataset.beyond, x, y };
   }).filter(({ y }) => !Number.isNaN(y)).sort((one, other) => one.y - other.y);
   const [bottom, top] = svg.querySelector("[data-axis=y]")?.ends ?? [Infinity, -Infinity];
   names.forEach((name) => {
-    if (name.y < top - 1 || name.y > bottom + 1) name.text.textContent = `${name.name} ${name.y < top ? "↑" : "↓"}`;
+    if (name.beyond) name.text.textContent = `${name.name} ${name.beyond}`;
     name.y = Math.min(Math.max(name.y, top), bottom);
   });
   names.reduce((above, name) => { name.at = Math.max(name.y, above + NAME_HEIGHT); return name.at; }, -Infinity);
