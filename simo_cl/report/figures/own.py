@@ -22,8 +22,10 @@ def own_figure(
     def make(suite: Suite) -> Figure | None:
         if not suite.finished_labels:
             return None
-        # The file's name means nothing to the processes that draw.
-        cloudpickle.register_pickle_by_value(sys.modules[draw.__module__.partition(".")[0]])
+        # The file's name means nothing to the processes that draw. A function of no module goes
+        # there by value in any case.
+        if module := sys.modules.get(draw.__module__.partition(".")[0]):
+            cloudpickle.register_pickle_by_value(module)
         return Figure(
             name=name,
             section=section,
