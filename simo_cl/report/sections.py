@@ -47,7 +47,9 @@ _HEADINGS = {
     "statistics": (
         "Statistics",
         "The same result by other statistics",
-        "They suppose less of the runs than the t test does; no verdict rests on them.",
+        "The interquartile mean is that of the middle half of the runs; the probability of "
+        "improvement is that of a run to end above one of the control's. They suppose less of the "
+        "runs than the t test does, and no verdict rests on them.",
     ),
     "stream": (
         "Over the stream",
@@ -80,7 +82,7 @@ def make_sections(
 ) -> list[Section]:
     """Every section that there is something to show in; the figures of "result" are elsewhere."""
     tables = {
-        "statistics": present([estimates_table(suite, comparisons), data_sets_table(suite)]),
+        "statistics": present([data_sets_table(suite), estimates_table(suite, comparisons)]),
         "stream": present([continual_table(suite), origin_table(suite, comparisons)]),
         "readouts": present([readouts_table(suite)]),
         "loss": present([optimum_table(suite)]),
