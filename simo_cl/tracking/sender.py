@@ -56,7 +56,7 @@ class Sender:
         self._uri = uri
         self._end: str | None = None  # the status to end with, once it is known
         self._has_ended = threading.Event()
-        self._has_refused = False
+        self._refusals: set[str] = set()
         self._lock = threading.RLock()  # over what has been said
         self._said: list[str] = []
         self._threads = {
@@ -72,11 +72,13 @@ class Sender:
 
     def put(self, item: Metric | File) -> None:
         """Takes something to send, without waiting for anything."""
-        if not self._has_ended.is_set():
+        if self._has_ended.is_set():
+            self._refuse("the MLflow run has ended; what is measured after close() is not logged")
+            return
+        try:
             self._local.add(item)
-        elif not self._has_refused:
-            self._has_refused = True
-            _log.warning("the MLflow run has ended; what is measured after close() is not logged")
+        except OSError as error:  # a full disk, say, must not end the training
+            self._refuse(f"what cannot be kept until it is sent is not logged: {error}")
 
     def close(self, status: str, seconds: float | None = None) -> None:
         """Sends what is left, and ends the run.
@@ -151,6 +153,11 @@ class Sender:
         for path, written in self._local.files().items():
             log_file(self._client, self._run_id, path, self._local.artifacts)
             self._local.remove_file(path, written)
+
+    def _refuse(self, message: str) -> None:
+        if message not in self._refusals:
+            self._refusals.add(message)
+            _log.warning(message)
 
     def _say(self, what: str, reason: str) -> None:
         """Says what has failed and, the first time, how to get at what is kept."""

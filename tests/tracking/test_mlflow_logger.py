@@ -494,6 +494,19 @@ def test_values_after_the_end_are_refused_with_a_message(
     assert caplog.text.count("after close()") == 1
 
 
+def test_what_cannot_be_kept_ends_no_training(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MLflowLogger(tracking_uri=uri) as logger:
+        (folder,) = tmp_path.glob("mlflow-unsent-*")
+        (folder / "artifacts").touch()  # in place of a folder
+        for step in range(2):
+            logger.log_single_metric("matrix", torch.eye(2), step)
+            logger.log_single_metric("loss", 1.0, step)
+    assert history(MlflowClient(uri), logger.run_id, "loss") == [(0, 1.0), (1, 1.0)]
+    assert caplog.text.count("is not logged") == 1
+
+
 def test_a_server_that_does_not_answer_costs_no_values(
     uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
