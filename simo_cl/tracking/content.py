@@ -47,19 +47,19 @@ class Content:
     model: ExportedModel | None = None
 
 
-def begun_runs(suite: Suite, problems: list[str]) -> list[Run]:
-    """The runs that have begun; what is broken is described in `problems`."""
-    begun = []
+def started_runs(suite: Suite, problems: list[str]) -> list[Run]:
+    """The runs that have started; what is broken is described in `problems`."""
+    started = []
     for run in suite.runs:
         if run.state == "broken":
             problems.append(f"{run.name}: left out, {run.problem}")
         # Without a start perhaps an attempt that failed before it began, after one whose status
         # was lost.
         elif run.started is not None and run.config:
-            begun.append(run)
+            started.append(run)
         elif run.started is not None:
             problems += [f"{run.name}: left out, {fault}" for fault in run.faults]
-    return begun
+    return started
 
 
 def seed_content(suite: Suite, run: Run, problems: list[str]) -> Content:

@@ -21,7 +21,7 @@ from simo_cl.results import Run as RunOnDisk
 from simo_cl.results import Suite, read_plan, read_suite
 from simo_cl.results.styles import styles
 from simo_cl.tracking import description, store
-from simo_cl.tracking.content import Content, begun_runs, seed_content, strategy_content
+from simo_cl.tracking.content import Content, seed_content, started_runs, strategy_content
 from simo_cl.tracking.damage import damage, set_aside
 from simo_cl.tracking.logged_model import delete_models
 from simo_cl.tracking.redact import without_secrets
@@ -104,7 +104,7 @@ def mirror(
     with _one_at_a_time(suite_folder, seconds_to_wait):
         # Not before: whoever held the lock may have read more.
         suite = read_suite(suite_folder)
-        begun = begun_runs(suite, problems)
+        begun = started_runs(suite, problems)
         if store.is_own_store(suite_folder, uri):
             _set_damaged_aside(store.own_file(suite_folder), problems)
         try:

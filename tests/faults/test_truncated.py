@@ -16,7 +16,7 @@ from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
 from simo_cl.results import ResultsError, RunFolder, load_suite
 from simo_cl.results import read_suite as read_results
-from simo_cl.tracking.content import begun_runs
+from simo_cl.tracking.content import started_runs
 from simo_cl.tracking.mirror import mirror
 
 WRITTEN = (
@@ -86,7 +86,7 @@ def test_damage_to_it_is_seen_by_all(
     assert (reported.state, other.state) == ("broken", "finished")
     assert problem in reported.problem
     problems: list[str] = []
-    assert [r.seed for r in begun_runs(read_results(folder), problems)] == [0]
+    assert [r.seed for r in started_runs(read_results(folder), problems)] == [0]
     assert problem in problems[0]
 
 
@@ -115,7 +115,7 @@ def test_a_status_that_is_none_is_seen_by_all(
     reported, other = load_suite(folder).runs
     assert (reported.state, reported.problem, other.state) == ("broken", there.damage, "finished")
     problems: list[str] = []
-    assert [r.label for r in begun_runs(read_results(folder), problems)] == ["simo"]
+    assert [r.label for r in started_runs(read_results(folder), problems)] == ["simo"]
     assert there.damage in problems[0]
 
 

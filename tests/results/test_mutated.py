@@ -21,7 +21,7 @@ from simo_cl.results import (
     read_suite,
 )
 from simo_cl.tracking import description
-from simo_cl.tracking.content import begun_runs
+from simo_cl.tracking.content import started_runs
 
 FILES = (
     "plan.json",
@@ -74,7 +74,7 @@ def read_all(folder: Path) -> None:
     listed_in_plan(folder)
     problems: list[str] = []
     shown = read_suite(folder)
-    begun_runs(shown, problems)
+    started_runs(shown, problems)
     description.of_a_suite(shown)
     loaded = load_suite(folder)
     comparison_table(loaded)
