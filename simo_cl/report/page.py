@@ -39,7 +39,7 @@ from simo_cl.report.page_tables import (
     settings_table,
 )
 from simo_cl.report.sections import make_sections
-from simo_cl.report.settings import compare_environments, compare_settings
+from simo_cl.report.settings import Settings, compare_environments, compare_settings
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
@@ -132,10 +132,11 @@ def render_page(
     )
     templates.filters["breakable"] = breakable
     drawn_as = styles(suite)
+    settings, environment = compare_settings(suite), compare_environments(suite)
     return templates.get_template("report.html.j2").render(
         suite=suite,
         results=shlex.join(map(str, suite.parts or [suite.folder])),
-        facts=_facts(suite),
+        facts=_facts(suite, settings),
         headline=headline(suite, comparisons),
         summary=summary(suite, comparisons),
         checks=checks(suite),
@@ -145,9 +146,9 @@ def render_page(
         sections=make_sections(suite, comparisons, figures),
         everything=everything_table(suite),
         seeds=seeds_table(suite),
-        settings=compare_settings(suite),
-        settings_tables=_settings_tables(suite),
-        environment=compare_environments(suite),
+        settings=settings,
+        settings_tables=_settings_tables(suite, settings, environment),
+        environment=environment,
         explanations=_explanations(),
         lacking=_lacking(suite),
         when=_when(suite),
@@ -168,14 +169,14 @@ def _lacking(suite: Suite) -> list[tuple[Run, str]]:
     return [*found, *((run, run.unusable) for run in drawn if run.unusable)]
 
 
-def _facts(suite: Suite) -> list[str]:
+def _facts(suite: Suite, settings: Settings) -> list[str]:
     """The line under the title: what was run on what."""
     facts = [suite.plan.data] if suite.plan.data else []
     if suite.num_experiences:
         classes = len(suite.plan.class_names)
         of = f", {classes} classes" if classes else ""
         facts.append(f"{suite.num_experiences} experiences{of}")
-    shared = compare_settings(suite).common
+    shared = settings.common
     if "model.encoder" in shared and "model.width" in shared:
         facts.append(f"{shared['model.encoder']}, width {shared['model.width']}")
     if "memory.size" in shared:
@@ -191,17 +192,13 @@ def _shades() -> str:
     return " ".join(f"{name}: {' '.join(map(str, rgb))};" for name, rgb in channels.items())
 
 
-def _settings_tables(suite: Suite) -> list[PageTable]:
-    settings, environment = compare_settings(suite), compare_environments(suite)
-    return present(
-        [
-            settings_table(suite, "differing", "Shared settings that differ", settings.differing),
-            settings_table(suite, "own", "The strategies' own settings", settings.own),
-            settings_table(
-                suite, "environments", "Environments that differ", environment.differing
-            ),
-        ]
-    )
+def _settings_tables(suite: Suite, settings: Settings, environment: Settings) -> list[PageTable]:
+    titles = {
+        "differing": ("Shared settings that differ", settings.differing),
+        "own": ("The strategies' own settings", settings.own),
+        "environments": ("Environments that differ", environment.differing),
+    }
+    return present(settings_table(suite, key, *titled) for key, titled in titles.items())
 
 
 def _explanations() -> list[tuple[str, list[Metric]]]:

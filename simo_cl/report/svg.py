@@ -7,6 +7,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def save_files(
 def cut_panel(
     drawing: ET.Element,
     gid: str,
-    box: tuple[float, float, float, float],
+    box: Sequence[float],
     name: str,
     alternative: str,
 ) -> str:

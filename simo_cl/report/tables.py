@@ -101,12 +101,15 @@ def summary_table(suite: Suite) -> pd.DataFrame:
     """
     names = metric_names(suite)
     columns = [f"{name}_{part}" for name in names for part in PARTS]
-    rows = []
-    for label in suite.finished_labels:
-        row = _row_keys(suite.finished(label)[0]) | {"seeds": len(suite.finished(label))}
-        for name in names:
-            row |= {f"{name}_{part}": value for part, value in _parts(suite, label, name).items()}
-        rows.append(row)
+    rows = [
+        _strategy_keys(suite, label)
+        | {
+            f"{name}_{part}": value
+            for name in names
+            for part, value in _parts(suite, label, name).items()
+        }
+        for label in suite.finished_labels
+    ]
     return pd.DataFrame(rows, columns=[*_key_columns(suite), "seeds", *columns])
 
 
@@ -114,8 +117,8 @@ def long_summary_table(suite: Suite) -> pd.DataFrame:
     """`summary_table` with a row a strategy and metric, where there is a mean; also the
     interquartile mean with the ends of its 95 % bootstrap interval."""
     rows = [
-        _row_keys(suite.finished(label)[0])
-        | {"seeds": len(suite.finished(label)), "metric": name}
+        _strategy_keys(suite, label)
+        | {"metric": name}
         | parts
         | _estimate("iqm", interquartile_mean([list(suite.values(label, name).values())]))
         for label in suite.finished_labels
@@ -218,6 +221,11 @@ def _in_order(suite: Suite) -> list[Run]:
 def _row_keys(run: Run) -> dict[str, object]:
     """What names a row, and what its point of a grid sets."""
     return {"strategy": run.label, "base": run.strategy, **variant_settings(run.variant)}
+
+
+def _strategy_keys(suite: Suite, label: str) -> dict[str, object]:
+    runs = suite.finished(label)
+    return _row_keys(runs[0]) | {"seeds": len(runs)}
 
 
 def _key_columns(suite: Suite) -> list[str]:

@@ -36,6 +36,9 @@ SPACES = {
 }
 POINTS_AN_INCH = 72
 
+Box = tuple[float, ...]
+"""Left, top, width and height of a part of a sheet, in points from its upper left corner."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -72,15 +75,6 @@ class Margins(NamedTuple):
     right: float
     bottom: float
     top: float
-
-
-class Box(NamedTuple):
-    """A rectangle of a sheet, in points from its upper left corner."""
-
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ def drawing_style() -> Iterator[None]:
 
 
 def draw_sheet(figure: Figure, drawn_as: Mapping[str, Style]) -> tuple[Canvas, dict[str, Box]]:
-    """All panels in a grid, with a legend or a key of shades below; and each panel's place."""
+    """All panels in a grid, with a legend or a key of shades below; and the place of each panel."""
     width, height = figure.cell
     columns, rows = _grid(figure)
     handles = _legend(figure, drawn_as)
@@ -153,8 +147,8 @@ def draw_sheet(figure: Figure, drawn_as: Mapping[str, Style]) -> tuple[Canvas, d
         axes = canvas.add_axes((left, bottom, figure.size[0] / across, figure.size[1] / up))
         axes.set_gid(panel.gid)
         _fill(axes, panel, room=width - figure.margins.left)
-        corner = (column * width, row * height)
-        places[panel.key] = Box(*(POINTS_AN_INCH * x for x in (*corner, width, height)))
+        inches = np.array([column * width, row * height, width, height])
+        places[panel.key] = tuple((POINTS_AN_INCH * inches).tolist())
     if handles:
         canvas.legend(
             handles=handles, loc="lower center", ncols=per_line, frameon=False, fontsize=8

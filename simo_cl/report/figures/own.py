@@ -22,10 +22,9 @@ def own_figure(
     def make(suite: Suite) -> Figure | None:
         if not suite.finished_labels:
             return None
-        # The file's name means nothing to the processes that draw. A function of no module goes
-        # there by value in any case.
-        if module := sys.modules.get(draw.__module__.partition(".")[0]):
-            cloudpickle.register_pickle_by_value(module)
+        package = sys.modules.get(draw.__module__.partition(".")[0])
+        if package is not None:  # whose name means nothing to the processes that draw
+            cloudpickle.register_pickle_by_value(package)
         return Figure(
             name=name,
             section=section,
