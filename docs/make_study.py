@@ -1,0 +1,483 @@
+"""Write the tables and figures of docs/study.md, and the table of the README, from results/.
+
+`python docs/make_study.py` replaces what stands between `<!-- NAME -->` and `<!-- end -->` in both
+pages, and draws docs/figures/study_*.svg. Where the run folders of the suite `digits` are, it first
+measures the embeddings of training images in them, into results/digits/training_images.csv.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from scipy import stats
+
+from simo_cl.harness.suite_file import read_suite
+from simo_cl.metrics.bounds import coherence_bound
+from simo_cl.report.optimum import best_cosine
+from simo_cl.report.rank_correlation import rank_correlations
+from simo_cl.report.statistics import holm, paired_t
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "docs" / "study.md", ROOT / "README.md")
+FIGURES = ROOT / "docs" / "figures"
+TRAINING_IMAGES = ROOT / "results" / "digits" / "training_images.csv"
+
+CONTROL = "er_balanced"
+CHOSEN = "simo"
+RIVALS = (
+    "er_balanced",
+    "er_ace",
+    "supcon",
+    "triplet",
+    "opl",
+    "fixed_orthonormal",
+    "fixed_simplex",
+    "co2l",
+)
+"""That the chosen strategy is tested against; named before any test run."""
+
+IN_README = (
+    "joint",
+    "finetune",
+    "er",
+    "er_balanced",
+    "er_ace",
+    "der",
+    "icarl",
+    "opl",
+    "fixed_orthonormal",
+    "co2l",
+    "supcon",
+    "triplet",
+    "simo_kernel",
+    CHOSEN,
+)
+
+ACCURACY, FORGETTING, LEARNT = "average_accuracy", "forgetting", "learning_accuracy"
+BY_MEANS = "ncm_memory/average_accuracy"
+NAMES = {"embedding": "loss space", "features": "features", "features_centred": "centred features"}
+SPACES = tuple(NAMES)
+COS = "orthogonality/mean_abs_cos"
+
+
+@cache
+def runs(suite: str) -> pd.DataFrame:
+    """A row a run, with the row's name, the grid's settings and every metric."""
+    table = pd.read_csv(ROOT / "results" / suite / "runs.csv")
+    parts = table["strategy"].str.extract(r"^([^\[]*)(?:\[(.*)\])?$").fillna("")
+    points = pd.DataFrame(
+        [dict(pair.split("=", 1) for pair in filter(None, of.split(","))) for of in parts[1]]
+    )
+    there = table.drop(columns=points.columns, errors="ignore")
+    return pd.concat([there, parts[0].rename("entry"), points], axis=1).copy()
+
+
+def values(table: pd.DataFrame, strategy: str, metric: str) -> pd.Series:
+    """Of one row's runs, by seed."""
+    return table[table["strategy"] == strategy].set_index("seed")[metric].sort_index()
+
+
+def with_interval(of: pd.Series) -> str:
+    """Mean and half the 95 % t interval over seeds."""
+    return f"{of.mean():.3f} ± {half_width(of):.3f}"
+
+
+def half_width(of: pd.Series) -> float:
+    return float(stats.t.ppf(0.975, len(of) - 1) * of.std() / np.sqrt(len(of)))
+
+
+def difference(table: pd.DataFrame, ours: str, theirs: str, metric: str) -> tuple[float, ...]:
+    """Mean paired difference over seeds, its 95 % t interval and its p."""
+    paired = (values(table, ours, metric) - values(table, theirs, metric)).dropna()
+    return (float(paired.mean()), *paired_t(paired.tolist()))
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def signed(difference: float, low: float, high: float) -> str:
+    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def ranked(table: pd.DataFrame) -> list[str]:
+    return list(table.groupby("strategy")[ACCURACY].mean().sort_values(ascending=False).index)
+
+
+def strategies_table(only: Callable[[str], bool] = lambda strategy: True) -> str:
+    table = runs("digits")
+    tested = [s for s in ranked(table) if s not in (CONTROL, "joint")]
+    found = {s: difference(table, s, CONTROL, ACCURACY) for s in tested}
+    p_of = dict(zip(found, holm([f[3] for f in found.values()]), strict=True))
+    rows = []
+    for strategy in filter(only, ranked(table)):
+        forgetting = values(table, strategy, FORGETTING)
+        rows.append(
+            [
+                f"`{strategy}`",
+                with_interval(values(table, strategy, ACCURACY)),
+                "" if forgetting.isna().any() else with_interval(forgetting),
+                f"{values(table, strategy, BY_MEANS).mean():.3f}",
+                signed(*found[strategy][:3]) if strategy in found else "",
+                p_value(p_of[strategy]) if strategy in found else "",
+            ]
+        )
+    measured = ["average accuracy", "forgetting", "by nearest class mean"]
+    return markdown(["strategy", *measured, f"difference from `{CONTROL}`", "p"], rows)
+
+
+def cifar10_table() -> str:
+    table = runs("split_cifar10")
+    metrics = (ACCURACY, FORGETTING, LEARNT, f"features/{COS}", f"embedding/{COS}")
+    rows = []
+    for strategy in ranked(table):
+        found = [values(table, strategy, metric) for metric in metrics]
+        cells = ["" if of.isna().any() else with_interval(of) for of in found]
+        alone = strategy in (CONTROL, "joint")
+        tested = "" if alone else signed(*difference(table, strategy, CONTROL, ACCURACY)[:3])
+        rows.append([f"`{strategy}`", *cells, tested])
+    measured = ["average accuracy", "forgetting", "learnt"]
+    cosines = ["mean abs cos, features", "loss space"]
+    return markdown(["strategy", *measured, *cosines, f"difference from `{CONTROL}`"], rows)
+
+
+def claim_table() -> str:
+    table = runs("digits")
+    found = {rival: difference(table, CHOSEN, rival, ACCURACY) for rival in RIVALS}
+    adjusted = holm([f[3] for f in found.values()])
+    rows = [
+        [
+            f"`{rival}`",
+            signed(*found[rival][:3]),
+            p_value(p),
+            *(
+                signed(*difference(table, CHOSEN, rival, metric)[:3])
+                for metric in (BY_MEANS, FORGETTING)
+            ),
+        ]
+        for rival, p in zip(RIVALS, adjusted, strict=True)
+    ]
+    header = ["average accuracy", "p", "both by nearest class mean", "forgetting"]
+    return markdown([f"`{CHOSEN}` minus", *header], rows)
+
+
+def learnt_table() -> str:
+    table = runs("digits")
+    rows = [
+        [
+            f"`{strategy}`",
+            *(with_interval(values(table, strategy, m)) for m in (LEARNT, FORGETTING)),
+        ]
+        for strategy in ranked(table)
+        if strategy != "joint"
+    ]
+    return markdown(["strategy", "learnt", "forgotten"], rows)
+
+
+def validation_table() -> str:
+    table = runs("digits")
+    entries = read_suite(ROOT / "benchmarks" / "digits.yaml").suite.strategies
+    rows, scores = [], []
+    for strategy in ranked(table):
+        path = ROOT / "results" / "digits" / "tuning" / f"{strategy}.json"
+        found = json.loads(path.read_text(encoding="utf-8"))
+        axes = found["search_space"]
+        chosen = {axis: type(axes[axis][0])(entries[strategy][axis]) for axis in axes}
+        (trial,) = [t for t in found["trials"] if all(t[axis] == chosen[axis] for axis in axes)]
+        test = values(table, strategy, ACCURACY)
+        scores.append((trial[ACCURACY], test.mean()))
+        settings = ", ".join(
+            f"{axis} {value:.3g}" if isinstance(value, float) else f"{axis} {value}"
+            for axis, value in chosen.items()
+        )
+        rows.append([f"`{strategy}`", settings, f"{trial[ACCURACY]:.3f}", f"{test.mean():.3f}"])
+    rank = stats.spearmanr(scores).statistic
+    header = ["strategy", "chosen", "validation", "test"]
+    return markdown(header, rows) + f"\n\nRank correlation of the last two columns: {rank:.2f}."
+
+
+def link_table() -> str:
+    table = runs("digits")
+    kept = table[~table["strategy"].isin(["joint", "finetune"])]
+    rows = []
+    for metric in (ACCURACY, FORGETTING):
+        for space in ("features", "embedding"):
+            coherence = f"{space}/orthogonality/coherence"
+            of = kept.dropna(subset=[coherence])
+            found = rank_correlations(of[coherence], of[metric], of["strategy"], of["seed"])
+            rows.append(
+                [
+                    metric.replace("_", " "),
+                    NAMES[space],
+                    *(signed(f.correlation, f.low, f.high) for f in found),
+                    f"{found[0].runs}, {found[0].strategies}",
+                ]
+            )
+    levels = ["all runs", "within strategies", "between strategies"]
+    return markdown(["outcome", "coherence in", *levels, "runs, strategies"], rows)
+
+
+def measure_training_images() -> None:
+    """The mean |cos| of class means of training images, from the run folders."""
+    import torch
+
+    from simo_cl import load_results
+    from simo_cl.metrics.geometry import centred, class_mean_directions, mean_abs_cos
+
+    results, rows = load_results(ROOT / "results" / "digits"), []
+    for strategy, seed in runs("digits")[["strategy", "seed"]].itertuples(index=False):
+        arrays = {k: torch.from_numpy(v) for k, v in results.embeddings(strategy, seed).items()}
+        spaces = {"features": arrays["train_features"].float()}
+        spaces["features_centred"] = centred(spaces["features"])
+        if "train_embedding" in arrays:
+            spaces["embedding"] = arrays["train_embedding"].float()
+        row = {"strategy": strategy, "seed": seed}
+        for space, points in spaces.items():
+            means = class_mean_directions(points, arrays["train_labels"], 10)
+            row[f"{space}/{COS}"] = round(mean_abs_cos(means), 6)
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(TRAINING_IMAGES, index=False)
+
+
+def geometry_table() -> str:
+    test, train = runs("digits"), pd.read_csv(TRAINING_IMAGES)
+
+    def cell(table: pd.DataFrame, strategy: str, space: str) -> str:
+        name = f"{space}/{COS}"
+        of = values(table, strategy, name) if name in table else pd.Series(dtype=float)
+        return "" if of.empty or of.isna().any() else f"{of.mean():.3f}"
+
+    in_order = test.groupby("strategy")[f"features/{COS}"].mean().sort_values().index
+    rows = [
+        [f"`{strategy}`", *(cell(t, strategy, space) for space in SPACES for t in (train, test))]
+        for strategy in in_order
+    ]
+    header = [f"{NAMES[space]}, {part}" for space in SPACES for part in ("training", "test")]
+    return markdown(["strategy", *header], rows)
+
+
+def sweep_table() -> str:
+    table = runs("simo_sweep")
+    rows = []
+    for (epsilon, leaning), of in table.groupby(["epsilon", "leaning"]):
+        rows.append(
+            [
+                epsilon,
+                leaning,
+                f"{best_cosine(float(epsilon), float(leaning)):.3f}",
+                with_interval(of[f"embedding/{COS}"]),
+                with_interval(of["embedding/collapse/effective_rank"]),
+                with_interval(of[ACCURACY]),
+            ]
+        )
+    header = ["ε", "leaning", "best cosine", "mean abs cos", "effective rank", "accuracy"]
+    return markdown(header, rows)
+
+
+def dimensions_table() -> str:
+    table = runs("dims")
+    rows = []
+    for dimension in sorted(table["dimension"].astype(int).unique()):
+        of = {
+            e: table[(table["entry"] == e) & (table["dimension"].astype(int) == dimension)]
+            for e in ("simo", "supcon")
+        }
+        rows.append(
+            [
+                str(dimension),
+                *(with_interval(of[e][ACCURACY]) for e in of),
+                *(f"{of[e]['embedding/orthogonality/coherence'].mean():.3f}" for e in of),
+                f"{coherence_bound(10, dimension):.3f}",
+            ]
+        )
+    coherences = ["coherence of `simo`", "of `supcon`", "lower bound"]
+    header = ["dimensions", "`simo`", "`supcon`", *coherences]
+    return markdown(header, rows)
+
+
+def parts_table() -> str:
+    table = runs("simo_ablation")
+    rows = [
+        [
+            f"`{label}`",
+            with_interval(of[ACCURACY]),
+            with_interval(of[FORGETTING]),
+            with_interval(of[f"embedding/{COS}"]),
+            with_interval(of["embedding/collapse/effective_rank"]),
+        ]
+        for label, of in table.groupby("strategy")
+    ]
+    header = ["", "average accuracy", "forgetting", "mean abs cos", "effective rank"]
+    return markdown(header, rows)
+
+
+def colour(strategy: str) -> str:
+    return "tab:red" if "simo" in strategy else "tab:blue"
+
+
+def claim_figure() -> Figure:
+    table = runs("digits")
+    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+    for row, rival in enumerate(reversed(RIVALS)):
+        mean, low, high, _ = difference(table, CHOSEN, rival, ACCURACY)
+        bars = {"xerr": [[mean - low], [high - mean]], "capsize": 3}
+        axes.errorbar(mean, row, fmt="o", color="tab:red", **bars)
+    axes.set_yticks(range(len(RIVALS)), list(reversed(RIVALS)))
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_xlabel(f"average accuracy, {CHOSEN} minus the other")
+    return figure
+
+
+def learnt_figure() -> Figure:
+    table = runs("digits")
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    for strategy in ranked(table):
+        if strategy in ("joint", "finetune"):
+            continue
+        x, y = (values(table, strategy, metric) for metric in (LEARNT, FORGETTING))
+        bars = {"xerr": half_width(x), "yerr": half_width(y), "linewidth": 0.8}
+        axes.errorbar(x.mean(), y.mean(), fmt="o", color=colour(strategy), **bars)
+        beside = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 7}
+        axes.annotate(strategy, (x.mean(), y.mean()), **beside)
+    axes.set_xlabel("learnt: accuracy on an experience just after it")
+    axes.set_ylabel("forgotten until the end")
+    return figure
+
+
+def geometry_figure() -> Figure:
+    test, train = runs("digits"), pd.read_csv(TRAINING_IMAGES)
+    order = list(test.groupby("strategy")[f"features/{COS}"].mean().sort_values().index)
+    figure, panels = plt.subplots(1, 3, figsize=(9, 5), sharey=True, layout="constrained")
+    for axes, (space, name) in zip(panels, NAMES.items(), strict=True):
+        for table, label, mark in ((train, "training images", "|"), (test, "test images", "o")):
+            if f"{space}/{COS}" in table:
+                means = table.groupby("strategy")[f"{space}/{COS}"].mean().reindex(order)
+                axes.plot(means, range(len(order)), mark, label=label)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel(f"mean abs cos of class means,\n{name}")
+    panels[0].set_yticks(range(len(order)), order, fontsize=7)
+    panels[0].legend(fontsize=7)
+    return figure
+
+
+def link_figure() -> Figure:
+    table = runs("digits")
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    kept = table[~table["strategy"].isin(["joint", "finetune"])]
+    for axes, metric in zip(panels, (ACCURACY, FORGETTING), strict=True):
+        for strategy, of in kept.groupby("strategy"):
+            coherence = of["features/orthogonality/coherence"]
+            axes.plot(coherence, of[metric], ".", markersize=4, label=strategy)
+        axes.set_xlabel("coherence of class means in the features")
+        axes.set_ylabel(metric.replace("_", " "))
+    panels[1].legend(fontsize=5, ncols=2)
+    return figure
+
+
+def sweep_figure() -> Figure:
+    table = runs("simo_sweep")
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    for leaning, of in table.groupby("leaning"):
+        grouped = of.assign(at=of["epsilon"].astype(float)).groupby("at")
+        cosines, accuracy = grouped[f"embedding/{COS}"].mean(), grouped[ACCURACY].mean()
+        (line,) = panels[0].plot(cosines, "o-", label=f"leaning {leaning}")
+        best = [best_cosine(epsilon, float(leaning)) for epsilon in cosines.index]
+        panels[0].plot(cosines.index, best, "--", color=line.get_color())
+        panels[1].plot(accuracy, "o-", color=line.get_color())
+    labels = ("mean abs cos of class means (dashed: optimum)", "accuracy")
+    for axes, label in zip(panels, labels, strict=True):
+        axes.set_xscale("log")
+        axes.set_xlabel("epsilon")
+        axes.set_ylabel(label)
+    panels[0].legend(fontsize=7)
+    return figure
+
+
+def dimensions_figure() -> Figure:
+    table = runs("dims")
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for entry in ("simo", "supcon"):
+        of = table[table["entry"] == entry]
+        by_dimension = of.assign(at=of["dimension"].astype(int)).groupby("at")[ACCURACY]
+        width = [half_width(values) for _, values in by_dimension]
+        means, look = by_dimension.mean(), {"fmt": "o-", "color": colour(entry), "capsize": 3}
+        axes.errorbar(means.index, means, yerr=width, label=entry, **look)
+    axes.set_xscale("log", base=2)
+    axes.axvline(10, color="grey", linewidth=0.8)
+    axes.set_xlabel("dimensions, for ten classes")
+    axes.set_ylabel("average accuracy")
+    axes.legend()
+    return figure
+
+
+def parts_figure() -> Figure:
+    table = runs("simo_ablation")
+    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+    grouped = list(table.groupby("strategy"))
+    for row, (_, of) in enumerate(grouped):
+        bars = {"xerr": half_width(of[ACCURACY]), "capsize": 3}
+        axes.errorbar(of[ACCURACY].mean(), row, fmt="o", color="tab:red", **bars)
+    axes.set_yticks(range(len(grouped)), [label for label, _ in grouped], fontsize=7)
+    axes.set_xlabel("average accuracy")
+    return figure
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "strategies": strategies_table,
+    "cifar10": cifar10_table,
+    "claim": claim_table,
+    "learnt": learnt_table,
+    "validation": validation_table,
+    "geometry": geometry_table,
+    "link": link_table,
+    "sweep": sweep_table,
+    "dimensions": dimensions_table,
+    "parts": parts_table,
+    "readme": lambda: strategies_table(IN_README.__contains__),
+}
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "claim": claim_figure,
+    "learnt": learnt_figure,
+    "geometry": geometry_figure,
+    "link": link_figure,
+    "sweep": sweep_figure,
+    "dimensions": dimensions_figure,
+    "parts": parts_figure,
+}
+
+
+def with_blocks(page: str) -> str:
+    """The page with every block written anew."""
+
+    def block(found: re.Match[str]) -> str:
+        return f"<!-- {found[1]} -->\n\n{BLOCKS[found[1]]()}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def main() -> None:
+    if any((ROOT / "results" / "digits" / "runs").glob("*/*")):
+        measure_training_images()
+    for page in PAGES:
+        page.write_text(with_blocks(page.read_text(encoding="utf-8")), encoding="utf-8")
+    mpl.rcParams["svg.hashsalt"] = "study"
+    for name, draw in DRAWN.items():
+        draw().savefig(FIGURES / f"study_{name}.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
