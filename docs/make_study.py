@@ -311,18 +311,14 @@ def dimensions_table() -> str:
 
 def parts_table() -> str:
     table = runs("simo_ablation")
-    rows = [
-        [
-            f"`{label}`",
-            with_interval(of[ACCURACY]),
-            with_interval(of[FORGETTING]),
-            with_interval(of[f"embedding/{COS}"]),
-            with_interval(of["embedding/collapse/effective_rank"]),
-        ]
-        for label, of in table.groupby("strategy")
-    ]
-    header = ["", "average accuracy", "forgetting", "mean abs cos", "effective rank"]
-    return markdown(header, rows)
+    rows = []
+    for label, of in table.groupby("strategy"):
+        whole = f"simo[normalize={of['normalize'].iloc[0]}]"
+        missing = "" if label == whole else signed(*difference(table, label, whole, ACCURACY)[:3])
+        metrics = (ACCURACY, FORGETTING, f"embedding/{COS}", "embedding/collapse/effective_rank")
+        rows.append([f"`{label}`", *(with_interval(of[metric]) for metric in metrics), missing])
+    measured = ["average accuracy", "forgetting", "mean abs cos", "effective rank"]
+    return markdown(["", *measured, "accuracy minus that of the whole loss"], rows)
 
 
 def colour(strategy: str) -> str:
@@ -344,17 +340,24 @@ def claim_figure() -> Figure:
 
 def learnt_figure() -> Figure:
     table = runs("digits")
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    near = {"xlim": (0.86, 0.94), "ylim": (0.04, 0.14)}
     for strategy in ranked(table):
         if strategy in ("joint", "finetune"):
             continue
         x, y = (values(table, strategy, metric) for metric in (LEARNT, FORGETTING))
-        bars = {"xerr": half_width(x), "yerr": half_width(y), "linewidth": 0.8}
-        axes.errorbar(x.mean(), y.mean(), fmt="o", color=colour(strategy), **bars)
+        bars = {"xerr": half_width(x), "yerr": half_width(y), "linewidth": 0.5}
         beside = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 7}
-        axes.annotate(strategy, (x.mean(), y.mean()), **beside)
-    axes.set_xlabel("learnt: accuracy on an experience just after it")
-    axes.set_ylabel("forgotten until the end")
+        inside = all(
+            low < of.mean() < high for of, (low, high) in zip((x, y), near.values(), strict=True)
+        )
+        for axes in panels:
+            axes.errorbar(x.mean(), y.mean(), fmt="o", color=colour(strategy), **bars)
+        panels[int(inside)].annotate(strategy, (x.mean(), y.mean()), **beside)
+    panels[1].set(title="its lower right corner", **near)
+    for axes in panels:
+        axes.set_xlabel("learnt: accuracy on an experience just after it")
+        axes.set_ylabel("forgotten until the end")
     return figure
 
 
@@ -378,13 +381,16 @@ def link_figure() -> Figure:
     table = runs("digits")
     figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     kept = table[~table["strategy"].isin(["joint", "finetune"])]
-    for axes, metric in zip(panels, (ACCURACY, FORGETTING), strict=True):
-        for strategy, of in kept.groupby("strategy"):
-            coherence = of["features/orthogonality/coherence"]
-            axes.plot(coherence, of[metric], ".", markersize=4, label=strategy)
-        axes.set_xlabel("coherence of class means in the features")
-        axes.set_ylabel(metric.replace("_", " "))
-    panels[1].legend(fontsize=5, ncols=2)
+    for axes, space in zip(panels, ("features", "embedding"), strict=True):
+        coherence = f"{space}/orthogonality/coherence"
+        marks = "osv^DPX*<>"
+        for index, (strategy, of) in enumerate(kept.dropna(subset=[coherence]).groupby("strategy")):
+            look = {"linestyle": "", "markersize": 4, "color": f"C{index % 10}"}
+            mark = marks[index // 10 * 5 + index % 5]
+            axes.plot(of[coherence], of[ACCURACY], mark, label=strategy, **look)
+        axes.set_xlabel(f"coherence of class means, {NAMES[space]}")
+        axes.set_ylabel("average accuracy")
+        axes.legend(fontsize=5)
     return figure
 
 
