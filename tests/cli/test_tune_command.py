@@ -43,7 +43,7 @@ def test_tune_says_when_every_trial_failed(project: Project) -> None:
     ("options", "message"),
     [
         ("--strategy err --trials 1", "--strategy: no strategy 'err' in .*Did you mean 'er'?"),
-        ("--strategy er --trials 6", "--trials is 6; the search space of 'er' has 5 points"),
+        ("--strategy er --trials 7", "--trials is 7; the search space of 'er' has 6 points"),
         ("--strategy er --trials 1 --set data.name=digit", "data.name is 'digit', which is no"),
         (
             "--strategy er --trials 1 --set seeds=[1000000]",
