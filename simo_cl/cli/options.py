@@ -28,7 +28,7 @@ PluginsOption = Annotated[
 StrategiesDirOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with strategy files. Default: strategies/ beside the suite's folder."
+        help="Folder with strategy files. Default: strategies/ beside the suite's folder, else here."
     ),
 ]
 ReplaceOption = Annotated[

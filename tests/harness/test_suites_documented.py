@@ -13,11 +13,20 @@ from tiny import ROOT, SHIPPED, STRATEGIES
 
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import load_strategy
+from simo_cl.harness.suite_file import read_suite
 
 PAGE = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
 ROWS = {
     key: (kind, default)
     for key, kind, default in re.findall(r"^\| `([\w.]+)` \| ([^|]*) \| ([^|]*) \|", PAGE, re.M)
+}
+
+
+SHIPPED_SUITES = {
+    name: tuple(cell.strip() for cell in cells)
+    for name, *cells in re.findall(
+        r"^\| \[(\w+)\]\(\.\./benchmarks/\1\.yaml\) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|", PAGE, re.M
+    )
 }
 
 
@@ -67,6 +76,23 @@ def test_every_setting_of_a_shipped_strategy_is_documented(name: str) -> None:
 
         assert kind.strip()
         assert same(field, default), key
+
+
+def test_every_shipped_suite_is_listed_with_its_data_memory_and_seeds() -> None:
+    suites = [read_suite(path).suite for path in (ROOT / "benchmarks").glob("*.yaml")]
+    expected = {
+        suite.name: (f"`{suite.data.name}`", memory(suite), f"{len(suite.seeds)}")
+        for suite in suites
+    }
+
+    assert expected == SHIPPED_SUITES
+
+
+def memory(suite: Suite) -> str:
+    if sizes := suite.grid.get("memory.size"):
+        return f"{min(sizes):,} to {max(sizes):,}"
+    replays = not all((settings or {}).get("joint") for settings in suite.strategies.values())
+    return f"{suite.memory.size:,}" if replays else "none"
 
 
 def test_nothing_is_documented_that_is_not_there() -> None:
