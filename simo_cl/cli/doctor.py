@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +11,7 @@ from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.options import (
     DataRootOption,
     DeviceOption,
+    OptionalSuiteArgument,
     PluginsOption,
     SetOption,
     use_plugins,
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    suite: Annotated[
-        Path | None, typer.Argument(help="A suite file: whose encoder and data are looked at.")
-    ] = None,
+    suite: OptionalSuiteArgument = None,
     device: DeviceOption = "auto",
     data_root: DataRootOption = None,
     overrides: SetOption = None,

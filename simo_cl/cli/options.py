@@ -7,7 +7,30 @@ from typing import Annotated
 
 import typer
 
-SuiteArgument = Annotated[Path, typer.Argument(help="A suite file, as benchmarks/quickstart.yaml.")]
+
+def _suite_file(suite: Path | None) -> Path | None:
+    """The file in ``benchmarks`` of a suite that is given by its name; any other as it is."""
+    if suite is None or suite.is_file():
+        return suite
+    named = Path("benchmarks", f"{suite}.yaml")
+    return named if named.is_file() else suite
+
+
+SuiteArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A suite file, as benchmarks/quickstart.yaml, or the name of one in benchmarks/.",
+        callback=_suite_file,
+    ),
+]
+OptionalSuiteArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A suite whose encoder and data are looked at: its file, or the name of one in "
+        "benchmarks/.",
+        callback=_suite_file,
+    ),
+]
 SuiteOfResultsArgument = Annotated[
     Path,
     typer.Argument(help="A suite file, the suite's name, or the folder of its results."),
@@ -28,7 +51,8 @@ PluginsOption = Annotated[
 StrategiesDirOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with strategy files. Default: strategies/ beside the suite's folder, else here."
+        help="Folder with strategy files. Default: strategies/ beside the suite's folder, or "
+        "./strategies."
     ),
 ]
 ReplaceOption = Annotated[

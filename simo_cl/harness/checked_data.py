@@ -9,6 +9,7 @@ import torch
 
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import PlannedRun, refuse_unknown_data
+from simo_cl.harness.plugins import OF_ONES_OWN
 from simo_cl.harness.suite_file import Locations, SuiteError
 from simo_cl.models import Encoder, build_encoder, encoder_names
 from simo_cl.registry import did_you_mean
@@ -53,7 +54,7 @@ def refuse_unknown_encoder(name: str, locations: Locations) -> None:
         raise locations.complaint(
             "model.encoder",
             f"is {name!r}, which is no encoder; there are {', '.join(names)}."
-            f"{did_you_mean(name, names)}",
+            f"{did_you_mean(name, names)} {OF_ONES_OWN}",
         )
 
 

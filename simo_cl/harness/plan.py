@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from simo_cl.harness.plugins import OF_ONES_OWN
 from simo_cl.harness.settings import CommonSettings, RunSettings, Suite
 from simo_cl.harness.strategy_files import (
     StrategyFile,
@@ -140,7 +141,7 @@ def refuse_unknown_data(name: str, locations: Locations) -> None:
         raise locations.complaint(
             "data.name",
             f"is {name!r}, which is no data set; there are {', '.join(names)}."
-            f"{did_you_mean(name, names)}",
+            f"{did_you_mean(name, names)} {OF_ONES_OWN}",
         )
 
 

@@ -8,6 +8,9 @@ from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.user_files import UserFile
 from simo_cl.registry import Addition, additions
 
+OF_ONES_OWN = "One of your own is in the file that --plugins names."
+"""A hint, where a name is unknown."""
+
 _DIGITS = 12
 _registered: dict[Path, tuple[UserFile, list[Addition]]] = {}
 """What each file is whose parts are registered, and which these are."""
@@ -17,7 +20,7 @@ def load_plugins(path: Path) -> UserFile:
     """Reads a file and registers its parts: see :func:`register_parts`.
 
     Raises:
-        SuiteError: there is no such file, or it cannot be imported.
+        SuiteError: there is no such file, it cannot be imported, or it registers nothing.
     """
     if not path.is_file():
         raise SuiteError(f"--plugins {path}: no such file")
@@ -38,7 +41,7 @@ def register_parts(file: UserFile) -> None:
     so are those of a file that fails.
 
     Raises:
-        SuiteError: it cannot be imported.
+        SuiteError: it cannot be imported, or registers nothing.
     """
     path = file.path.resolve()
     if path in _registered:
@@ -55,4 +58,10 @@ def register_parts(file: UserFile) -> None:
             file.load()
     except SuiteError as error:
         raise SuiteError(f"--plugins {error}") from error
+    if not added:
+        raise SuiteError(
+            f"--plugins {path} registers nothing; a part is registered by a decorator of "
+            "simo_cl.register (docs/extending.md), and a strategy, which has a function "
+            "build(setup, settings), goes into the folder of --strategies-dir (docs/strategies.md)"
+        )
     _registered[path] = file, added

@@ -124,7 +124,7 @@ def strategy_path(name: str, folder: Path, where: str = "") -> Path:
     if name not in names:
         raise SuiteError(
             f"{where}{': ' if where else ''}no strategy {name!r} in {folder}; there are "
-            f"{', '.join(names)}.{did_you_mean(name, names)}"
+            f"{', '.join(names)}.{did_you_mean(name, names)} --strategies-dir names another folder."
         )
     return folder / f"{name}.py"
 

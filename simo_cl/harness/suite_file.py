@@ -252,7 +252,11 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
     if kind == "extra_forbidden":
         of = _model_at(model, item["loc"][:-1])
         allowed = [] if of is None else list(of.model_fields)
-        hint = did_you_mean(str(item["loc"][-1]), allowed)
+        unknown = str(item["loc"][-1])
+        elsewhere = [path for path in _key_paths(model) if path.endswith(f".{unknown}")]
+        hint = did_you_mean(unknown, allowed)
+        if elsewhere:
+            hint = f" Did you mean {' or '.join(elsewhere)}?"
         listed = f"; allowed here: {', '.join(allowed)}." if allowed else ""
         return f"unknown key {key!r}{listed}{hint}"
     if kind == "missing":
@@ -288,6 +292,14 @@ def _model_at(model: type[BaseModel], location: KeyPath) -> type[BaseModel] | No
             return None
         model = annotation
     return model
+
+
+def _key_paths(model: type[BaseModel], within: str = "") -> Iterator[str]:
+    """The dotted keys of all settings, those in sections included."""
+    for name, of in model.model_fields.items():
+        yield within + name
+        if isinstance(of.annotation, type) and issubclass(of.annotation, BaseModel):
+            yield from _key_paths(of.annotation, f"{within}{name}.")
 
 
 def _meaning(model: type[BaseModel], location: KeyPath) -> str | None:

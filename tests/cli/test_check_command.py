@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from project import Project
+from project import RAISES, Project
 from tiny import ROOT
 
 from simo_cl.report.figures import FIGURES
@@ -114,6 +114,18 @@ def test_a_strategy_that_cannot_be_built_is_shown_with_its_line(project: Project
     fails = said.index("fails  strategy mine, batch: builds, trains two experiences and evaluates")
     assert "no_such_thing" in said[fails + 1]
     assert "mine.py, line" in "".join(said[fails + 1 : fails + 3])
+
+
+def test_a_misspelt_build_is_no_part_that_works(project: Project) -> None:
+    path = project.strategies / "mine.py"
+    path.write_text(RAISES.replace("def build", "def bild"))
+
+    result = project.call("check", path)
+
+    assert result.exit_code == 2
+    assert "registers nothing" in result.output
+    assert "build(setup, settings)" in result.output
+    assert "All of it works" not in result.output
 
 
 def test_what_a_strategy_forgets_is_found(project: Project) -> None:

@@ -24,13 +24,15 @@ from project import Project
             "digits>digit",
             "",
             "tiny.yaml:1: data.name is 'digit', which is no data set; there are digits, cifar10, "
-            "cifar100, mnist, fashion_mnist, kmnist, image_folder. Did you mean 'digits'?",
+            "cifar100, mnist, fashion_mnist, kmnist, image_folder. Did you mean 'digits'? "
+            "One of your own is in the file that --plugins names.",
         ),
         (
             "small_cnn>small_cn",
             "",
             "tiny.yaml:3: model.encoder is 'small_cn', which is no encoder; there are airnet, "
-            "airnet_half, resnet18, slim_resnet18, small_cnn. Did you mean 'small_cnn'?",
+            "airnet_half, resnet18, slim_resnet18, small_cnn. Did you mean 'small_cnn'? "
+            "One of your own is in the file that --plugins names.",
         ),
         (
             "small_cnn>airnet",
@@ -90,6 +92,12 @@ from project import Project
         ("", "--set dimension=8", "write simo@dimension"),
         ("", "--set lr=8", "write er@lr or simo@lr"),
         ("", "--set epsilonn=50", "--set epsilonn=50: unknown key 'epsilonn'; allowed here: "),
+        ("", "--set epochs=1", "unknown key 'epochs'; .*Did you mean training.epochs?"),
+        (
+            "",
+            "--set batch_size=8",
+            "Did you mean stream.batch_size or training.batch_size or evaluation.batch_size?",
+        ),
         ("", "--device gpu", "--device: device 'gpu' is none that runs are for"),
         ("", "--plugins mine.py", "--plugins mine.py: no such file"),
         ("", "--strategies-dir nowhere", "no folder with strategy files (looked in nowhere)"),
@@ -106,11 +114,25 @@ def test_what_cannot_start_is_explained_and_writes_nothing(
     result = project.call("run", suite, *options.split())
 
     assert result.exit_code == 2
-    assert result.output.startswith("Error: ")
+    assert result.stderr.startswith("Error: ")
     begin, _, end = message.partition(".*")
     assert begin in result.output
     assert end in result.output
     assert not project.results.exists()
+
+
+def test_a_suite_in_benchmarks_is_found_by_its_name(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.suite("er")
+    monkeypatch.chdir(project.suites.parent)
+
+    found = project.call("run", "tiny", "--strategies", "simmo")
+    lost = project.call("run", "tinny")
+
+    assert "'simmo' is not in benchmarks/tiny.yaml" in found.output
+    assert lost.exit_code == 2
+    assert "Suites near there: benchmarks/tiny.yaml." in lost.output
 
 
 EARLY = """\

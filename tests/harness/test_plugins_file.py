@@ -43,7 +43,7 @@ def test_a_changed_file_takes_the_place_of_the_one_before(tmp_path: Path) -> Non
 def test_a_part_that_is_no_longer_in_the_file_is_gone(tmp_path: Path) -> None:
     path = written(tmp_path, "One.")
     load_plugins(path)
-    path.write_text("")
+    path.write_text("import _beside\n")
     load_plugins(path)
 
     assert "spread" not in METRICS
@@ -63,6 +63,15 @@ def test_a_file_that_failed_half_way_is_loaded_once_it_is_mended(tmp_path: Path)
     assert METRICS["spread"].meaning == "One."
     load_plugins(written(tmp_path, "Two."))
     assert METRICS["spread"].meaning == "Two."
+
+
+def test_a_file_that_registers_nothing_is_refused_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "strategy.py"
+    path.write_text("def build(setup, settings):\n    pass\n")
+
+    for _ in range(2):
+        with pytest.raises(SuiteError, match=r"strategy.py registers nothing; .*--strategies-dir"):
+            load_plugins(path)
 
 
 def test_two_files_cannot_share_a_name(tmp_path: Path) -> None:

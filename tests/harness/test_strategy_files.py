@@ -161,7 +161,8 @@ def test_a_name_that_is_no_file_gets_the_nearest(tmp_path: Path) -> None:
     write_suite(tmp_path, MINE, "mine.py")
 
     assert refusal(tmp_path, "mien") == (
-        f"tiny.yaml:4: no strategy 'mien' in {tmp_path}; there are mine. Did you mean 'mine'?"
+        f"tiny.yaml:4: no strategy 'mien' in {tmp_path}; there are mine. Did you mean 'mine'? "
+        "--strategies-dir names another folder."
     )
 
 
