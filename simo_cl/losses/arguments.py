@@ -6,7 +6,16 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from inspect import Parameter
-from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, get_args, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    SupportsFloat,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_type_hints,
+)
 
 import torch
 from torch import Tensor
@@ -112,6 +121,14 @@ def check_positive(**arguments: float) -> None:
     for name, value in arguments.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} is {value!r}; it must be positive and finite")
+
+
+def check_not_negative(**arguments: float) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, SupportsFloat):
+            raise TypeError(f"{name} is {value!r}; it must be a number, 0 or more")
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is {value!r}; it must be 0 or more and finite")
 
 
 def weights_of(weights: Sequence[float]) -> tuple[float, ...]:

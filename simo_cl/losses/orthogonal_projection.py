@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from simo_cl.losses.arguments import check_not_negative
 from simo_cl.losses.full_precision import pair_cosines
 
 Dissimilar = Literal["absolute", "absolute_mean", "signed"]
@@ -83,8 +83,7 @@ class OrthogonalProjectionLoss(nn.Module):
 
 
 def _check(gamma: float, dissimilar: str) -> None:
-    if not (math.isfinite(gamma) and gamma >= 0):
-        raise ValueError(f"gamma is {gamma}; it must be 0 or more")
+    check_not_negative(gamma=gamma)
     if dissimilar not in get_args(Dissimilar):
         raise ValueError(f"dissimilar is {dissimilar!r}; it must be one of {get_args(Dissimilar)}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from avalanche.training.plugins import SupervisedPlugin
 
-from simo_cl.losses.arguments import check_positive
+from simo_cl.losses.arguments import check_not_negative, check_positive
 from simo_cl.losses.relation_distillation import relation_distillation
 from simo_cl.models import EmbeddingModel
 
@@ -43,8 +43,7 @@ class RelationDistillation(SupervisedPlugin):
         self, weight: float = 1.0, *, temperature: float = 0.2, past_temperature: float = 0.01
     ) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise ValueError(f"weight is {weight}; it must be 0 or more")
+        check_not_negative(weight=weight)
         check_positive(temperature=temperature, past_temperature=past_temperature)
         self.weight = weight
         self.temperature = temperature

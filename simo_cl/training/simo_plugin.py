@@ -9,6 +9,7 @@ from avalanche.training.supervised import SCR
 from torch import nn
 
 from simo_cl.losses import SimOLoss
+from simo_cl.losses.arguments import check_not_negative
 from simo_cl.models.feature_hook import FeatureHook
 from simo_cl.models.pooling import Pool
 
@@ -23,7 +24,7 @@ class SimOPlugin(SupervisedPlugin):
     with its label.
 
     Args:
-        weight: of the added term.
+        weight: of the added term, 0 or more.
         loss: called as ``loss(embeddings, labels)``; by default :class:`simo_cl.SimOLoss`, in its
             pairwise form. ``SimOLoss(form="kernel", bias=0.1)`` is another.
         layer: the submodule whose output is used, by name; by default the input of the model's last
@@ -33,6 +34,9 @@ class SimOPlugin(SupervisedPlugin):
         pool: makes features (N, d) of the layer's output, instead of that average.
         head: an optional projection head between features and loss. It trains with the first
             parameter group of the strategy's optimizer and stays out of the model.
+
+    Raises:
+        TypeError, ValueError: a weight that is no number, negative or not finite.
 
     Example:
         >>> from avalanche.training.supervised import Naive
@@ -50,6 +54,7 @@ class SimOPlugin(SupervisedPlugin):
         pool: Pool | None = None,
     ) -> None:
         super().__init__()
+        check_not_negative(weight=weight)
         self.weight = weight
         self.loss = SimOLoss() if loss is None else loss
         self.head = head

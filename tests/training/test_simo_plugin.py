@@ -282,3 +282,12 @@ def no_hooks(model: nn.Module) -> bool:
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[int]:
     return [id(p) for group in optimizer.param_groups for p in group["params"]]
+
+
+@pytest.mark.parametrize(
+    ("weight", "error"),
+    [(-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError), ("a", TypeError)],
+)
+def test_a_weight_that_is_none_is_refused(weight, error):
+    with pytest.raises(error, match=r"^weight is .*; it must be"):
+        SimOPlugin(weight=weight)
