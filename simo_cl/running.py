@@ -273,6 +273,8 @@ class Request:
         suite = file.suite
         entries = self._entries(file, folder)
         wanted = suite.seeds if self.seeds is None else _different(self.seeds)
+        # The imports take seconds.
+        tell(console, f"Loading the libraries and {suite.data.name} ...")
         import torch
 
         from simo_cl.harness.environment import choose_device
@@ -301,6 +303,7 @@ class Request:
 
         refuse_unusable(suite_store(results, self.tracking_uri))
         data = checked_data(chosen, data_root)
+        _warn_of_memory(console, chosen, data)
         cluster = None
         if self.ray is None:
             _warn_of_slowness(console, chosen, device, self.jobs or 1)
@@ -465,6 +468,18 @@ def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.de
 
     if device.type == "cpu" and len(chosen) > 1 and not all(map(says_that_it_has_finished, chosen)):
         import_ahead("simo_cl.harness.attempt", "simo_cl.report.figures")
+
+
+def _warn_of_memory(console: Console, chosen: Sequence[PlannedRun], data: DataSet) -> None:
+    """Says if a replay memory is so large that nothing has to be left out of it."""
+    size, images = max(run.settings.memory.size for run in chosen), len(data.train)
+    if size >= images:
+        tell(
+            console,
+            f"Warning: memory.size is {size:,}, and {data.name} has {images:,} training images: "
+            "the memory keeps all of them",
+            style="yellow",
+        )
 
 
 def _warn_of_slowness(

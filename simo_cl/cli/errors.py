@@ -60,10 +60,15 @@ def interruptible(console: Console) -> Iterator[None]:
     def stop(number: int, _: object) -> NoReturn:
         nonlocal asked
         asked = signal.Signals(number)
+        # Ending the runs takes a while. Python's own streams may be in the middle of a line.
+        os.write(2, b"\nStopping ...\n")
         raise KeyboardInterrupt
 
     # What a machine sends before it is taken away.
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    # A shell has its scripts' background jobs ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
         yield
     except KeyboardInterrupt:
@@ -74,4 +79,5 @@ def interruptible(console: Console) -> Iterator[None]:
         )
         raise typer.Exit(128 + asked) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

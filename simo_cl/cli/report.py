@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simo_cl.cli.errors import plain_errors
+from simo_cl.cli.errors import interruptible, plain_errors
 from simo_cl.cli.options import RESULTS, PluginsOption, ResultsOption, use_plugins
 from simo_cl.cli.suite_folder import suite_folder
 from simo_cl.cli.terminal import make_console
@@ -37,13 +37,14 @@ def report(
     ] = False,
 ) -> None:
     """Write tables, figures and the HTML page of a suite's finished runs."""
-    with plain_errors():
+    console = make_console()
+    with plain_errors(), interruptible(console):
         use_plugins(plugins)
         from simo_cl.running import load_results, report_results
 
         found = load_results(*(suite_folder(suite, results) for suite in suites))
         if not rows:
-            report_results(make_console(), found, pdf=pdf)
+            report_results(console, found, pdf=pdf)
             return
         for path in found.write_figures(rows, pdf=pdf):
             typer.echo(path)

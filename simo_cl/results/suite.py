@@ -212,10 +212,13 @@ def refuse_without_runs(suite_folder: Path) -> None:
         return
     count = len(table.read_text(encoding="utf-8").splitlines()) - 1
     if count > 0:
+        files = [suite_folder / name for name in ("report.html", "summary.csv", "runs.csv")]
+        there = ", ".join(str(file) for file in files if file.is_file())
         raise ResultsError(
             f"{suite_folder} has the results of {count} runs and none of their folders, so tables, "
-            "figures and page cannot be made again from it. Nothing was changed. Choose another "
-            "folder with --results DIR; `simo-cl run --replace` puts new results in their place"
+            "figures and page cannot be made again from it. Nothing was changed. The results are "
+            f"in {there}. New runs go to another folder with `simo-cl run SUITE --results DIR`, "
+            "and in their place with --replace"
         )
 
 

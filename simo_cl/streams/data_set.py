@@ -38,7 +38,8 @@ class DataNotFoundError(DataError):
             f"{name}: not found. Looked for {looked_for} in: {folders}."
             + (f" {remark}" if remark else "")
             + f"\n  To get it: {how_to_get}"
-            + "\n  Have it elsewhere: name the folder by --data-root or the variable SIMO_CL_DATA."
+            + "\n  Have it elsewhere: name the folder by --data-root, in Python by root=, or by the"
+            " variable SIMO_CL_DATA."
             + "\n  No network: the data set 'digits' comes with the installation; 'image_folder'"
             " and a source of your own (--plugins) read images you have."
         )

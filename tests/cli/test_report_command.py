@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+
+import pytest
 from project import Project
 from synthetic_suite import write_suite
 from typer.testing import Result
@@ -57,3 +61,19 @@ def test_two_suites_make_one_page(project: Project) -> None:
     assert "er[suite=one]" in text
     assert f"simo-cl report {project.results / 'one'} {project.results / 'two'}" in text
     assert not (project.results / "one" / "report.html").exists()
+
+
+def test_one_that_is_ended_while_it_draws_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_suite(project.results / "one", strategies=("er",), seeds=(0,), sample=4)
+    monkeypatch.setattr(
+        "simo_cl.report.write_report", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+    )
+
+    result = project.call("report", "one")
+
+    assert result.exit_code == 143
+    assert capfd.readouterr().err == "\nStopping ...\n"
+    assert "Interrupted. What is finished is kept" in result.output
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

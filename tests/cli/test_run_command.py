@@ -123,6 +123,16 @@ def test_dry_run_says_what_would_run_and_writes_nothing(project: Project) -> Non
     assert not project.results.exists()
 
 
+def test_a_memory_of_all_training_images_gets_a_warning(project: Project) -> None:
+    suite = project.suite("finetune")
+
+    all_of_them = project.call("run", suite, "--dry-run", "--set", "memory.size=1347")
+    fewer = project.call("run", suite, "--dry-run", "--set", "memory.size=1346")
+
+    assert "memory.size is 1,347, and digits has 1,347 training images" in all_of_them.output
+    assert "training images" not in fewer.output
+
+
 def test_more_threads_than_cores_get_a_warning(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,9 +167,13 @@ def test_tables_without_the_runs_they_are_of_are_not_replaced(make_suite):
     shutil.rmtree(folder / "runs")
 
     with pytest.raises(
-        ResultsError, match=r"results of 2 runs and none of their folders.*--results"
+        ResultsError, match=r"results of 2 runs and none of their folders.*runs\.csv.*--results"
     ):
         write_report(load_suite(folder))
 
     assert (folder / "runs.csv").read_text() == before
     assert not (folder / "report.html").exists()
+
+    (folder / "report.html").write_text("A page of those runs.")
+    with pytest.raises(ResultsError, match=r"The results are in \S*report\.html, .*runs\.csv"):
+        write_report(load_suite(folder))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import typer
+
+from simo_cl.cli.errors import interruptible
+from simo_cl.cli.terminal import make_console
+
+
+def ask_to_stop() -> None:
+    with interruptible(make_console()):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        ask_to_stop()
+
+    said = capfd.readouterr()
+    assert ended.value.exit_code == 130
+    assert said.err == "\nStopping ...\n"
+    assert "the same command goes on from there" in said.out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_background_job_that_ignores_ctrl_c_goes_on_with_that() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ask_to_stop()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
