@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simo_cl.results import Run, Suite, load_suite, merge_suites
+from simo_cl.results import Run, Suite, load_suite, merge_suites, refuse_without_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,15 +33,19 @@ def load_results(folder: str | Path, *more: str | Path) -> Results:
         more: of further suites.
 
     Raises:
-        simo_cl.results.ResultsError: a folder is no suite's, its plan cannot be read, or it is
-            given twice.
+        simo_cl.results.ResultsError: a folder is no suite's, its plan cannot be read, it is given
+            twice, or it has the tables of runs whose folders are elsewhere, as committed results
+            do; ``pandas.read_csv`` reads those.
 
     Example:
         >>> results = simo_cl.load_results("results/quickstart")
         >>> results.summary["strategy"].unique().tolist()
         ['er', 'simo']
     """
-    return Results(merge_suites([load_suite(Path(each)) for each in (folder, *more)]))
+    suites = [load_suite(Path(each)) for each in (folder, *more)]
+    for suite in suites:
+        refuse_without_runs(suite.folder)
+    return Results(merge_suites(suites))
 
 
 @dataclass(frozen=True)

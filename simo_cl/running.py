@@ -409,6 +409,14 @@ def _draw_report(console: Console, results: Results, *, pdf: bool) -> Path:
             pdf=pdf,
             progress=lambda number, of: status.update(f"{said}: figure {number} of {of} ..."),
         )
+    if drawn.left_out:
+        tell(
+            console,
+            f"Warning: the report is without {', '.join(drawn.left_out)}: the file that registers "
+            "it was not given. What an earlier report drew stays in figures/; simo-cl report "
+            f"{shlex.quote(str(drawn.page.parent))} --plugins FILE draws it anew",
+            style="yellow",
+        )
     return drawn.page
 
 

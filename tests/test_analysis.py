@@ -174,6 +174,15 @@ def test_no_suite_is_named(tmp_path: Path) -> None:
         simo_cl.load_results(tmp_path)
 
 
+def test_tables_without_the_runs_are_named(folder: Path, tmp_path: Path) -> None:
+    committed = tmp_path / "committed"
+    committed.mkdir()
+    shutil.copy(folder / "plan.json", committed)
+    simo_cl.load_results(folder).runs.to_csv(committed / "runs.csv", index=False)
+    with pytest.raises(ResultsError, match=r"none of their folders: summary\.csv and runs\.csv"):
+        simo_cl.load_results(folder, committed)
+
+
 def test_rows_that_two_suites_have_are_told_apart(two: Results) -> None:
     assert two.suite.labels == (
         "joint",

@@ -163,8 +163,9 @@ class Evaluation:
         self._confusions.append(confusion)
         new = sorted(experience.classes_in_this_experience)
         old = [c for c in seen if c not in new]
-        metrics["new_class_accuracy"] = class_accuracy(confusion, new)
-        metrics["old_class_accuracy"] = class_accuracy(confusion, old)
+        if not self._joint:
+            metrics["new_class_accuracy"] = class_accuracy(confusion, new)
+            metrics["old_class_accuracy"] = class_accuracy(confusion, old)
         sample = recorded.first_per_class(seen, count)
         self.sample = {"test": sample, "train": oracle}
         self.snapshots.add(recorded)

@@ -25,11 +25,10 @@ def continual_metrics(A: ArrayLike, *, joint: bool = False) -> dict[str, float]:
     Args:
         A: (T, E) accuracy matrix.
         joint: A is the single row (1, E) of training on all experiences at once: its average is
-            over all E, and nothing can be forgotten or transferred.
+            over all E, and there is no stream to forget, to transfer or to average over.
     """
     if joint:
-        average = float(_joint_row(A).mean())
-        values = {"average_accuracy": average, "average_anytime_accuracy": average}
+        values = {"average_accuracy": float(_joint_row(A).mean())}
     else:
         values = {
             "average_accuracy": average_accuracy(A),

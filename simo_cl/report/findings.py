@@ -14,8 +14,10 @@ from simo_cl.report.statistics import (
     Comparison,
     Verdict,
     compare,
+    compare_all_pairs,
     holm,
     paired_t,
+    seed_spread,
     standard_error,
 )
 from simo_cl.report.wording import count, listed, sentence, show_signed
@@ -75,6 +77,7 @@ def summary(suite: Suite, comparisons: Sequence[Comparison]) -> list[str]:
     return [
         *_missing(suite),
         *_told_apart(comparisons, suite.control),
+        *_first_two(suite, comparisons),
         *_why(origins(suite, comparisons)),
         *_gap_to_joint(suite),
         *_left_in_the_features(suite),
@@ -116,8 +119,13 @@ def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], cont
     parts = [
         f"Paired t test of each strategy against {control} on {seeds} shared seeds; p corrected by "
         f"Holm for {count(len(tested), 'comparison')}; a verdict needs p < {ALPHA:.2g}. Not told "
-        "apart does not mean equal, and the strategies were not tested against each other."
+        "apart does not mean equal."
     ]
+    if len(tested) > 1:
+        parts.append(
+            "All pairs of strategies are tested under Every strategy against every other, where p "
+            "is corrected over all of them."
+        )
     if as_far := _as_far(tested):
         named = listed([c.label for c in as_far])
         its = "its" if len(as_far) == 1 else "their"
@@ -163,6 +171,32 @@ def _told_apart(comparisons: Sequence[Comparison], control: str | None) -> Itera
         parts.append(f"not told apart from {control}: {listed(labels)}")
     if parts:
         yield sentence("; ".join(parts))
+
+
+def _first_two(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """The two rows on the stream with the highest means, unless one is a control, which the first
+    table compares with the other."""
+    labels = suite.streamed_labels
+    if all(c.p is None for c in comparisons):
+        return
+    if not all(suite.same_data(labels[0], label) for label in labels):
+        return
+    spreads = {label: seed_spread(suite, label, PRIMARY_METRIC) for label in labels}
+    means = {label: found.mean for label, found in spreads.items() if found is not None}
+    best = sorted(means, key=lambda label: -means[label])[:2]
+    if len(best) < 2 or any(suite.counterpart(label, suite.control or "") in best for label in best):
+        return
+    pairs = compare_all_pairs(suite, [*best, *(label for label in labels if label not in best)])
+    ahead = pairs[0]
+    if ahead.difference is None or ahead.low is None or ahead.high is None:
+        return
+    told = "not told apart" if ahead.verdict == "not told apart" else "told apart"
+    yield (
+        f"{best[0]} has the highest mean on the stream and {best[1]} the next: "
+        f"{show_signed(ahead.difference)} [{show_signed(ahead.low)}, {show_signed(ahead.high)}] "
+        f"(95 % paired interval), {told} after Holm over all "
+        f"{count(sum(pair.p is not None for pair in pairs), 'pair')}."
+    )
 
 
 def _why(origins: Sequence[Origin]) -> Iterator[str]:

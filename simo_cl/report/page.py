@@ -25,6 +25,7 @@ from simo_cl.report.figures import (
     Progress,
     Written,
     chosen_figures,
+    left_out_figures,
     suite_figures,
     write_figures,
 )
@@ -50,11 +51,13 @@ from simo_cl.results.styles import css_variable_of, css_variables, styles
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """What `write_report` wrote."""
+    """What `write_report` wrote, and by name which figures of the user's it left out, as the file
+    that registers them was not given; what an earlier report drew of them stays."""
 
     page: Path
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def write_report(
@@ -78,11 +81,13 @@ def write_report(
     with _one_at_a_time(suite):
         tables = write_tables(suite, comparisons)
         figures = suite_figures(suite)
-        written = write_figures(suite, figures, pdf=pdf, progress=progress)
+        left_out = left_out_figures(suite)
+        written = write_figures(suite, figures, pdf=pdf, keep=left_out, progress=progress)
         page = suite.folder / "report.html"
-        page.write_text(render_page(suite, comparisons, figures, written), encoding="utf-8")
+        html = render_page(suite, comparisons, figures, written, left_out)
+        page.write_text(html, encoding="utf-8")
     files = tuple(path for figure in written.values() for path in figure.files)
-    return ReportPaths(page=page, tables=tuple(tables), figures=files)
+    return ReportPaths(page, tuple(tables), files, tuple(left_out))
 
 
 def write_chosen_figures(suite: Suite, labels: Sequence[str], *, pdf: bool = False) -> list[Path]:
@@ -117,11 +122,13 @@ def render_page(
     comparisons: Sequence[Comparison],
     figures: Sequence[Figure],
     written: Mapping[str, Written],
+    left_out: Sequence[str] = (),
 ) -> str:
     """The page as HTML that needs no other file and no network.
 
     Args:
         written: by the name of each of the figures.
+        left_out: names of figures that nothing has registered this time.
     """
     templates = Environment(
         loader=PackageLoader("simo_cl.report"),
@@ -151,6 +158,7 @@ def render_page(
         environment=environment,
         explanations=_explanations(),
         lacking=_lacking(suite),
+        left_out=left_out,
         when=_when(suite),
         panel_svg=lambda figure, panel: Markup(written[figure.name].panels[panel.key]),
         matrix_of=_matrix_of,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from simo_cl.results.history import Measured
 from simo_cl.results.labels import variant_settings
 from simo_cl.results.plan import Plan, read_plan
 from simo_cl.results.run import Run, read_run, with_arrays_checked
@@ -196,13 +197,13 @@ def load_suite(folder: Path) -> Suite:
         OutsideError: something in the folder leads out of it.
     """
     suite = read_suite(folder)
-    suite = replace(suite, runs=tuple(map(with_arrays_checked, suite.runs)))
+    suite = replace(suite, runs=tuple(map(_without_a_stream, map(with_arrays_checked, suite.runs))))
     return replace(suite, runs=tuple(_with_intransigence(suite, run) for run in suite.runs))
 
 
 def refuse_without_runs(suite_folder: Path) -> None:
-    """Looks whether tables are of runs whose folders are elsewhere, as committed results are: a
-    report made here would replace them by an empty one.
+    """Looks whether tables are of runs whose folders are elsewhere, as committed results are: there
+    is nothing to read, and a report made here would replace them by an empty one.
 
     Raises:
         ResultsError: says what can be done.
@@ -220,6 +221,25 @@ def refuse_without_runs(suite_folder: Path) -> None:
             f"in {there}. New runs go to another folder with `simo-cl run SUITE --results DIR`, "
             "and in their place with --replace"
         )
+
+
+# Once measured in joint runs as well.
+_OF_A_STREAM = ("average_anytime_accuracy", "new_class_accuracy")
+
+
+def _without_a_stream(run: Run) -> Run:
+    """A joint run without what is about its stream: it has one experience, of all classes."""
+    if not run.is_joint:
+        return run
+    measured = [
+        {name: v for name, v in each.values.items() if name.rpartition("/")[2] not in _OF_A_STREAM}
+        for each in run.history
+    ]
+    history = [
+        Measured(experience=each.experience, time=each.time, metrics=values)
+        for each, values in zip(run.history, measured, strict=True)
+    ]
+    return replace(run, history=tuple(history))
 
 
 def _with_intransigence(suite: Suite, run: Run) -> Run:

@@ -74,6 +74,23 @@ def test_a_part_whose_interval_leaves_out_zero_says_why_it_is_not_told_apart():
     )
 
 
+def test_the_first_two_are_set_side_by_side_over_all_pairs(make_suite):
+    folder = make_suite(strategies=("er", "supcon", "simo"))
+    with_differences(folder, simo=(0.052, 0.053, 0.054), supcon=(0.0, 0.02, 0.04))
+    (found,) = [said for said in summary_of(folder) if "highest mean" in said]
+    assert found == (
+        "simo has the highest mean on the stream and supcon the next: +0.033 [−0.014, +0.080] "
+        "(95 % paired interval), not told apart after Holm over all 3 pairs."
+    )
+    assert "All pairs of strategies are tested under" in headline_of(folder).basis
+
+
+def test_the_first_two_are_not_repeated_where_one_is_the_control(make_suite):
+    folder = make_suite(strategies=("er", "supcon", "simo"))
+    with_differences(folder, simo=(0.032, 0.033, 0.034), supcon=(-0.01, -0.02, -0.03))
+    assert not [said for said in summary_of(folder) if "highest mean" in said]
+
+
 def test_the_headline_of_one_seed_claims_nothing(make_suite):
     found = headline_of(make_suite(seeds=(0,)))
     assert found.title == "A first look, not yet a result"

@@ -10,7 +10,10 @@ import cloudpickle
 import pytest
 
 from simo_cl.harness.plugins import load_plugins
+from simo_cl.registry import Registry
+from simo_cl.report import write_report
 from simo_cl.report.figures import FIGURES
+from simo_cl.results import load_suite
 
 MINE = """
 from simo_cl import register
@@ -36,6 +39,37 @@ def figure(tmp_path: Path) -> Any:
 def test_a_figure_has_what_its_file_says(figure: Any) -> None:
     assert (figure.name, figure.title, figure.section) == ("mine", "Mine", "cost")
     assert figure.panels[0].alternative == "Mine. All at one place."
+
+
+MARKED = """
+from simo_cl import register
+
+
+@register.figure("marked", title="Marked", caption="A line.", section="cost")
+def draw(suite, axes):
+    axes.plot([0, 1])
+"""
+
+
+def test_a_figure_whose_file_is_not_given_is_named_and_its_picture_stays(
+    tmp_path: Path, make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_suite(strategies=("er",), seeds=(0,), experiences=2, classes=4, sample=4)
+    (tmp_path / "marked.py").write_text(MARKED)
+    load_plugins(tmp_path / "marked.py")
+    first = write_report(load_suite(folder))
+    assert first.left_out == ()
+    picture = (folder / "figures/marked.svg").read_bytes()
+    others = {name: FIGURES[name] for name in FIGURES if name != "marked"}
+    monkeypatch.setattr("simo_cl.report.figures.FIGURES", Registry("a figure", others))
+
+    again = write_report(load_suite(folder))
+
+    assert again.left_out == ("marked",)
+    assert (folder / "figures/marked.svg").read_bytes() == picture
+    page = again.page.read_text()
+    assert "figure-marked" not in page
+    assert "marked: the file that registers such a figure was not given" in page
 
 
 def test_another_process_draws_it_without_the_file(figure: Any, tmp_path: Path) -> None:

@@ -160,6 +160,20 @@ def test_a_folder_without_a_readable_plan_is_an_error(tmp_path, plan, message):
         load_suite(tmp_path)
 
 
+def test_a_joint_run_has_nothing_of_a_stream(make_suite):
+    folder = make_suite(strategies=("joint", "er"), seeds=(0,), experiences=2, classes=4, sample=4)
+    (path,) = folder.glob("runs/joint/*/metrics.jsonl")
+    (line,) = map(json.loads, path.read_text().splitlines())
+    stream = {"new_class_accuracy": 0.9, "knn/average_anytime_accuracy": 0.8}
+    path.write_text(json.dumps({**line, "metrics": {**line["metrics"], **stream}}))
+
+    suite = load_suite(folder)
+
+    (joint,), (er,) = suite.finished("joint"), suite.finished("er")
+    assert joint.final.keys() == line["metrics"].keys()
+    assert "new_class_accuracy" in er.final
+
+
 def test_tables_without_the_runs_they_are_of_are_not_replaced(make_suite):
     folder = make_suite(strategies=("er",), seeds=(0, 1), experiences=2, classes=4, sample=4)
     write_tables(load_suite(folder), [])

@@ -24,7 +24,7 @@ from simo_cl.report.figures.movement import movement
 from simo_cl.report.figures.pairs import distance_and_orthogonality
 from simo_cl.report.figures.sweeps import sweeps
 from simo_cl.report.figures.tsne import pairs_of_classes, train_and_test
-from simo_cl.report.figures.write import Progress, Written, write_figures
+from simo_cl.report.figures.write import Progress, Written, own_figures, write_figures
 from simo_cl.results import Suite
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "chosen_figures",
     "draw_figure",
     "figure_makers",
+    "left_out_figures",
     "suite_figures",
     "write_figures",
 ]
@@ -97,6 +98,12 @@ def suite_figures(suite: Suite) -> list[Figure]:
     """Every figure that the finished runs have the numbers for."""
     made = (make(suite) for make in figure_makers(suite).values())
     return [figure for figure in made if figure is not None and figure.panels]
+
+
+def left_out_figures(suite: Suite) -> list[str]:
+    """Of the figures that an earlier report wrote: those that a file of the user's had registered
+    then, and that none has registered now."""
+    return sorted(own_figures(suite.folder / "figures").difference(FIGURES))
 
 
 def chosen_figures(suite: Suite, labels: Sequence[str]) -> list[Figure]:

@@ -90,6 +90,7 @@ class Figure:
         colours: names of what the colours of dots mean, if not rows.
         scale: "share" or "signed" for heat maps, whose shades need a key; "" for others.
         columns: panels side by side in a file; 0 for as many as fit.
+        own: whether a file of the user's has registered it.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Figure:
     scale: str = ""
     space: str = ""
     columns: int = 0
+    own: bool = False
 
     @property
     def cell(self) -> tuple[float, float]:

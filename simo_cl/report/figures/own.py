@@ -33,6 +33,7 @@ def own_figure(
             panels=(Panel("0", "", f"{title}. {caption}", partial(draw, suite)),),
             size=WIDE,
             margins=room_for_names(suite.finished_labels),
+            own=True,
         )
 
     return make

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,7 @@ def write_figures(
     within: str = "figures",
     *,
     pdf: bool = False,
+    keep: Collection[str] = (),
     progress: Progress = lambda drawn, of: None,
 ) -> dict[str, Written]:
     """Write every figure that has changed as SVG and PNG, on all cores.
@@ -57,17 +59,18 @@ def write_figures(
     Args:
         within: the folder, relative to the suite's.
         pdf: write PDF, too; one that was written before is kept up to date in any case.
+        keep: figures of an earlier report whose files stay, as they are.
 
     Returns:
         What was written, now or before, by the figure's name.
     """
     folder = suite.folder / within
-    _remove_all_but(folder, {figure.name for figure in figures})
+    _remove_all_but(folder, {figure.name for figure in figures} | set(keep))
     drawn_as = styles(suite)
     # Those with the most panels first, so that no core waits for one that began last.
     in_order = sorted(figures, key=lambda figure: -len(figure.panels))
     drawings = [
-        _Drawing(folder, figure.name, cloudpickle.dumps((figure, drawn_as)), pdf)
+        _Drawing(folder, figure.name, cloudpickle.dumps((figure, drawn_as)), pdf, figure.own)
         for figure in in_order
     ]
     written = {each.name: kept for each in drawings if (kept := each.kept())}
@@ -80,6 +83,17 @@ def write_figures(
     return {figure.name: written[figure.name] for figure in figures}
 
 
+def own_figures(folder: Path) -> set[str]:
+    """Those that reports wrote into the folder, and that files of the user's had registered."""
+    names = set()
+    for record in (folder / _RECORDS).glob("*.json"):
+        with suppress(OSError, ValueError):
+            is_own = json.loads(record.read_text(encoding="utf-8")).get("own", False)
+            if is_own and _files(folder, record.stem, ENDINGS[0])[0].is_file():
+                names.add(record.stem)
+    return names
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """A figure that is to be in a folder, with a record there of what it was drawn from.
@@ -87,12 +101,14 @@ class _Drawing:
     Attributes:
         content: the figure and the styles of rows, for another process.
         pdf: whether it is to be PDF, too.
+        own: whether a file of the user's has registered the figure.
     """
 
     folder: Path
     name: str
     content: bytes
     pdf: bool
+    own: bool
 
     def kept(self) -> Written | None:
         """The figure, if its files are there and were drawn from the same."""
@@ -121,7 +137,7 @@ class _Drawing:
             )
             for panel in figure.panels
         }
-        record = {"key": self._key, "panels": panels}
+        record = {"key": self._key, "own": self.own, "panels": panels}
         self._record.write_text(json.dumps(record), encoding="utf-8")
         return Written(files, panels)
 
