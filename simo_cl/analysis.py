@@ -155,6 +155,9 @@ class Results:
         with Holm's correction over these comparisons; and the probability that a run is above one
         of the control's, with its bootstrap interval.
 
+        The verdict is "above" or "below" in numbers; ``better`` says which of the two is good:
+        "higher", "lower", or "" where neither is in itself.
+
         Args:
             control: a strategy or a row; by default the suite's own.
             metric: a final one, as named in :attr:`summary`.
@@ -164,10 +167,11 @@ class Results:
 
         Example:
             >>> results = simo_cl.load_results("results/quickstart")
-            >>> results.compare(control="er", metric="forgetting")[["strategy", "control"]]
-              strategy control
-            0     simo      er
+            >>> results.compare(control="er", metric="forgetting")[["strategy", "better"]]
+              strategy better
+            0     simo  lower
         """
+        from simo_cl.metrics.described import direction_of
         from simo_cl.report.statistics import compare_with_control
         from simo_cl.report.tables import comparisons_table, metric_names
 
@@ -182,7 +186,8 @@ class Results:
             _refuse_unknown("metric", metric, metric_names(suite))
         if control is not None:
             suite = replace(suite, plan=suite.plan.model_copy(update={"control": control}))
-        return comparisons_table(compare_with_control(suite, metric))
+        better = {"up": "higher", "down": "lower", "": ""}[direction_of(metric)]
+        return comparisons_table(compare_with_control(suite, metric)).assign(better=better)
 
     def over_data_sets(self, metric: str = "average_accuracy") -> pd.DataFrame:
         """The strategies that several suites have in common, each suite of other data: a row each

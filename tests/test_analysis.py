@@ -99,6 +99,8 @@ def test_comparisons_are_the_report_s(results: Results) -> None:
     assert own["strategy"].tolist() == ["simo"]
     other = results.compare(control="simo", metric="forgetting")
     assert other["strategy"].tolist() == ["er"]
+    assert own["better"].tolist() == ["higher"]
+    assert other["better"].tolist() == ["lower"]
     difference = results.runs.pivot_table(index="seed", columns="strategy", values="forgetting")
     expected = (difference["er"] - difference["simo"]).dropna().mean()
     assert other["difference"].tolist() == pytest.approx([expected])
@@ -179,7 +181,7 @@ def test_tables_without_the_runs_are_named(folder: Path, tmp_path: Path) -> None
     committed.mkdir()
     shutil.copy(folder / "plan.json", committed)
     simo_cl.load_results(folder).runs.to_csv(committed / "runs.csv", index=False)
-    with pytest.raises(ResultsError, match=r"none of their folders: summary\.csv and runs\.csv"):
+    with pytest.raises(ResultsError, match=r"none of their folders.*runs\.csv"):
         simo_cl.load_results(folder, committed)
 
 
@@ -203,9 +205,20 @@ def test_two_suites_of_one_name_are_told_apart_by_their_folders(
     folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "again" / "first")
-    labels = simo_cl.load_results(folder, tmp_path / "again" / "first").suite.labels
-    assert len(labels) == 6
-    assert len({label for label in labels if label.startswith("simo[suite=")}) == 2
+    elsewhere = tmp_path / "again" / "first"
+    suite = simo_cl.load_results(folder, elsewhere).suite
+    own, other = folder.parent.name, "again"
+    assert suite.labels == tuple(
+        f"{row}[suite={where}]" for where in (own, other) for row in ("joint", "er", "simo")
+    )
+    assert suite.plan.suite == f"first ({own}) and first (again)"
+    shutil.copytree(folder, tmp_path / "second")
+    three = simo_cl.load_results(folder, elsewhere, tmp_path / "second").suite
+    assert [label for label in three.labels if label.startswith("er")] == [
+        f"er[suite={own}_first]",
+        "er[suite=again_first]",
+        f"er[suite={tmp_path.name}_second]",
+    ]
 
 
 def beside(folder: Path, name: str, rows: tuple[str, ...], data: str = "CIFAR-10") -> Path:

@@ -52,6 +52,13 @@ def of_family(family: Family) -> dict[str, Metric]:
     return {name: metric for name, metric in METRICS.items() if metric.family == family}
 
 
+def direction_of(metric: str) -> Direction:
+    """Which way is better of a metric as it is named in the tables, with a space or a read-out in
+    front or without; "" also of one that nothing describes."""
+    described = METRICS.get(metric) or METRICS.get(metric.partition("/")[2])
+    return described.direction if described else ""
+
+
 def own_metrics(family: Family, *measured: Any) -> dict[str, float]:
     """What the user's metrics of a family give, those that are defined.
 

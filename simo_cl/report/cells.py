@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.bootstrap import Estimate
-from simo_cl.report.statistics import Comparison, seed_spread
+from simo_cl.report.statistics import ALPHA, Comparison, seed_spread
 from simo_cl.report.wording import show_number, show_seconds, show_signed
 from simo_cl.results import Suite
 
@@ -145,6 +145,17 @@ def number_cell(value: float | None, style: str = "") -> Cell:
     if value is None:
         return Cell()
     return Cell(style.format(value) if style else show_number(value), value)
+
+
+def p_cell(p: float | None) -> Cell:
+    """A p value: three decimals, and as many more as it takes to be told from the level that a
+    verdict needs."""
+    if p is not None and p < 0.001:
+        return Cell("< 0.001", p)
+    digits = 3
+    while p is not None and p != ALPHA and digits < 9 and round(p, digits) == ALPHA:
+        digits += 1
+    return number_cell(p, f"{{:.{digits}f}}")
 
 
 def breakable(name: str) -> Markup:

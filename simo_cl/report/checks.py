@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from simo_cl.report.settings import compare_environments, compare_settings, lookup
+from simo_cl.report.settings import compare_environments, differing_settings, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
 from simo_cl.report.wording import count, differ, listed, sentence
-from simo_cl.results import RunState, Suite, variant_settings
+from simo_cl.results import RunState, Suite
 
 SEEDS_FOR_A_TABLE = 5
 # A point or a line, whatever the aim.
@@ -137,10 +137,9 @@ def _why_most(suite: Suite, spent: Mapping[str, float], what: str) -> str:
 
 
 def _settings(suite: Suite) -> Check:
-    crossed = {key for run in suite.runs for key in variant_settings(run.variant)}
-    differing = [key for key in compare_settings(suite).differing if key not in crossed]
+    differing = differing_settings(suite)
     if not differing:
-        beside = " and the grid's" if crossed else ""
+        beside = " and the grid's" if any(run.variant for run in suite.runs) else ""
         return Check(
             "good", "One protocol", f"All share every setting but the strategies' own{beside}."
         )

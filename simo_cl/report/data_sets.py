@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from simo_cl.metrics.described import METRICS
+from simo_cl.metrics.described import direction_of
 from simo_cl.report.bootstrap import Estimate, interquartile_mean, probability_above
 from simo_cl.report.statistics import ALPHA, PRIMARY_METRIC
 from simo_cl.results import Suite
@@ -96,7 +96,7 @@ def rank_over_data_sets(suite: Suite, metric: str = PRIMARY_METRIC) -> Ranking |
         for label in labels
     }
     means = np.array([[np.mean(runs) for runs in values[label]] for label in labels])
-    best_first = means if _lower_is_better(metric) else -means
+    best_first = means if direction_of(metric) == "down" else -means
     ranks = stats.rankdata(best_first, axis=0).mean(axis=1)
     control = suite.control if suite.control in labels else None
     standings = tuple(
@@ -130,9 +130,3 @@ def critical_difference(strategies: int, data_sets: int) -> float:
     """
     q = stats.studentized_range.isf(ALPHA, strategies, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(strategies * (strategies + 1) / (6 * data_sets)))
-
-
-def _lower_is_better(metric: str) -> bool:
-    """Of a metric as it is named in the tables, with a space or a read-out in front or without."""
-    described = METRICS.get(metric) or METRICS.get(metric.partition("/")[2])
-    return described is not None and described.direction == "down"

@@ -132,7 +132,7 @@ def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], cont
         parts.append(
             f"What keeps {named} from a verdict is {its} spread over seeds, not {its} difference."
         )
-    if any(c.verdict == "not told apart" and _excludes_zero(c) for c in tested):
+    if any(c.verdict == "not told apart" and c.excludes_zero for c in tested):
         parts.append(
             "An interval stands for its comparison alone: it may leave out 0 where the corrected "
             "test gives no verdict."
@@ -141,11 +141,6 @@ def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], cont
     if untested:
         parts.append(f"Without a test: {listed(untested)}.")
     return " ".join(parts)
-
-
-def _excludes_zero(comparison: Comparison) -> bool:
-    low, high = comparison.low, comparison.high
-    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def _missing(suite: Suite) -> Iterator[str]:
@@ -184,7 +179,8 @@ def _first_two(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]
     spreads = {label: seed_spread(suite, label, PRIMARY_METRIC) for label in labels}
     means = {label: found.mean for label, found in spreads.items() if found is not None}
     best = sorted(means, key=lambda label: -means[label])[:2]
-    if len(best) < 2 or any(suite.counterpart(label, suite.control or "") in best for label in best):
+    controls = [suite.counterpart(label, suite.control or "") for label in best]
+    if len(best) < 2 or set(controls).intersection(best):
         return
     pairs = compare_all_pairs(suite, [*best, *(label for label in labels if label not in best)])
     ahead = pairs[0]
@@ -219,7 +215,7 @@ def _part(comparison: Comparison, tested: int) -> str:
     shown = show_signed(comparison.difference or 0.0)
     if comparison.verdict in ("above", "below"):
         return shown
-    if _excludes_zero(comparison):
+    if comparison.excludes_zero:
         why = f"after Holm over {count(tested, 'strategy')}, though its own interval leaves 0 out"
         return f"{shown} (not told apart from 0 {why})"
     return f"{shown} (not told apart from 0)"

@@ -18,8 +18,10 @@ from simo_cl.report.cells import (
     difference_cell,
     metric_cell,
     number_cell,
+    p_cell,
     spread_note,
 )
+from simo_cl.report.settings import differing_settings
 from simo_cl.report.statistics import (
     ALPHA,
     PRIMARY_METRIC,
@@ -28,7 +30,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
-from simo_cl.report.wording import listed
+from simo_cl.report.wording import differ, listed
 from simo_cl.results import Suite
 
 
@@ -103,11 +105,7 @@ def _columns(
         return replace(cell, low=low, high=high, by_seed=by_seed, bold=above)
 
     def p_value(of: Callable[[Comparison], float | None]) -> Callable[[str], Cell]:
-        def cell(label: str) -> Cell:
-            p = of(by_label[label]) if label in by_label else None
-            return Cell("< 0.001", p) if p is not None and p < 0.001 else number_cell(p, "{:.3f}")
-
-        return cell
+        return lambda label: p_cell(of(by_label[label]) if label in by_label else None)
 
     found = {label: accuracy(label) for label in suite.finished_labels}
     drawn = " Ticks are seeds, the bar is the mean's 95 % t interval."
@@ -180,8 +178,12 @@ def _groups(
 def _caption(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]:
     if any(c.low is not None for c in comparisons):
         yield f"[95 % paired t interval]; * p < {ALPHA:.2g} after Holm's correction"
+    if any(c.verdict == "not told apart" and c.excludes_zero for c in comparisons):
+        yield "an interval is of its comparison alone: it may leave out 0 where there is no *"
     if suite.finished_runs and all(len(suite.finished(label)) < 2 for label in suite.labels):
         yield "one seed: no deviation and no interval; no difference here is established"
+    if suite.parts and (differing := differing_settings(suite)):
+        yield f"not with the same settings: {listed(differing, at_most=6)} {differ(differing)}"
     states: dict[str, list[str]] = {}
     for run in suite.unfinished_runs:
         states.setdefault(run.state, []).append(f"{run.label} seed {run.seed}")

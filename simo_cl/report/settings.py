@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from simo_cl.results import Suite
+from simo_cl.results import Suite, variant_settings
 
 # What names a run, not what it was set to.
 _IDENTITY = ("entry", "strategy", "seed", "variant")
@@ -42,6 +42,12 @@ def compare_settings(suite: Suite) -> Settings:
     own = {key: by_label for key, by_label in values.items() if key.startswith(_OWN)}
     common, differing = _sorted(suite, {k: v for k, v in values.items() if k not in own})
     return Settings(common, differing, {k.removeprefix(_OWN): v for k, v in own.items()})
+
+
+def differing_settings(suite: Suite) -> list[str]:
+    """The suite settings that differ between rows and are not what a grid sets."""
+    crossed = {key for run in suite.runs for key in variant_settings(run.variant)}
+    return [key for key in compare_settings(suite).differing if key not in crossed]
 
 
 def compare_environments(suite: Suite) -> Settings:

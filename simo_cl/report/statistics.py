@@ -62,6 +62,11 @@ class Comparison:
     verdict: Verdict = "untested"
     reason: str = ""
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval does."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
 
 def half_width(over_seeds: Spread) -> float | None:
     """Half the 95 % t interval of the mean, n - 1 degrees of freedom; None with one seed."""

@@ -31,9 +31,10 @@ def merge_suites(suites: Sequence[Suite]) -> Suite:
                 f"{folder} was given {count} times, by one name or several, and would count every "
                 "seed as often; give each suite once"
             )
-    names = [suite.plan.suite for suite in suites]
+    names = titles = [suite.plan.suite for suite in suites]
     if len(set(names)) < len(names):
-        names = [suite.folder.as_posix() for suite in suites]
+        names = _apart([suite.folder.resolve().parts for suite in suites])
+        titles = [f"{title} ({name})" for title, name in zip(titles, names, strict=True)]
     rows = Counter(label for suite in suites for label in suite.labels)
     runs = tuple(
         replace(
@@ -47,7 +48,7 @@ def merge_suites(suites: Sequence[Suite]) -> Suite:
     controls = {suite.control for suite in suites} - {None}
     classes = {suite.plan.class_names for suite in suites}
     plan = Plan(
-        suite=" and ".join(names),
+        suite=" and ".join(titles),
         control=controls.pop() if len(controls) == 1 else None,
         data=" and ".join(dict.fromkeys(suite.plan.data for suite in suites)),
         class_names=classes.pop() if len(classes) == 1 else (),
@@ -58,6 +59,16 @@ def merge_suites(suites: Sequence[Suite]) -> Suite:
     together = "+".join(suite.folder.resolve().name for suite in suites)
     parts = tuple(suite.folder for suite in suites)
     return Suite(first.with_name(together), plan, runs, parts)
+
+
+def _apart(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """As few parts of different paths as tell them apart, the last ones in which they differ."""
+    while len({path[-1:] for path in paths}) == 1:
+        paths = [path[:-1] for path in paths]
+    count = 1
+    while len({path[-count:] for path in paths}) < len(paths):
+        count += 1
+    return ["/".join(path[-count:]) for path in paths]
 
 
 def _and_suite(variant: str, name: str) -> str:

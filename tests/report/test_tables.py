@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from simo_cl.report.cells import p_cell
 from simo_cl.report.leaderboard import comparison_table
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.report.tables import file_label, write_tables
 from simo_cl.report.wording import show_number, show_seconds, show_signed
-from simo_cl.results import load_suite
+from simo_cl.results import load_suite, merge_suites
 
 KEYS = ("strategy", "minus", "seed", "metric", "experience", "after_experience", "runs")
 
@@ -242,6 +243,36 @@ def test_the_terminal_table_says_what_is_missing_and_what_is_established(make_su
     assert "of a run" in text
     order = [text.index(f"│ {label} ") for label in ("joint", "finetune", "er", "simo")]
     assert order == sorted(order)
+
+
+def test_the_terminal_table_explains_an_interval_without_a_star(write_suite_at, tmp_path):
+    loose = "it may leave out 0 where there is no *"
+    rows = ("finetune", "er", "icarl", "supcon", "triplet", "simo")
+    many = write_suite_at(tmp_path / "many", strategies=rows)
+    assert loose in shown(comparison_table(load_suite(many)))
+    few = write_suite_at(tmp_path / "few", strategies=("er", "simo"))
+    assert loose not in shown(comparison_table(load_suite(few)))
+
+
+def test_the_terminal_table_of_several_suites_names_the_settings_that_differ(
+    write_suite_at, tmp_path
+):
+    one = write_suite_at(tmp_path / "one", strategies=("er",))
+    two = write_suite_at(tmp_path / "two", strategies=("simo",))
+    together = merge_suites([load_suite(one), load_suite(two)])
+    assert "not with the same settings" not in shown(comparison_table(together))
+    for config in two.glob("runs/*/*/config.yaml"):
+        config.write_text(config.read_text().replace("size: 1000", "size: 200"))
+    together = merge_suites([load_suite(one), load_suite(two)])
+    assert "not with the same settings: memory.size differs" in shown(comparison_table(together))
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(None, ""), (0.0004, "< 0.001"), (0.0498, "0.0498"), (0.04997, "0.04997"), (0.0512, "0.051")],
+)
+def test_a_p_value_is_told_from_the_level_that_a_verdict_needs(p, text):
+    assert p_cell(p).text == text
 
 
 def test_the_terminal_table_of_one_seed_claims_nothing(make_suite):
