@@ -18,13 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-# Of fewer, resamples say little about others.
+# Of fewer, resamples say little about others: of seeds in each data set, and of strategies.
 UNITS_FOR_AN_INTERVAL = 5
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic, and the ends of its 95 % interval; None where too few runs are there."""
+    """A statistic, and the ends of its 95 % interval; None where a data set has too few runs."""
 
     value: float
     low: float | None = None
@@ -60,7 +60,7 @@ def interquartile_mean(runs: Sequence[ArrayLike]) -> Estimate:
         return np.diff(ends, prepend=cut) @ values[order] / (len(values) - 2 * cut)
 
     value = float(of_middle(np.ones((1, len(values)), np.int64))[0])
-    if len(values) < UNITS_FOR_AN_INTERVAL:
+    if min(map(len, ordered)) < UNITS_FOR_AN_INTERVAL:
         return Estimate(value)
     times = [times_drawn(len(of_set), place, 0) for place, of_set in enumerate(ordered)]
     return Estimate(value, *percentile_interval(of_middle(np.hstack(times))))
@@ -86,7 +86,7 @@ def probability_above(ours: Sequence[ArrayLike], theirs: Sequence[ArrayLike]) ->
         np.greater.outer(x, y) + 0.5 * np.equal.outer(x, y) for x, y in zip(*ordered, strict=True)
     ]
     value = float(np.mean([pairs.mean() for pairs in above]))
-    if min(sum(map(len, runs)) for runs in ordered) < UNITS_FOR_AN_INTERVAL:
+    if min(map(len, [*ordered[0], *ordered[1]])) < UNITS_FOR_AN_INTERVAL:
         return Estimate(value)
     shares = []
     for place, pairs in enumerate(above):

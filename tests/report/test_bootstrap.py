@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import doctest
+from collections import Counter
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
@@ -26,11 +28,21 @@ def test_the_interquartile_mean_is_scipy_s_trimmed_mean(sizes: list[int]) -> Non
     assert interquartile_mean(runs).value == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("runs", [[[0.5, 0.8, 0.1, 0.2, 0.9]], [[0.1, 0.5, 0.9], [0.3, 0.4]]])
+@pytest.mark.parametrize(
+    "runs", [[[0.5, 0.8, 0.1, 0.2, 0.9]], [[0.1, 0.5, 0.9, 0.2, 0.7], [0.3, 0.4, 0.6, 0.35, 0.1]]]
+)
 def test_its_interval_is_that_of_every_resample_within_data_sets(runs: list[list[float]]) -> None:
     """All resamples are equally likely; ours are some of them, drawn at random."""
-    resamples = product(*(product(of_set, repeat=len(of_set)) for of_set in runs))
-    every = [stats.trim_mean(np.concatenate(resample), 0.25) for resample in resamples]
+    of_sets = [
+        Counter(tuple(sorted(resample)) for resample in product(of_set, repeat=len(of_set)))
+        for of_set in runs
+    ]
+    every, times = [], []
+    for of_all in product(*(of_set.items() for of_set in of_sets)):
+        resamples, often = zip(*of_all, strict=True)
+        every.append(stats.trim_mean(np.concatenate(resamples), 0.25))
+        times.append(prod(often))
+    every = np.repeat(every, times)
 
     found = interquartile_mean(runs)
 
@@ -77,12 +89,17 @@ def test_the_order_of_the_runs_does_not_matter() -> None:
     assert probability_above(*shuffled) == probability_above(ours, theirs)
 
 
-def test_few_runs_have_no_interval() -> None:
-    four, five = [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert interquartile_mean([four]).low is None
-    assert interquartile_mean([four, [0.5]]).low is not None
-    assert probability_above([four], [five]).low is None
-    assert probability_above([five], [five]).low is not None
+def test_few_runs_of_a_data_set_have_no_interval() -> None:
+    """Each is resampled by itself: of one run, all resamples are the same."""
+    one, four, five = [0.5], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4, 0.5]
+    for few in ([four], [one] * 5, [four, four], [five, four]):
+        fives = [five] * len(few)
+        assert interquartile_mean(few).low is None
+        assert probability_above(few, fives).low is None
+        assert probability_above(fives, few).low is None
+    for enough in ([five], [five, five]):
+        assert interquartile_mean(enough).low is not None
+        assert probability_above(enough, enough).low is not None
 
 
 def test_resamples_have_as_many_units_and_are_independent_of_each_other() -> None:
