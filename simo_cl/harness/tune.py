@@ -39,17 +39,22 @@ class Trial:
 
     Attributes:
         point: the settings tried.
-        by_seed: the final average accuracy on the validation split of each of its runs, by the
-            run's folder, relative to that of all trials; NaN if the run failed.
+        seeds: that were asked for, the same for all trials.
+        by_seed: the final average accuracy on the validation split of each of its runs, those of
+            earlier commands' seeds included; NaN if the run failed.
+        folders: of these runs, relative to that of all trials.
     """
 
     point: dict[str, Any]
-    by_seed: dict[Path, float]
+    seeds: tuple[int, ...]
+    by_seed: dict[int, float]
+    folders: list[Path]
 
     @property
     def average_accuracy(self) -> float:
-        """The mean over seeds; NaN if a run failed."""
-        return sum(self.by_seed.values()) / len(self.by_seed)
+        """The mean over the seeds that were asked for; NaN if one of these runs failed, or there is
+        none of a trial that was not asked for."""
+        return sum(self.by_seed.get(seed, math.nan) for seed in self.seeds) / len(self.seeds)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def run_trials(
         folder: for the trials' run folders.
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
-        seeds: of each trial; it is scored by their mean.
+        seeds: how many of each trial; it is scored by their mean, whatever others were tried.
         plugins: as in :func:`plan_runs`.
         command: of this process, for another that would tune the same and waits.
         replace: whether the file of :func:`write_trials` may lose trials with other settings.
@@ -176,13 +181,20 @@ def run_trials(
         refuse_other_data(runs, folder, data)
         execute_runs(runs, folder, data=data, device=device, progress=progress)
     asked_for = {run.folder for run in runs}
+    asked_seeds = tuple(dict.fromkeys(run.settings.seed for run in runs))
     tried, earlier = [], []
     for index, point in enumerate(points):
-        of_point = (run for run in kept if run.variant == planned[index].variant)
-        scores = {run.folder: _score(run, folder) for run in of_point}
+        scored = [
+            (run, score)
+            for run in kept
+            if run.variant == planned[index].variant
+            and (not math.isnan(score := _score(run, folder)) or run.folder in asked_for)
+        ]
         trial = Trial(
             point,
-            {run: score for run, score in scores.items() if run in asked_for or score == score},
+            asked_seeds,
+            {run.settings.seed: score for run, score in scored},
+            [run.folder for run, _ in scored],
         )
         if index in chosen:
             tried.append(trial)
@@ -195,22 +207,26 @@ def run_trials(
 
 def write_trials(folder: Path, trials: Trials) -> Path:
     """Writes all trials, earlier ones with the same settings included, with the search space and
-    the settings that they share, as ``<entry>.json``; gives its path."""
+    the settings that they share, as ``<entry>.json``; gives its path.
+
+    Scores have their seed; ``seeds`` are those that ``average_accuracy`` is over.
+    """
     ranked = _ranked([*trials.ranked, *trials.earlier])
     content = {
         "entry": trials.entry,
         "strategy": trials.file.name,
         "search_space": trials.file.search_space,
         "edges": trials.edges,
+        "seeds": trials.ranked[0].seeds,
         "trials": [
             {
                 **trial.point,
                 "average_accuracy": _or_none(trial.average_accuracy),
-                "by_seed": [_or_none(score) for score in trial.by_seed.values()],
+                "by_seed": {seed: _or_none(score) for seed, score in trial.by_seed.items()},
             }
             for trial in ranked
         ],
-        "folders": [run.as_posix() for trial in ranked for run in trial.by_seed],
+        "folders": [run.as_posix() for trial in ranked for run in trial.folders],
         "run": trials.budget,
     }
     path = folder / _file_name(trials.entry)

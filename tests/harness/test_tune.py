@@ -125,7 +125,7 @@ def test_the_best_for_the_suite_keeps_what_the_suite_gives(tmp_path: Path) -> No
     assert found.best_as_yaml() == (
         f"mine: {{strategy: own, other: 7, lr: {found.best.point['lr']}, kind: good}}"
     )
-    (folder,) = found.best.by_seed
+    (folder,) = found.best.folders
     assert folder.parts[1] == f"mine@lr={found.best.point['lr']},kind=good"
 
 
@@ -197,19 +197,49 @@ def test_a_trial_is_scored_by_the_mean_over_its_seeds(tmp_path: Path) -> None:
     found = tune(tmp_path, 2, text, seeds=2)
 
     content = json.loads(write_trials(tmp_path / "tuning", found).read_text())
+    both = [TUNING_SEED, TUNING_SEED + 1]
+    assert content["seeds"] == both
     for trial in content["trials"]:
-        assert len(trial["by_seed"]) == 2
-        assert trial["average_accuracy"] == pytest.approx(sum(trial["by_seed"]) / 2)
+        assert list(trial["by_seed"]) == [str(seed) for seed in both]
+        assert trial["average_accuracy"] == pytest.approx(sum(trial["by_seed"].values()) / 2)
     seeds = [Path(folder).name.partition("-")[0] for folder in content["folders"]]
     assert sorted(seeds) == [f"seed{TUNING_SEED}"] * 2 + [f"seed{TUNING_SEED + 1}"] * 2
 
-    one = tune(tmp_path, 2, text, seeds=1)
 
-    assert json.loads(write_trials(tmp_path / "tuning", one).read_text()) == content
+def test_trials_are_ranked_over_the_same_seeds(tmp_path: Path) -> None:
+    """Those of earlier commands stay in the file, and count in no mean."""
+    text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
+    folder, first, second = tmp_path / "tuning", str(TUNING_SEED), str(TUNING_SEED + 1)
+    two_seeds = json.loads(write_trials(folder, tune(tmp_path, 1, text, seeds=2)).read_text())
+
+    found = tune(tmp_path, 2, text, seeds=1)
+
+    content = json.loads(write_trials(folder, found).read_text())
+    assert content["seeds"] == [TUNING_SEED]
+    by_lr = {trial["lr"]: trial for trial in content["trials"]}
+    (before,) = two_seeds["trials"]
+    assert by_lr[before["lr"]]["by_seed"] == before["by_seed"]
+    assert set(before["by_seed"]) == {first, second}
+    scores = [trial["average_accuracy"] for trial in content["trials"]]
+    assert scores == [trial["by_seed"][first] for trial in content["trials"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(content["folders"]) == 3
+    assert found.best is not None
+    assert found.best.average_accuracy == scores[0]
+
+    again = json.loads(write_trials(folder, tune(tmp_path, 1, text, seeds=2)).read_text())
+
+    ranked, not_asked_for = again["trials"]
+    assert ranked == before
+    assert not_asked_for["average_accuracy"] is None
+    assert set(not_asked_for["by_seed"]) == {first}
 
 
-def test_a_trial_that_failed_with_one_seed_has_no_score(tmp_path: Path) -> None:
-    assert math.isnan(Trial({}, {Path("a"): 0.5, Path("b"): math.nan}).average_accuracy)
+def test_a_trial_that_failed_with_one_seed_has_no_score() -> None:
+    failed = Trial({}, (0, 1), {0: 0.5, 1: math.nan}, [])
+    assert math.isnan(failed.average_accuracy)
+    assert replace(failed, seeds=(0,)).average_accuracy == 0.5
+    assert math.isnan(replace(failed, seeds=(0, 2)).average_accuracy)
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 12, 20, 24])
@@ -234,7 +264,7 @@ def test_a_best_value_at_the_end_of_its_axis_is_named(
 
     def edges(lr: float, accuracy: float = 0.5) -> dict[str, str]:
         point = {"lr": lr, "views": 2, "kind": "a", "other": 1}
-        trial = Trial(point, {Path("run"): accuracy})
+        trial = Trial(point, (0,), {0: accuracy}, [Path("run")])
         return replace(tried[1], file=file, ranked=[trial]).edges
 
     assert edges(0.3) == {}
