@@ -275,6 +275,8 @@ def _run(
     plugins: str,
 ) -> PlannedRun:
     content = suite.model_dump(include=set(CommonSettings.model_fields))
+    if "epochs" not in suite.training.model_fields_set:
+        content["training"].pop("epochs", None)  # The grid may say the budget in the other way.
     content["strategies"] = {entry: dict(suite.strategies[entry])}
     for key, value in point.items():
         set_key(content, key, value, locations.of("grid", key))

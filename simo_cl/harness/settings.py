@@ -25,6 +25,9 @@ Raised by hand with every change that moves them, so that runs from before and a
 mean. Golden runs and golden values of the losses among the tests notice such a change.
 """
 
+BUDGETS = ("training.epochs", "training.new_epochs")
+"""The two ways to say the budget, of which a suite has one."""
+
 OF_KEYS = "of_keys"
 """Type of a complaint about keys that do not go together, which are its context's ``keys``."""
 
@@ -170,7 +173,7 @@ class TrainingSettings(BaseModel):
                 OF_KEYS,
                 "is one of two ways to say the budget, of which a suite has one: epochs counts all "
                 "images, new_epochs new ones; leave the other out",
-                {"keys": ["training.epochs", "training.new_epochs"]},
+                {"keys": list(BUDGETS)},
             )
         return self
 
@@ -268,8 +271,7 @@ class CommonSettings(BaseModel):
 _ALONE_IN_BATCH = (
     "training.batch_size",
     "training.new_share",
-    "training.epochs",
-    "training.new_epochs",
+    *BUDGETS,
     "training.schedule",
 )
 _ALONE_IN_ONLINE = (

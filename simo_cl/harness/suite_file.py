@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from simo_cl.harness.settings import OF_KEYS, Suite
+from simo_cl.harness.settings import BUDGETS, OF_KEYS, Suite
 from simo_cl.registry import did_you_mean
 
 KeyPath = tuple[str, ...]
@@ -76,7 +76,8 @@ def read_suite(
     Args:
         path: a YAML file.
         overrides: ``key=value`` with a dotted key, as ``training.epochs=1`` or
-            ``simo@epsilon=0.2``; the value is read as YAML.
+            ``simo@epsilon=0.2``; the value is read as YAML. A budget takes the place of the file's,
+            in whichever of the two ways each is said.
         settings_of: names of a strategy's own settings, for the message about an override that does
             not say of which entry it is.
 
@@ -85,6 +86,8 @@ def read_suite(
     """
     content, locations = _parse(path)
     content.setdefault("name", path.stem)
+    if any(override.partition("=")[0].strip() in BUDGETS for override in overrides):
+        _remove_budget(content)
     for override in overrides:
         locations = _apply(content, override, locations, settings_of)
     try:
@@ -177,6 +180,14 @@ def _parse(path: Path) -> tuple[dict[str, Any], Locations]:
     except RecursionError:
         raise SuiteError(f"{path}: a value refers to itself (by & and *)") from None
     return content, Locations(path, {key: f"{path}:{number}" for key, number in lines.items()})
+
+
+def _remove_budget(content: dict[str, Any]) -> None:
+    """From a suite that has not been validated."""
+    for key in BUDGETS:
+        section, setting = key_path(key)
+        if isinstance(content.get(section), dict):
+            content[section].pop(setting, None)
 
 
 def _suites_near(path: Path) -> str:

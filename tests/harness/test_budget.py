@@ -42,8 +42,11 @@ def test_a_run_s_settings_have_the_one_that_was_given(tmp_path: Path) -> None:
     ("text", "overrides", "place"),
     [
         (NEW_EPOCHS.replace("new_epochs: 3", "new_epochs: 3\n  epochs: 1") + ER, [], "tiny.yaml:7"),
-        (NEW_EPOCHS + ER, ["training.epochs=1"], "--set training.epochs=1"),
-        (SETTINGS + ER, ["training.new_epochs=1"], "--set training.new_epochs=1"),
+        (
+            NEW_EPOCHS + ER,
+            ["training.epochs=1", "training.new_epochs=2"],
+            "--set training.epochs=1",
+        ),
     ],
 )
 def test_both_at_once_are_refused(
@@ -58,8 +61,39 @@ def test_both_at_once_are_refused(
     assert "epochs counts all images, new_epochs new ones; leave the other out" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "override", "set_now", "not_set"),
+    [
+        (NEW_EPOCHS, "training.epochs=1", "epochs", "new_epochs"),
+        (SETTINGS, " training.new_epochs = 1", "new_epochs", "epochs"),
+        (SETTINGS, "training.epochs=1", "epochs", "new_epochs"),
+    ],
+)
+def test_one_of_the_command_takes_the_place_of_the_file_s(
+    tmp_path: Path, settings: str, override: str, set_now: str, not_set: str
+) -> None:
+    (run,) = planned(tmp_path, ER, (override,), settings=settings)
+
+    assert run.config["training"][set_now] == 1
+    assert not_set not in run.config["training"]
+
+
+def test_a_grid_of_one_replaces_the_default_of_the_other(tmp_path: Path) -> None:
+    neither = SETTINGS.replace("  epochs: 0.2\n", "")
+    grid = "grid: {training.new_epochs: [1, 2]}\n"
+
+    runs = planned(tmp_path, ER + grid, settings=neither)
+
+    assert [run.config["training"]["new_epochs"] for run in runs] == [1.0, 2.0]
+    assert all("epochs" not in run.config["training"] for run in runs)
+    assert planned(tmp_path, ER, settings=neither)[0].config["training"]["epochs"] == 1.0
+
+
 def test_one_in_the_suite_and_one_in_the_grid_are_refused(tmp_path: Path) -> None:
-    grid = "grid: {training.epochs: [1, 2]}\n"
+    by_all = "grid: {training.epochs: [1, 2]}\n"
+    by_new = "grid: {training.new_epochs: [1, 2]}\n"
 
     with pytest.raises(SuiteError, match=r"training\.epochs is one of two ways to say the budget"):
-        planned(tmp_path, ER + grid, settings=NEW_EPOCHS)
+        planned(tmp_path, ER + by_all, settings=NEW_EPOCHS)
+    with pytest.raises(SuiteError, match=r"training\.epochs is one of two ways to say the budget"):
+        planned(tmp_path, ER + by_new)
