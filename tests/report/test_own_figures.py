@@ -13,6 +13,7 @@ from simo_cl.harness.plugins import load_plugins
 from simo_cl.registry import Registry
 from simo_cl.report import write_report
 from simo_cl.report.figures import FIGURES
+from simo_cl.report.figures.own import own_figure
 from simo_cl.results import load_suite
 
 MINE = """
@@ -25,6 +26,7 @@ from _beside import WHERE
 def draw(suite, axes):
     axes.append((suite.name, WHERE))
 """
+TINY: Any = SimpleNamespace(name="tiny", finished_labels=("er",))
 
 
 @pytest.fixture
@@ -32,8 +34,7 @@ def figure(tmp_path: Path) -> Any:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "_beside.py").write_text("WHERE = 5\n")
     load_plugins(tmp_path / "mine.py")
-    suite: Any = SimpleNamespace(name="tiny", finished_labels=("er",))
-    return FIGURES["mine"](suite)
+    return FIGURES["mine"](TINY)
 
 
 def test_a_figure_has_what_its_file_says(figure: Any) -> None:
@@ -73,6 +74,22 @@ def test_a_figure_whose_file_is_not_given_is_named_and_its_picture_stays(
 
 
 def test_another_process_draws_it_without_the_file(figure: Any, tmp_path: Path) -> None:
+    assert drawn_in_another_process(figure, tmp_path) == "[('tiny', 5)]\n"
+
+
+def test_a_function_from_text_is_of_no_module_and_is_drawn_all_the_same(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec("WHERE = 5\ndef draw(suite, axes):\n    axes.append((suite.name, WHERE))\n", names)
+    assert names["draw"].__module__ is None
+    make = own_figure("mine", "Mine", "At one place.", "cost", names["draw"])
+
+    figure = make(TINY)
+
+    assert figure is not None
+    assert drawn_in_another_process(figure, tmp_path) == "[('tiny', 5)]\n"
+
+
+def drawn_in_another_process(figure: Any, tmp_path: Path) -> str:
     (tmp_path / "draw.pkl").write_bytes(cloudpickle.dumps(figure.panels[0].draw))
     code = "import pickle\ndrawn = []\npickle.load(open('draw.pkl', 'rb'))(drawn)\nprint(drawn)\n"
 
@@ -80,4 +97,5 @@ def test_another_process_draws_it_without_the_file(figure: Any, tmp_path: Path) 
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert said.stdout == "[('tiny', 5)]\n", said.stderr
+    assert said.returncode == 0, said.stderr
+    return said.stdout

@@ -22,7 +22,8 @@ def own_figure(
     def make(suite: Suite) -> Figure | None:
         if not suite.finished_labels:
             return None
-        package = sys.modules.get(draw.__module__.partition(".")[0])
+        # A function that was executed from text may be of no module.
+        package = sys.modules.get((draw.__module__ or "").partition(".")[0])
         if package is not None:  # whose name means nothing to the processes that draw
             cloudpickle.register_pickle_by_value(package)
         return Figure(
