@@ -107,14 +107,17 @@ def class_panel(
     values = values[np.ix_(order, order)]
     others = values[~np.eye(len(values), dtype=bool)]
     when = "" if step is None else f", after experience {step + 1}"
-    words = [f"mean of the diagonal {fixed(float(np.nanmean(np.diag(values))), 2)}"]
+    diagonal = np.diag(values)
+    words = []
+    if not np.isnan(diagonal).all():
+        words.append(f"mean of the diagonal {fixed(float(np.nanmean(diagonal)), 2)}")
     if not np.isnan(others).all():
         words.append(f"largest value off it {np.nanmax(np.abs(others)):.2f}")
     words += [note] if note else []
     return matrix_panel(
         label,
         values,
-        f"{label}{when}: {', '.join(words)}",
+        f"{label}{when}: {', '.join(words) or 'no values'}",
         step=step,
         rows=[row.format(name) for name in names],
         columns=[column.format(name) for name in names],
