@@ -43,7 +43,7 @@ SURFACE = ("#ffffff", "#15191f")
 GREY = ("#828a96", "#7f8996")
 HUES = {
     "amber": ("#9c6100", "#f8c984"),
-    "orange": ("#cc8317", "#ad7304"),
+    "rose": ("#f61266", "#c4187c"),
     "red": ("#9a2e3e", "#e8735d"),
     "violet": ("#8a66a7", "#bd81cb"),
     "green": ("#305306", "#a9bd35"),
@@ -56,7 +56,7 @@ _STRATEGIES = {
     "finetune": Style(*GREY, marker="v"),
     "joint": Style(*INK, marker="*", filled=False),
     "er": Style(*HUES["amber"], marker="s"),
-    "er_balanced": Style(*HUES["orange"], marker="D"),
+    "er_balanced": Style(*HUES["rose"], marker="D"),
     "er_ace": Style(*HUES["red"], marker="^"),
     "der": Style(*HUES["violet"], marker="P"),
     "icarl": Style(*HUES["green"], marker="X"),

@@ -393,6 +393,23 @@ def test_what_is_folded_is_open_on_paper(open_page):
     assert folded.count() == before
 
 
+def test_what_is_folded_is_on_paper_without_scripts(open_page):
+    page = open_page(java_script_enabled=False)
+    folded = page.locator("details:not([open]) .table").first
+    assert not folded.is_visible()
+    page.emulate_media(media="print")
+    assert folded.is_visible()
+
+
+def test_a_figure_stays_whole_on_paper(open_page):
+    page = open_page()
+    page.emulate_media(media="print")
+    of_each = page.locator("figure").evaluate_all(
+        "figures => figures.map((figure) => getComputedStyle(figure).breakInside)"
+    )
+    assert set(of_each) == {"avoid"}
+
+
 def test_wide_tables_go_on_below_themselves_on_paper(open_page):
     page = open_page(688)  # A4 without its margins
     page.evaluate("""[...document.querySelector("#table-continual table").rows].forEach((row) => {

@@ -52,6 +52,11 @@ def linear(colour: str) -> np.ndarray:
     return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
 
 
+def seen(colour: str, vision: str) -> np.ndarray:
+    """In OKLab."""
+    return np.cbrt(np.clip(VISION[vision] @ linear(colour), 0, 1) @ LMS.T) @ OKLAB.T
+
+
 def luminance(colour: str) -> float:
     return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
 
@@ -59,10 +64,17 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("page", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("vision", VISION)
 def test_hues_stay_apart_for_every_vision(page, vision):
-    colours = np.array([linear(pair[page]) for pair in HUES.values()])
-    seen = np.cbrt(np.clip(colours @ VISION[vision].T, 0, 1) @ LMS.T) @ OKLAB.T
-    distances = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
-    assert distances[np.triu_indices(len(seen), 1)].min() > 0.065
+    colours = np.array([seen(pair[page], vision) for pair in HUES.values()])
+    distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
+    assert distances[np.triu_indices(len(colours), 1)].min() > 0.065
+
+
+@pytest.mark.parametrize("page", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("vision", VISION)
+def test_replay_is_not_taken_for_its_control(make_suite, vision, page):
+    found = styles(load_suite(make_suite(strategies=("er", "er_balanced"), seeds=(0,))))
+    er, control = (seen((style.colour, style.dark)[page], vision) for style in found.values())
+    assert np.linalg.norm(er - control) > 0.1
 
 
 @pytest.mark.parametrize("page", [0, 1], ids=["light", "dark"])
