@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,29 +63,53 @@ class File:
     content: bytes
 
 
+class FolderError(Exception):
+    """The folder of a run cannot be used; the message says which and why."""
+
+
 class LocalRun:
-    """Numbers and files of a run, in a folder, for any thread.
+    """Numbers and files of a run, in a folder.
+
+    Any thread may add. One takes the numbers away and one the files, and neither ever waits for a
+    thread that adds: that may be one which a signal has stopped, and whose handler waits for them.
 
     Args:
-        folder: with what is there already.
+        folder: with what is there already; `write_settings` makes a missing one.
+
+    Attributes:
+        unwritten: numbers that the disk has not taken, in memory alone.
+
+    Raises:
+        FolderError: by every method but `remove`, when the folder cannot be used: full, say.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.artifacts = folder / "artifacts"
-        # The end of a process may come in the middle of anything: hence reentrant.
-        self._lock = threading.RLock()
-        self._rows = (folder / "metrics.jsonl").open("a+", encoding="utf-8", buffering=1)
-        self._sent = self._read = 0  # up to where
+        self.unwritten: list[Metric] = []
+        self._adding = threading.RLock()
+        self._rows: FileIO | None = None  # until a number comes
+        self._sent = self._read = self._read_unwritten = 0  # up to where
+        self._sent_files: dict[Path, int] = {}
 
     @classmethod
-    def begin(cls, run: RunSettings) -> LocalRun:
-        """A new one, in the working folder or, where nothing can be written there, among the
-        system's temporary files."""
-        place = "." if os.access(".", os.W_OK) else None
-        local = cls(Path(tempfile.mkdtemp(prefix="mlflow-unsent-", dir=place)).resolve())
-        local.write_settings(run, "KILLED")  # what a process leaves that ends without a word
+    def new(cls) -> LocalRun:
+        """One yet to be written, in the working folder or, where nothing can be written there,
+        among the system's temporary files."""
+        place = Path() if os.access(".", os.W_OK) else Path(tempfile.gettempdir())
+        return cls(place.absolute() / f"mlflow-unsent-{secrets.token_hex(8)}")
+
+    @classmethod
+    def kept(cls, folder: Path) -> LocalRun:
+        """One that another process has left."""
+        local = cls(folder)
+        if local._metrics.exists():
+            local._rows = local._metrics.open("rb", buffering=0)
         return local
+
+    @property
+    def _metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
 
     def write_settings(self, run: RunSettings, status: str | None) -> None:
         """Replaces what MLflow must be told of the run besides numbers and files.
@@ -91,58 +119,138 @@ class LocalRun:
             status: in which it ends, as MLflow calls it; None for a run that somebody else ends.
         """
         text = json.dumps({**asdict(run), "status": status})
-        write_atomically(self.folder / "run.json", text)
+        with self._errors():
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            write_atomically(self.folder / "run.json", text)
 
     def settings(self) -> tuple[RunSettings, str | None]:
         """What was written last."""
-        kept = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        with self._errors():
+            kept = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         status = kept.pop("status")
         return RunSettings(**kept), status
 
     def add(self, item: Metric | File) -> None:
-        """Adds a number, or adds or replaces a file."""
-        with self._lock:
+        """Adds a number, or adds or replaces a file.
+
+        Raises:
+            FolderError: a file is not added; a number is, to those that are `unwritten`.
+        """
+        with self._errors(), self._adding:
             if isinstance(item, File):
-                path = self.artifacts / item.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(item.content)
-            else:
-                row = {n: getattr(item, n) for n in ("key", "value", "timestamp", "step")}
-                self._rows.write(json.dumps(row) + "\n")
+                self._add_file(item)
+                return
+            try:
+                self._add_row(item)
+            except OSError:
+                self.unwritten.append(item)
+                raise
+
+    def write_rest(self) -> None:
+        """Tries once more to write what is `unwritten`."""
+        with self._errors(), self._adding:
+            for metric in list(self.unwritten):
+                self._add_row(metric)
 
     def metrics(self) -> list[Metric]:
-        """The numbers that are there, in the order in which they came."""
-        with self._lock:
-            self._rows.seek(self._sent)
-            rows = self._rows.readlines()
-            self._read = self._rows.tell()
-        return [Metric(**json.loads(row)) for row in rows]
+        """The numbers that are there; those of the disk in the order in which they came."""
+        with self._errors():
+            found = [Metric(**json.loads(row)) for row in self._read_rows().splitlines()]
+            self._read_unwritten = len(self.unwritten)
+            return found + self.unwritten[: self._read_unwritten]
 
     def remove_metrics(self) -> None:
         """Removes those that were read last."""
-        with self._lock:
-            self._sent = self._read
-            # Not before all can go: what came meanwhile must be there whenever the process ends.
-            if self._sent == self._rows.seek(0, os.SEEK_END):
-                self._rows.truncate(0)
-                self._sent = 0
+        self._sent = self._read
+        del self.unwritten[: self._read_unwritten]
+        self._read_unwritten = 0
+        # Not before all can go: what came meanwhile must be there whenever the process ends.
+        with self._errors(), self._if_nobody_adds() as may_remove:
+            if may_remove and self._rows and self._sent == _size(self._rows) > 0:
+                os.truncate(self._rows.fileno(), 0)
+                self._sent = self._read = 0
 
     def files(self) -> dict[Path, int]:
-        """All files that are there, and when each was written."""
-        with self._lock:
+        """All files that are there and not removed, and when each was written."""
+        with self._errors():
             found = sorted(path for path in self.artifacts.rglob("*") if path.is_file())
-            return {path: path.stat().st_mtime_ns for path in found}
+            written = {path: path.stat().st_mtime_ns for path in found}
+        return {path: at for path, at in written.items() if self._sent_files.get(path) != at}
 
     def remove_file(self, path: Path, written: int) -> None:
         """Removes a file, unless it has been replaced."""
-        with self._lock:
-            if path.stat().st_mtime_ns == written:
+        self._sent_files[path] = written
+        with self._errors(), self._if_nobody_adds() as may_remove:
+            if may_remove and path.stat().st_mtime_ns == written:
                 path.unlink()
+
+    def close(self) -> None:
+        """Nothing can be added or read any more."""
+        if self._rows is not None:
+            self._rows.close()
 
     def remove(self) -> None:
         """Removes the folder with all that is in it."""
-        self._rows.close()
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _add_file(self, file: File) -> None:
+        path, partial = self.artifacts / file.path, self.folder / "file.partial"
+        try:
+            partial.write_bytes(file.content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.replace(path)  # whole, for whoever reads at this moment
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _add_row(self, metric: Metric) -> None:
+        if self._rows is None:
+            self._rows = self._metrics.open("a+b", buffering=0)
+        row = {name: getattr(metric, name) for name in ("key", "value", "timestamp", "step")}
+        line = json.dumps(row).encode() + b"\n"
+        written = 0
+        try:
+            while written < len(line):
+                written += self._rows.write(line[written:])
+        except OSError:
+            if written:  # the disk became full in the middle
+                os.truncate(self._rows.fileno(), _size(self._rows) - written)
+            raise
+
+    def _read_rows(self) -> bytes:
+        """The lines that have not been sent; without one that is being written."""
+        if self._rows is None:
+            return b""
+        # Adding goes to the end wherever this reads.
+        with open(self._rows.fileno(), "rb", closefd=False) as stream:
+            stream.seek(self._sent)
+            found = stream.read(_size(self._rows) - self._sent)
+        whole = found[: found.rfind(b"\n") + 1]
+        self._read = self._sent + len(whole)
+        return whole
+
+    @contextlib.contextmanager
+    def _if_nobody_adds(self) -> Iterator[bool]:
+        """Keeps others from adding inside, where it gives True."""
+        is_free = self._adding.acquire(blocking=False)
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                self._adding.release()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: what is no JSON, or closed
+            reason = getattr(error, "strerror", None) or str(error)
+            raise FolderError(f"{self.folder} cannot be used: {reason}") from error
+
+
+def _size(file: FileIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def send_kept(folder: str | Path, tracking_uri: str) -> str:
@@ -159,8 +267,14 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
     Raises:
         TrackingError: the store cannot be used, or the place of its files: then the numbers have
             been sent.
+        FolderError: it cannot be read or written to.
     """
-    local = LocalRun(Path(folder))
+    local = LocalRun.kept(Path(folder))
+    return _send(local, tracking_uri)
+
+
+def _send(local: LocalRun, tracking_uri: str) -> str:
+    """Sends all that is there; gives the MLflow run's identifier."""
     run, status = local.settings()
     client = store.open_client(tracking_uri)
     with store.tracking_errors(tracking_uri):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simo_cl.tracking import store
-from simo_cl.tracking.local_run import File, LocalRun, RunSettings
+from simo_cl.tracking.local_run import File, FolderError, LocalRun, RunSettings
 from simo_cl.tracking.mlflow_run import log_data, log_file, set_state
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.sigterm import end_on_sigterm, forget_sigterm
@@ -77,8 +77,10 @@ class Sender:
             return
         try:
             self._local.add(item)
-        except OSError as error:  # a full disk, say, must not end the training
-            self._refuse(f"what cannot be kept until it is sent is not logged: {error}")
+        except FolderError as error:  # a full disk, say, must not end the training
+            is_lost = isinstance(item, File) or self._has_ended.is_set()
+            lost = "is not logged" if is_lost else "waits in memory"
+            self._refuse(f"what cannot be kept on disk until it is sent {lost}: {error}")
 
     def close(self, status: str, seconds: float | None = None) -> None:
         """Sends what is left, and ends the run.
@@ -103,11 +105,21 @@ class Sender:
         if not self._said:
             self._local.remove()
             return
-        self._local.write_settings(self.run, self._end)
-        if names := [p.relative_to(self._local.artifacts).as_posix() for p in self._local.files()]:
+        try:
+            self._keep()
+        except FolderError as error:
+            lost = f"{len(self._local.unwritten)} numbers are lost"
+            self._refuse(f"what was not sent is not kept as it should be, and {lost}: {error}")
+
+    def _keep(self) -> None:
+        """Leaves the folder with all that was not sent."""
+        local = self._local
+        if names := [path.relative_to(local.artifacts).as_posix() for path in local.files()]:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            place, first = self._local.artifacts, ", ".join(names[:5])
+            place, first = local.artifacts, ", ".join(names[:5])
             _log.warning(f"{len(names)} files are not in MLflow but in {place}: {first}{more}")
+        local.write_settings(self.run, self._end)
+        local.write_rest()
 
     def _begin(self, is_late: bool) -> None:
         """The one talk to the server on the caller's thread: bounded, and before any training."""
@@ -124,7 +136,12 @@ class Sender:
             if not is_late and (error.is_refusal or not is_server):
                 raise
             problem = str(error).splitlines()[0]
-        self._local = LocalRun.begin(self.run)
+        self._local = LocalRun.new()
+        try:
+            # With the status of what a process leaves that ends without a word.
+            self._local.write_settings(self.run, "KILLED")
+        except FolderError as error:
+            self._refuse(f"what is measured cannot be kept on disk until it is sent: {error}")
         if problem is not None:
             self._say("The MLflow store {}", f"cannot be used: {problem}")
             return
@@ -138,6 +155,11 @@ class Sender:
             is_last = self._has_ended.wait(GATHER_SECONDS)
             try:
                 send(is_last)
+            except FolderError as error:  # no fault of the store: what it has can still be sent
+                if is_last:
+                    self._say("What was measured for {}", f"may not all be there: {error}")
+                else:
+                    self._refuse(str(error))
             except Exception as error:
                 # Whatever it is, it must end neither the training nor the record of it.
                 self._say(what, f"has refused: {error}")
@@ -145,9 +167,9 @@ class Sender:
 
     def _send_numbers(self, is_last: bool) -> None:
         log_data(self._client, self._run_id, metrics=self._local.metrics())
-        self._local.remove_metrics()
         if is_last and self._end is not None:
             set_state(self._client, self._run_id, self._end)
+        self._local.remove_metrics()
 
     def _send_files(self, is_last: bool) -> None:
         for path, written in self._local.files().items():

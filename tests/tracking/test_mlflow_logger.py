@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import pickle
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from processes import run_script
 
-from simo_cl.tracking import sender, sigterm, store
-from simo_cl.tracking.local_run import LocalRun, RunSettings
+from simo_cl.tracking import local_run, sender, sigterm, store
+from simo_cl.tracking.local_run import FolderError, LocalRun, RunSettings
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
 
 
@@ -327,7 +330,8 @@ def test_the_active_run_is_gone_on_with_and_not_ended(uri: str, tmp_path: Path) 
 
 def test_what_was_kept_of_a_run_of_somebody_else_leaves_its_state(uri: str, begun: str) -> None:
     run = RunSettings("mine", None, {}, {}, begun)
-    kept = LocalRun.begin(run)
+    kept = LocalRun.new()
+    kept.write_settings(run, "KILLED")
     kept.add(Metric("loss", 1.0, 0, 0))
     kept.write_settings(run, None)
     assert send_kept(kept.folder, uri) == begun
@@ -507,6 +511,100 @@ def test_what_cannot_be_kept_ends_no_training(
     assert caplog.text.count("is not logged") == 1
 
 
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings can be written."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(local_run, "write_atomically", refuse)
+
+
+def fill_disk(folder: Path) -> None:
+    """Lets no number be written to a run's folder any more."""
+    (folder / "metrics.jsonl").symlink_to("/dev/full")
+
+
+def test_a_full_disk_keeps_no_number_from_a_store(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MLflowLogger(tracking_uri=uri) as logger:
+        (folder,) = tmp_path.glob("mlflow-unsent-*")
+        fill_disk(folder)
+        for step in range(3):
+            logger.log_single_metric("loss", float(step), step)
+    assert history(MlflowClient(uri), logger.run_id, "loss") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert MlflowClient(uri).get_run(logger.run_id).info.status == "FINISHED"
+    assert caplog.text.count("waits in memory") == caplog.text.count("No space left") == 1
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_run_begins_and_ends_on_a_full_disk(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MLflowLogger(tracking_uri=uri) as logger:
+        logger.log_single_metric("loss", 1.0, 0)
+    run = MlflowClient(uri).get_run(logger.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+    assert caplog.text.count("No space left") == 1
+    assert not list(tmp_path.glob("mlflow-unsent-*"))
+
+
+@pytest.mark.usefixtures("no_room")
+def test_what_neither_store_nor_disk_takes_is_said_to_be_lost(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MLflowLogger(tracking_uri=uri) as logger:
+        MlflowClient(uri).delete_run(logger.run_id)
+        (folder,) = tmp_path.glob("mlflow-unsent-*")
+        fill_disk(folder)
+        logger.log_single_metric("loss", 1.0, 0)
+    assert "has refused: " in caplog.text
+    assert "1 numbers are lost" in caplog.text
+
+
+def test_a_folder_that_fails_for_a_moment_does_not_end_the_sending(
+    uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    has_failed = threading.Event()
+    metrics = LocalRun.metrics
+
+    def fail_once(local: LocalRun) -> list[Metric]:
+        if has_failed.is_set():
+            return metrics(local)
+        has_failed.set()
+        raise FolderError("the disk does not answer")
+
+    monkeypatch.setattr(LocalRun, "metrics", fail_once)
+    with MLflowLogger(tracking_uri=uri) as logger:
+        assert has_failed.wait(600)
+        logger.log_single_metric("loss", 1.0, 0)
+    assert history(MlflowClient(uri), logger.run_id, "loss") == [(0, 1.0)]
+    assert caplog.text.count("the disk does not answer") == 1
+
+
+def test_a_disk_that_becomes_full_leaves_whole_rows(tmp_path: Path) -> None:
+    local = LocalRun(tmp_path)
+    rows = [Metric("loss", float(step), 0, step) for step in range(3)]
+    local.add(rows[0])
+    size = (tmp_path / "metrics.jsonl").stat().st_size
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, most))
+    try:
+        with pytest.raises(FolderError, match="too large"):
+            local.add(rows[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert (tmp_path / "metrics.jsonl").stat().st_size == size
+    local.add(rows[2])
+    assert [row.step for row in local.metrics()] == [0, 2, 1]
+    local.write_rest()
+    written = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in written] == [0, 2, 1]
+
+
 def test_a_server_that_does_not_answer_costs_no_values(
     uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -577,6 +675,40 @@ def test_who_is_asked_to_end_does_not_wait_for_a_server_until_it_is_killed(
     (folder,) = tmp_path.glob("mlflow-unsent-*")
     assert json.loads((folder / "metrics.jsonl").read_text())["value"] == 1.0
     assert json.loads((folder / "run.json").read_text())["status"] == "KILLED"
+
+
+@pytest.mark.parametrize(("adding", "value"), [("_add_row", 0.5), ("_add_file", torch.eye(3))])
+def test_the_end_of_a_process_may_come_while_something_is_kept(
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    adding: str,
+    value: Any,
+) -> None:
+    monkeypatch.setattr(sigterm, "_SECONDS", 600.0)
+    killed: list[int] = []
+    monkeypatch.setattr(sigterm.os, "kill", lambda process, number: killed.append(number))
+    add = getattr(LocalRun, adding)
+
+    def interrupted(local: LocalRun, item: Any) -> None:
+        monkeypatch.setattr(LocalRun, adding, add)
+        signal.raise_signal(signal.SIGTERM)
+        add(local, item)
+
+    logger = MLflowLogger(tracking_uri=uri)
+    logger.log_single_metric("loss", 1.0, 0)
+    logger.log_single_metric("matrix", torch.eye(2), 0)
+    monkeypatch.setattr(LocalRun, adding, interrupted)
+    logger.log_single_metric("late", value, 0)
+    assert killed == [signal.SIGTERM]
+    client = MlflowClient(uri)
+    run = client.get_run(logger.run_id)
+    assert (run.info.status, run.data.metrics) == ("KILLED", {"loss": 1.0})
+    assert client.list_artifacts(logger.run_id, "matrix")
+    assert "has not taken everything" not in caplog.text
+    assert caplog.text.count("is not logged") == 1  # the value that came too late
+    assert not list(tmp_path.glob("mlflow-unsent-*"))
 
 
 def test_a_refused_call_keeps_the_values(
