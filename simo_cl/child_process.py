@@ -13,6 +13,7 @@ from multiprocessing import forkserver, get_all_start_methods, get_context, reso
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess, parent_process
+from types import ModuleType
 
 if sys.platform != "win32":
     from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -100,6 +101,21 @@ def interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def main_left_out() -> Iterator[None]:
+    """A process that is started in here does not execute the user's script again, as every other
+    does before its work, whatever of the script is not under ``if __name__ == "__main__"``.
+
+    For work that needs nothing of the script.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")  # which has no file
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _end_with_parent() -> None:

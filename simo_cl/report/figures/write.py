@@ -20,7 +20,13 @@ from matplotlib.font_manager import FontProperties, findfont
 
 import simo_cl.report
 import simo_cl.results.styles
-from simo_cl.child_process import end_with_parent, import_ahead, interrupts_blocked, process_context
+from simo_cl.child_process import (
+    end_with_parent,
+    import_ahead,
+    interrupts_blocked,
+    main_left_out,
+    process_context,
+)
 from simo_cl.report.drawing import STYLE
 from simo_cl.report.figures.figure import Figure, draw_sheet, drawing_style
 from simo_cl.report.svg import ENDINGS, PDF, cut_panel, drawing_of, save_files
@@ -162,7 +168,7 @@ def _written_in(processes: int, drawings: Sequence[_Drawing]) -> Iterator[tuple[
     import_ahead("simo_cl.report.figures")
     pool = ProcessPoolExecutor(processes, process_context(), initializer=end_with_parent)
     try:
-        with interrupts_blocked():
+        with interrupts_blocked(), main_left_out():  # figures go by value
             asked = {pool.submit(drawing.write): drawing for drawing in drawings}
         for written in as_completed(asked):
             yield asked[written], written.result()
