@@ -101,7 +101,16 @@ class LocalRun:
 
     @classmethod
     def kept(cls, folder: Path) -> LocalRun:
-        """One that another process has left."""
+        """One that another process has left.
+
+        Raises:
+            FileNotFoundError: there is none in this folder.
+        """
+        if not (folder / "run.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} keeps no run: it has no run.json. Name the folder that the warning of "
+                "the MLflowLogger named, mlflow-unsent-*"
+            )
         local = cls(folder)
         if local._metrics.exists():
             local._rows = local._metrics.open("rb", buffering=0)
@@ -267,10 +276,12 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
     Raises:
         TrackingError: the store cannot be used, or the place of its files: then the numbers have
             been sent.
+        FileNotFoundError: the folder is none that a logger kept.
         FolderError: it cannot be read or written to.
     """
     local = LocalRun.kept(Path(folder))
-    return _send(local, tracking_uri)
+    with contextlib.closing(local):
+        return _send(local, tracking_uri)
 
 
 def _send(local: LocalRun, tracking_uri: str) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -468,6 +469,24 @@ def test_what_was_kept_is_sent_but_for_files_that_cannot_be(
             send_kept(folder, uri)
     (run,) = client.search_runs([experiment])
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+def test_a_folder_that_keeps_no_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(FileNotFoundError, match=r"has no run.json. Name the .* mlflow-unsent"):
+            send_kept(folder, "sqlite:///mlflow.db")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kept_folder_is_closed_again(uri: str, tmp_path: Path) -> None:
+    kept = LocalRun.new()
+    kept.write_settings(RunSettings("mine", None, {}, {}), "KILLED")
+    kept.add(Metric("loss", 1.0, 0, 0))
+    kept.close()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        send_kept(kept.folder, uri)
+    assert not [warning for warning in found if kept.folder.name in str(warning.message)]
 
 
 def test_a_relative_address_is_made_absolute_with_all_that_it_says(
