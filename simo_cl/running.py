@@ -408,6 +408,7 @@ def _draw_report(console: Console, results: Results, *, pdf: bool) -> Path:
             results.suite,
             pdf=pdf,
             progress=lambda number, of: status.update(f"{said}: figure {number} of {of} ..."),
+            tell=partial(tell, console),
         )
     if drawn.left_out:
         tell(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -48,6 +50,8 @@ from simo_cl.report.wording import listed, show_seconds
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
 from simo_cl.results.styles import css_variable_of, css_variables, styles
 
+_SECONDS_WITHOUT_A_WORD = 0.5
+
 
 @dataclass(frozen=True)
 class ReportPaths:
@@ -61,7 +65,11 @@ class ReportPaths:
 
 
 def write_report(
-    suite: Suite, *, pdf: bool = False, progress: Progress = lambda drawn, of: None
+    suite: Suite,
+    *,
+    pdf: bool = False,
+    progress: Progress = lambda drawn, of: None,
+    tell: Callable[[str], None] = warnings.warn,
 ) -> ReportPaths:
     """Write runs.csv, summary.csv, tables/, figures/ and report.html into a suite's folder.
 
@@ -70,6 +78,7 @@ def write_report(
     Args:
         pdf: write every figure as PDF, too.
         progress: told how many figures of how many have been drawn.
+        tell: told that another report is waited for.
 
     Raises:
         ResultsError: the folder holds results without the runs they are of.
@@ -78,7 +87,7 @@ def write_report(
         refuse_without_runs(suite.folder)
     suite.folder.mkdir(exist_ok=True)
     comparisons = compare_with_control(suite)
-    with _one_at_a_time(suite):
+    with _one_at_a_time(suite, tell):
         tables = write_tables(suite, comparisons)
         figures = suite_figures(suite)
         left_out = left_out_figures(suite)
@@ -107,14 +116,22 @@ def write_chosen_figures(suite: Suite, labels: Sequence[str], *, pdf: bool = Fal
             f"{listed(suite.finished_labels) or 'none'}."
             f"{did_you_mean(unknown[0], suite.finished_labels)}"
         )
-    with _one_at_a_time(suite):
+    with _one_at_a_time(suite, warnings.warn):
         written = write_figures(suite, chosen_figures(suite, labels), "figures/chosen", pdf=pdf)
     return [path for figure in written.values() for path in figure.files]
 
 
-def _one_at_a_time(suite: Suite) -> FileLock:
+@contextmanager
+def _one_at_a_time(suite: Suite, tell: Callable[[str], None]) -> Iterator[None]:
     """Of several reports on one suite: each writes whole files, one after the other."""
-    return FileLock(suite.folder / ".report.lock")
+    lock = FileLock(suite.folder / ".report.lock")
+    try:
+        held = lock.acquire(timeout=_SECONDS_WITHOUT_A_WORD)
+    except Timeout:
+        tell(f"Another report writes to {suite.folder}. Waiting for its end; Ctrl-C gives up.")
+        held = lock.acquire()
+    with held:
+        yield
 
 
 def render_page(

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from html.parser import HTMLParser
+from queue import Queue
 from threading import Thread
 
 import numpy as np
@@ -184,10 +186,12 @@ def test_the_same_runs_give_the_same_page(make_suite):
 
 def test_two_reports_on_one_suite_take_turns(make_suite):
     suite = load_suite(make_suite(strategies=("er",), seeds=(0,), experiences=2, sample=4))
-    second = Thread(target=write_report, args=(suite,))
+    told: Queue[str] = Queue()
+    second = Thread(target=partial(write_report, suite, tell=told.put))
     with FileLock(suite.folder / ".report.lock"):
         second.start()
-        second.join(timeout=1)
+        message = told.get(timeout=60)
+        assert message.startswith(f"Another report writes to {suite.folder}. Waiting for its end;")
         assert {path.name for path in suite.folder.iterdir()} <= {
             "plan.json",
             "runs",
@@ -195,6 +199,7 @@ def test_two_reports_on_one_suite_take_turns(make_suite):
         }
     second.join()
     assert (suite.folder / "report.html").is_file()
+    assert told.empty()
 
 
 def test_five_seeds_have_bootstrap_intervals_on_the_page(make_suite):
