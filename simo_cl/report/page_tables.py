@@ -170,7 +170,7 @@ def data_sets_table(suite: Suite) -> PageTable | None:
         "strategy",
         tuple(column for column, _ in columns),
         (Group(rows),),
-        "95 % bootstrap intervals over the seeds of each data set",
+        "95 % bootstrap intervals over the seeds of each data set, where each has five",
     )
 
 

@@ -243,8 +243,12 @@ def _parts(suite: Suite, label: str, metric: str) -> dict[str, float | None]:
     return dict(zip(PARTS, (mean, found.std, low, high), strict=True))
 
 
-def _estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    value, low, high = (None,) * 3 if estimate is None else astuple(estimate)
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, float]:
+    """NaN where there is none, so that a column without any is one of numbers, too."""
+    value, low, high = (
+        np.nan if part is None else part
+        for part in ((None,) * 3 if estimate is None else astuple(estimate))
+    )
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
