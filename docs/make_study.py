@@ -236,7 +236,7 @@ def measure_training_images() -> None:
     import torch
 
     from simo_cl import load_results
-    from simo_cl.metrics.geometry import centred, class_mean_directions, mean_abs_cos
+    from simo_cl.metrics.geometry import centred, class_mean_cosines
 
     results, rows = load_results(ROOT / "results" / "digits"), []
     for strategy, seed in runs("digits")[["strategy", "seed"]].itertuples(index=False):
@@ -247,8 +247,9 @@ def measure_training_images() -> None:
             spaces["embedding"] = arrays["train_embedding"].float()
         row = {"strategy": strategy, "seed": seed}
         for space, points in spaces.items():
-            means = class_mean_directions(points, arrays["train_labels"], 10)
-            row[f"{space}/{COS}"] = round(mean_abs_cos(means), 6)
+            cosines = class_mean_cosines(points, arrays["train_labels"], 10)
+            pairs = cosines[tuple(torch.triu_indices(10, 10, offset=1))]
+            row[f"{space}/{COS}"] = round(float(pairs.abs().mean()), 6)
         rows.append(row)
     pd.DataFrame(rows).to_csv(TRAINING_IMAGES, index=False)
 
@@ -309,11 +310,29 @@ def dimensions_table() -> str:
     return markdown(header, rows)
 
 
+def budget_table() -> str:
+    short, long = runs("digits"), runs("digits_12_epochs")
+    seeds = long["seed"].unique()
+    short = short[short["seed"].isin(seeds)]
+    rows = [
+        [
+            f"`{strategy}`",
+            *(with_interval(values(table, strategy, ACCURACY)) for table in (short, long)),
+            ""
+            if strategy in (CHOSEN, "joint")
+            else signed(*difference(long, CHOSEN, strategy, ACCURACY)[:3]),
+        ]
+        for strategy in ranked(long)
+    ]
+    header = ["strategy", "26 steps an experience", "104 steps", f"`{CHOSEN}` minus, 104 steps"]
+    return markdown(header, rows)
+
+
 def parts_table() -> str:
     table = runs("simo_ablation")
     rows = []
     for label, of in table.groupby("strategy"):
-        whole = f"simo[normalize={of['normalize'].iloc[0]}]"
+        whole = f"simo[normalize={of['normalize'].iloc[0]},form=pairwise]"
         missing = "" if label == whole else signed(*difference(table, label, whole, ACCURACY)[:3])
         metrics = (ACCURACY, FORGETTING, f"embedding/{COS}", "embedding/collapse/effective_rank")
         rows.append([f"`{label}`", *(with_interval(of[metric]) for metric in metrics), missing])
@@ -453,6 +472,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sweep": sweep_table,
     "dimensions": dimensions_table,
     "parts": parts_table,
+    "budget": budget_table,
     "readme": lambda: strategies_table(IN_README.__contains__),
 }
 DRAWN: dict[str, Callable[[], Figure]] = {
