@@ -25,7 +25,7 @@ SEARCH_SPACE = {
     "dimension": [16, 128],
 }
 
-Weight = Annotated[Number, Field(ge=0)]
+Weights = Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=3, max_length=3)]
 
 
 class Settings(ContrastiveSettings):
@@ -36,9 +36,7 @@ class Settings(ContrastiveSettings):
     normalize_means: bool = Field(False, description="scale class means to unit norm, too")
     form: Form = "pairwise"
     reduction: Reduction = Field("mean", description="over the pairs of a term")
-    weights: Annotated[list[Weight], Field(min_length=3, max_length=3)] = Field(
-        [1.0, 1.0, 1.0], description="of the terms similar, means and dissimilar"
-    )
+    weights: Weights = Field([1.0, 1.0, 1.0], description="of terms similar, means, dissimilar")
 
     def check(self, run: RunSettings) -> None:
         super().check(run)

@@ -40,8 +40,12 @@ SHARE_OF_EPOCHS = 0.1  # in the section `checkpoints`
 # Each process imports this file, as the user's own with --plugins.
 NOTHING = """\
 import simo_cl.harness.attempt
+from simo_cl import register
 from simo_cl.harness.environment import describe_environment
 from simo_cl.results import DataRecord
+
+@register.encoder("unused")  # a file of parts has one
+def unused(channels, width, norm): ...
 
 def nothing(run, data, folder, device, progress):
     folder.start(run.config, DataRecord.of(data), describe_environment(device, 1))

@@ -16,14 +16,18 @@ def ask_to_stop() -> None:
 
 
 def test_ctrl_c_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended:
-        ask_to_stop()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            ask_to_stop()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     said = capfd.readouterr()
     assert ended.value.exit_code == 130
     assert said.err == "\nStopping ...\n"
     assert "the same command goes on from there" in said.out
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_background_job_that_ignores_ctrl_c_goes_on_with_that() -> None:

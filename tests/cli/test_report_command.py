@@ -67,6 +67,7 @@ def test_one_that_is_ended_while_it_draws_says_so(
     project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_suite(project.results / "one", strategies=("er",), seeds=(0,), sample=4)
+    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(
         "simo_cl.report.write_report", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
     )
@@ -76,4 +77,4 @@ def test_one_that_is_ended_while_it_draws_says_so(
     assert result.exit_code == 143
     assert capfd.readouterr().err == "\nStopping ...\n"
     assert "Interrupted. What is finished is kept" in result.output
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
