@@ -9,10 +9,9 @@ import torch
 
 from simo_cl.harness.execute_run import make_benchmark
 from simo_cl.harness.plan import PlannedRun, refuse_unknown_data
-from simo_cl.harness.plugins import OF_ONES_OWN
+from simo_cl.harness.plugins import refuse_unknown_part
 from simo_cl.harness.suite_file import Locations, SuiteError
 from simo_cl.models import Encoder, build_encoder, encoder_names
-from simo_cl.registry import did_you_mean
 from simo_cl.streams import DataSet, check_augmentations, load_data
 
 _CHECKED = {"stream", "training", "model", "memory", "evaluation"}
@@ -49,13 +48,7 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
 
 def refuse_unknown_encoder(name: str, locations: Locations) -> None:
     """Raises a :class:`SuiteError` for what is no encoder's name."""
-    names = encoder_names()
-    if name not in names:
-        raise locations.complaint(
-            "model.encoder",
-            f"is {name!r}, which is no encoder; there are {', '.join(names)}."
-            f"{did_you_mean(name, names)} {OF_ONES_OWN}",
-        )
+    refuse_unknown_part(locations, "model.encoder", name, "encoder", encoder_names())
 
 
 def _check_numbers(run: PlannedRun, data: DataSet) -> None:

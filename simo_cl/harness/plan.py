@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from simo_cl.harness.plugins import OF_ONES_OWN
+from simo_cl.harness.plugins import refuse_unknown_part
 from simo_cl.harness.settings import CommonSettings, RunSettings, Suite
 from simo_cl.harness.strategy_files import (
     StrategyFile,
@@ -136,13 +136,7 @@ def refuse_missing_root(data_root: Path | None) -> None:
 
 def refuse_unknown_data(name: str, locations: Locations) -> None:
     """Raises a :class:`SuiteError` for what is no data source's name."""
-    names = data_source_names()
-    if name not in names:
-        raise locations.complaint(
-            "data.name",
-            f"is {name!r}, which is no data set; there are {', '.join(names)}."
-            f"{did_you_mean(name, names)} {OF_ONES_OWN}",
-        )
+    refuse_unknown_part(locations, "data.name", name, "data set", data_source_names())
 
 
 def plan_runs(

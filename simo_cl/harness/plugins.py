@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from simo_cl.harness.suite_file import SuiteError
+from simo_cl.harness.suite_file import Locations, SuiteError
 from simo_cl.harness.user_files import UserFile
-from simo_cl.registry import Addition, additions
-
-OF_ONES_OWN = "One of your own is in the file that --plugins names."
-"""A hint, where a name is unknown."""
+from simo_cl.registry import Addition, additions, did_you_mean
 
 _DIGITS = 12
 _registered: dict[Path, tuple[UserFile, list[Addition]]] = {}
 """What each file is whose parts are registered, and which these are."""
+
+
+def refuse_unknown_part(
+    locations: Locations, key: str, name: str, kind: str, names: Sequence[str]
+) -> None:
+    """Raises a :class:`SuiteError` where a setting names no part of its kind, as "data set"."""
+    if name not in names:
+        raise locations.complaint(
+            key,
+            f"is {name!r}, which is no {kind}; there are {', '.join(names)}."
+            f"{did_you_mean(name, names)} One of your own is in the file that --plugins names.",
+        )
 
 
 def load_plugins(path: Path) -> UserFile:
