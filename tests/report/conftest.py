@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from synthetic_suite import MakeSuite, write_suite
 
-from simo_cl.report.figures import Figure, write_figures
+from simo_cl.report.figures import FIGURES, Figure, write_figures
 from simo_cl.results import Suite
 
 
@@ -47,6 +47,13 @@ def panels() -> Callable[[Suite, Figure], list[ET.Element]]:
         return [ET.fromstring(written[panel.key]) for panel in figure.panels]
 
     return drawn
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have three alone, where what matters is not what they show."""
+    few = ("accuracy", "critical_difference", "tsne")
+    monkeypatch.setattr(FIGURES, "_parts", {name: FIGURES[name] for name in few})
 
 
 @pytest.fixture

@@ -147,6 +147,7 @@ def test_lower_is_better_where_the_metric_says_so(three: simo_cl.Results) -> Non
     assert forgetting["mean_rank"].idxmin() == means.idxmin()
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_they_are_in_a_table_a_figure_and_on_the_page(three: simo_cl.Results) -> None:
     figure = figure_makers(three.suite)["critical_difference"](three.suite)
     assert figure is not None

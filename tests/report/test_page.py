@@ -184,6 +184,7 @@ def test_the_same_runs_give_the_same_page(make_suite):
     assert pages[0] == pages[1]
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_two_reports_on_one_suite_take_turns(make_suite):
     suite = load_suite(make_suite(strategies=("er",), seeds=(0,), experiences=2, sample=4))
     told: Queue[str] = Queue()
