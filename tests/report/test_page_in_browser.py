@@ -174,6 +174,7 @@ def test_a_figure_is_saved_as_png_at_twice_its_size_on_white(open_page, scheme):
     assert (40, 82, 174) in colours  # the line of simo on paper
 
 
+@pytest.mark.slow
 def test_every_figure_can_be_saved(open_page):
     page = open_page()
     page.locator("summary", has_text="The result as figures").click()

@@ -224,6 +224,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.slow
 def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> None:
     # Each ending in a fork of one process, because importing takes longer than all of them.
     script = f"""
