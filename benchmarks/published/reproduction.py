@@ -19,6 +19,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ from avalanche.models import SCRModel
 from avalanche.training.plugins import EvaluationPlugin, MIRPlugin, ReplayPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
 from avalanche.training.supervised import ER_ACE, ER_AML, SCR, Naive
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 
 from simo_cl.harness.environment import describe_environment
@@ -51,7 +52,15 @@ AVALANCHE = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 # How far below its target a result may lie; a JPEG copy of the data alone costs up to 0.03.
 ALLOWED = 0.04
 
-Build = Callable[[dict[str, Any]], Any]
+REPLAY = {"mem_size": 1000, "batch_size_mem": 10}
+
+
+def classifier() -> Classifier:
+    return Classifier(slim_resnet18(), 10)
+
+
+def slim_resnet18() -> Encoder:
+    return build_encoder("slim_resnet18", precision=PRECISION)
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,9 @@ class Recipe:
         script: of the project's `experiments/split_cifar10`.
         setting: in words, for the table.
         stream: arguments of :func:`class_incremental`.
-        build: the strategy, from the arguments that all share.
+        build: the strategy, from the arguments that all share, its model and optimizer among them.
+        model: what it trains.
+        lr: of plain gradient descent.
         online: whether each batch is an experience of its own.
         drop_last: whether incomplete batches are left out, also of a memory that is still small.
     """
@@ -72,81 +83,37 @@ class Recipe:
     script: str
     setting: str
     stream: dict[str, Any]
-    build: Build
+    build: Callable[..., Any]
+    model: Callable[[], nn.Module] = classifier
+    lr: float = 0.1
     online: bool = True
     drop_last: bool = True
 
 
-def online_replay(common: dict[str, Any]) -> Naive:
-    model = classifier()
+def online_replay(**common: Any) -> Naive:
     memory = ClassBalancedBuffer(1000, adaptive_size=True)
-    return Naive(
-        model=model,
-        optimizer=SGD(model.parameters(), lr=0.1),
-        plugins=[ReplayPlugin(1000, storage_policy=memory)],
-        **common,
-    )
+    return Naive(plugins=[ReplayPlugin(1000, storage_policy=memory)], **common)
 
 
-def mir(common: dict[str, Any]) -> Naive:
-    model = classifier()
-    return Naive(
-        model=model,
-        optimizer=SGD(model.parameters(), lr=0.05),
-        plugins=[MIRPlugin(mem_size=1000, subsample=50, batch_size_mem=10)],
-        **common,
-    )
+def mir(**common: Any) -> Naive:
+    return Naive(plugins=[MIRPlugin(subsample=50, **REPLAY)], **common)
 
 
-def er_ace(common: dict[str, Any]) -> ER_ACE:
-    model = classifier()
-    return ER_ACE(
-        model=model,
-        optimizer=SGD(model.parameters(), lr=0.1),
-        mem_size=1000,
-        batch_size_mem=10,
-        **common,
-    )
+def er_aml(model: Classifier, **common: Any) -> ER_AML:
+    return ER_AML(model=model, feature_extractor=model.encoder, temp=0.1, **REPLAY, **common)
 
 
-def er_aml(common: dict[str, Any]) -> ER_AML:
-    model = classifier()
-    return ER_AML(
-        model=model,
-        feature_extractor=model.encoder,
-        optimizer=SGD(model.parameters(), lr=0.1),
-        temp=0.1,
-        mem_size=1000,
-        batch_size_mem=10,
-        **common,
-    )
-
-
-def er_aml_of_the_paper(common: dict[str, Any]) -> Naive:
-    model = classifier()
+def er_aml_of_the_paper(**common: Any) -> Naive:
     replay = BalancedReplayPlugin(1000, 2 * BATCH, replays_current=True)
-    return Naive(
-        model=model,
-        optimizer=SGD(model.parameters(), lr=0.1),
-        criterion=MemoryCrossEntropy(replay),
-        plugins=[replay, SimOPlugin(1.0, AsymmetricMetricLoss(replay, temperature=0.1))],
-        **common,
-    )
+    metric_loss = SimOPlugin(1.0, AsymmetricMetricLoss(replay, temperature=0.1))
+    return Naive(criterion=MemoryCrossEntropy(replay), plugins=[replay, metric_loss], **common)
 
 
-def scr(common: dict[str, Any]) -> SCR:
+def scr_model() -> SCRModel:
     encoder = slim_resnet18()
     width = encoder.num_features
     projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 128))
-    model = SCRModel(feature_extractor=encoder, projection=projection)
-    return LateMeansSCR(
-        model=model,
-        optimizer=SGD(model.parameters(), lr=0.1),
-        augmentations=SecondView(),
-        mem_size=200,
-        batch_size_mem=100,
-        **common,
-    )
+    return SCRModel(feature_extractor=encoder, projection=projection)
 
 
 class LateMeansSCR(SCR):
@@ -156,23 +123,15 @@ class LateMeansSCR(SCR):
         super(SCR, self)._after_training_exp(**kwargs)
 
 
-class SecondView:
-    """SCR's augmentation of a batch of images with pixels in [0, 1]."""
-
-    def __init__(self) -> None:
-        names = ("resized_crop", "flip", "color_jitter", "grayscale")
-        self._transform = BatchTransform(names, size=32, mean=PIXELS[0], std=PIXELS[1])
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return self._transform((images * 255).round().to(torch.uint8))
-
-
-def classifier() -> Classifier:
-    return Classifier(slim_resnet18(), 10)
-
-
-def slim_resnet18() -> Encoder:
-    return build_encoder("slim_resnet18", precision=PRECISION)
+def scr(**common: Any) -> SCR:
+    names = ("resized_crop", "flip", "color_jitter", "grayscale")
+    augment = BatchTransform(names, size=32, mean=PIXELS[0], std=PIXELS[1])
+    return LateMeansSCR(
+        augmentations=lambda images: augment((images * 255).round().to(torch.uint8)),
+        mem_size=200,
+        batch_size_mem=100,
+        **common,
+    )
 
 
 NATURAL = {"seed": None, "validation": 0.05}
@@ -190,13 +149,14 @@ RECIPES = {
         "memory 1000, 10 + 10 of 50, lr 0.05, pixels in [0, 1]",
         {**NATURAL, "normalization": PIXELS},
         mir,
+        lr=0.05,
     ),
     "ER-ACE": Recipe(
         0.45,
         "er_ace.py",
         "memory 1000, 10 + 10, lr 0.1, normalized; one epoch over each experience",
         {**NATURAL, "normalization": AVALANCHE},
-        er_ace,
+        partial(ER_ACE, **REPLAY),
         online=False,
     ),
     "ER-AML": Recipe(
@@ -221,6 +181,7 @@ RECIPES = {
         "memory 200, (10 + 100) x 2 views, lr 0.1, random class order, no review trick",
         {"normalization": PIXELS},
         scr,
+        scr_model,
         drop_last=False,
     ),
 }
@@ -231,12 +192,15 @@ def execute(recipe: Recipe, data: DataSet, seed: int) -> dict[str, float]:
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
-    stream = dict(recipe.stream)
-    if "seed" not in stream:
-        stream["seed"] = seed
-    benchmark = class_incremental(data, **stream)
-    common = {"train_mb_size": BATCH, "eval_mb_size": 500, "evaluator": EvaluationPlugin()}
-    strategy = recipe.build(common)
+    benchmark = class_incremental(data, **{"seed": seed, **recipe.stream})
+    model = recipe.model()
+    strategy = recipe.build(
+        model=model,
+        optimizer=SGD(model.parameters(), lr=recipe.lr),
+        train_mb_size=BATCH,
+        eval_mb_size=500,
+        evaluator=EvaluationPlugin(),
+    )
     started = time.perf_counter()
     experiences = benchmark.train_stream
     if recipe.online:
