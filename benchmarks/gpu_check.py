@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -100,14 +101,9 @@ def tests(options: argparse.Namespace) -> Findings:
     finished = subprocess.run(
         [*command, *map(str, files)], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    outcomes = [
-        (outcome, test)
-        for outcome, _, test in (line.partition(" ") for line in finished.stdout.splitlines())
-        if outcome in ("PASSED", "FAILED", "ERROR", "SKIPPED")
-    ]
-    found = Findings(rows=[{"test": test, "outcome": outcome} for outcome, test in outcomes])
-    wrong = [o for o in outcomes if o[0] in ("FAILED", "ERROR")]
-    found.problems += [f"{test} {outcome.lower()}" for outcome, test in wrong]
+    outcomes = re.findall("^(PASSED|FAILED|ERROR|SKIPPED) (.*)", finished.stdout, re.MULTILINE)
+    wrong = [f"{test} {o.lower()}" for o, test in outcomes if o in ("FAILED", "ERROR")]
+    found = Findings(wrong, [{"test": test, "outcome": outcome} for outcome, test in outcomes])
     if finished.returncode or not outcomes:
         found.problems.append(f"pytest ended with {finished.returncode}: {_last(finished.stdout)}")
     if options.device != "cpu" and "SKIPPED" in dict(outcomes):
@@ -155,7 +151,7 @@ def determinism(options: argparse.Namespace) -> Findings:
 
 def loss(options: argparse.Namespace) -> Findings:
     """SimO by Triton and by torch, beside SupCon and SCR, 128 dimensions."""
-    from loss import SIMO, SIZES, SQUARES, contestants, one_step, take_turns
+    from loss import SIMO, SIZES, SQUARES, batch, contestants, one_step, take_turns
 
     from simo_cl.losses import simo_loss
 
@@ -163,10 +159,8 @@ def loss(options: argparse.Namespace) -> Findings:
     triton = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if triton else 2**30
     for n in (130,) if options.quick else (130, 1024, 8192, 65536):
-        classes, samples = SIZES[n]
-        x = torch.randn(n, 128, device=device).requires_grad_()
-        y = torch.arange(classes, device=device).repeat(samples)
-        every = contestants(classes, samples)
+        x, y = batch(n, 128, options.device)
+        every = contestants(*SIZES[n])
         losses = {name: every[name] for name in (SIMO, "SupCon", "SCR")}
         if triton:
             losses["SimO Triton"] = lambda x, y: simo_loss(x, y, backend="triton")
@@ -257,33 +251,25 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Findings], float]] = {
 
 def _run(folder: Path, text: str, strategy: str, device: str) -> tuple[str, dict[str, float]]:
     """Executes a run; gives what is wrong with it, and what it measured last."""
-    from simo_cl.harness.attempt import attempt
-    from simo_cl.harness.plan import plan_runs
-    from simo_cl.harness.precision import precision_of
-    from simo_cl.harness.suite_file import SuiteError, read_suite
-    from simo_cl.results import RunFolder
+    from _suite_runs import SuiteRuns
+
+    from simo_cl.harness.suite_file import SuiteError
     from simo_cl.streams import load_data
 
     folder.mkdir(parents=True)
     path = folder / "suite.yaml"
     path.write_text(f"{text}strategies: {{{strategy}: }}\n", encoding="utf-8")
-    file, chosen = read_suite(path), choose_device(device)
     try:
-        (run,) = plan_runs(file.suite, ROOT / "strategies", file.locations, precision_of(chosen))
+        data, on = load_data("digits"), choose_device(device)
+        runs = SuiteRuns(path, [strategy], folder, data=data, device=on)
+        runs.execute()
     except SuiteError as error:
         # Some strategies are for one protocol alone.
         return ("" if "protocol alone" in str(error) else str(error)), {}
-    said: list[str] = []
-
-    def say(kind: str, *content: Any) -> None:
-        if kind == "warning":
-            said.extend(content)
-
-    reason = attempt(run, folder, load_data("digits"), chosen, say)
-    if reason is not None:
-        return reason, {}
-    chance = [line for line in said if "deterministic" in line]
-    return "; ".join(chance), RunFolder(folder / run.folder).last_metrics()
+    except RuntimeError as error:
+        return str(error), {}
+    chance = [text for text in runs.warnings if "deterministic" in text]
+    return "; ".join(chance), runs.last_metrics()
 
 
 def _differing(first: Path, second: Path) -> list[str]:

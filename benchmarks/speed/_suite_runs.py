@@ -17,26 +17,30 @@ from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.precision import precision_of
 from simo_cl.harness.progress import SuiteProgress
-from simo_cl.harness.strategy_files import strategies_folder
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet
 
 SUITES = Path(__file__).resolve().parents[1]
+STRATEGIES = SUITES.parent / "strategies"
 QUICKSTART, SPLIT_CIFAR10 = SUITES / "quickstart.yaml", SUITES / "split_cifar10.yaml"
 SIMO_CL = [sys.executable, "-c", "from simo_cl.cli import app; app()"]
 CPU = torch.device("cpu")
 
 
-class _Ends(SuiteProgress):
-    """Notes when each run ended."""
+class _Heard(SuiteProgress):
+    """Notes when each run ended, and the warnings."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.ends: list[float] = []
+        self.warnings: list[str] = []
 
     def run_ends(self, run: PlannedRun, metrics: dict[str, float]) -> None:
         self.ends.append(time.perf_counter())
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 class SuiteRuns:
@@ -65,8 +69,8 @@ class SuiteRuns:
         self.folder, self.device = folder, device
         self.plugins = None if plugins is None else load_plugins(plugins)
         digest = digest_of_plugins(self.plugins)
-        beside, precision = strategies_folder(path, None), precision_of(device)
-        self.runs = plan_runs(self.suite, beside, file.locations, precision, digest)
+        precision = precision_of(device)
+        self.runs = plan_runs(self.suite, STRATEGIES, file.locations, precision, digest)
         self.data = checked_data(self.runs, data_root) if data is None else data
         write_plan(folder, self.suite, self.runs, command="", data=self.data)
 
@@ -77,11 +81,12 @@ class SuiteRuns:
             RuntimeError: a run failed.
         """
         options |= {"data": self.data, "device": self.device, "plugins": self.plugins}
-        with _Ends(Console(quiet=True)) as progress:
-            outcome = execute_runs(self.runs, self.folder, progress=progress, **options)
+        with _Heard(Console(quiet=True)) as heard:
+            outcome = execute_runs(self.runs, self.folder, progress=heard, **options)
+        self.warnings = heard.warnings
         if outcome.failed:
-            raise RuntimeError(f"a run failed: {outcome.failed}")
-        return progress.ends
+            raise RuntimeError("; ".join(outcome.failed.values()))
+        return heard.ends
 
     def last_metrics(self) -> dict[str, float]:
         """Of the first run."""
