@@ -167,19 +167,6 @@ class Pictures(Dataset):
         return Image.fromarray(self.data[index]), self.targets[index]
 
 
-def random_data(per_class: int) -> DataSet:
-    """Noise of CIFAR-10's shape."""
-    generator = torch.Generator().manual_seed(0)
-
-    def images(count: int) -> Images:
-        shape = (10 * count, 3, 32, 32)
-        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
-        return Images(pixels, torch.arange(10).repeat_interleave(count))
-
-    names, note = tuple("0123456789"), f"random images, {per_class:,} a class"
-    return DataSet("random", images(per_class), images(max(10, per_class // 5)), names, note)
-
-
 def fill(memory: Any, stream: Any, size: int) -> Any:
     """Puts equally many samples of each class into Avalanche's memory or ours."""
     for experience in stream:

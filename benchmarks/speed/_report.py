@@ -1,4 +1,4 @@
-"""What the speed benchmarks share: options, turns, and a report that outlasts one call."""
+"""What the speed benchmarks share: options, data, turns, and a report that outlasts one call."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import torch
 import yaml
 
 from simo_cl.harness.environment import cpu_name
+from simo_cl.streams import DataSet, Images
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -58,6 +59,19 @@ def hide_warnings() -> None:
     """Those of libraries to their developers; Avalanche repeats some at every experience, whatever
     the filters say."""
     warnings.showwarning = lambda *_, **__: None
+
+
+def random_data(per_class: int) -> DataSet:
+    """Noise of CIFAR-10's shape."""
+    generator = torch.Generator().manual_seed(0)
+
+    def images(count: int) -> Images:
+        shape = (10 * count, 3, 32, 32)
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+        return Images(pixels, torch.arange(10).repeat_interleave(count))
+
+    names, note = tuple("0123456789"), f"random images, {per_class:,} a class"
+    return DataSet("random", images(per_class), images(max(10, per_class // 5)), names, note)
 
 
 def take_turns(turns: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:

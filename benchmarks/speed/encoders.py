@@ -21,7 +21,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from _report import (
     bounds_table,
     hide_warnings,
     option_parser,
+    random_data,
     table,
     take_turns,
 )
@@ -45,7 +45,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from simo_cl.models import Classifier, Encoder, build_encoder
-from simo_cl.streams import DataSet, Images, load_data
+from simo_cl.streams import load_data
 from simo_cl.streams.image_store import ImageStore, image_store
 
 SPEED, BASE = "speed", "slim_resnet18-20"
@@ -91,9 +91,9 @@ def speed(options: argparse.Namespace) -> list[Row]:
         repeats = 1 if options.quick else -(-IMAGES_A_TURN // batch)
         turns = {}
         for name, encoder in encoders.items():
-            objects, step = (
-                {"encoder": encoder, "images": images},
+            step, objects = (
                 "encoder(images).sum().backward()",
+                {"encoder": encoder, "images": images},
             )
             timer = Timer(step, globals=objects, num_threads=options.threads)
             turns[name] = partial(timer.timeit, repeats)
@@ -120,9 +120,7 @@ def multiplications(encoder: Encoder) -> int:
 
 
 def epoch(name: str, options: argparse.Namespace) -> Row:
-    data = load_data("digits" if options.quick else "cifar10", options.data_root)
-    if options.quick:
-        data = enlarged_part(data)
+    data = random_data(30) if options.quick else load_data("cifar10", options.data_root)
     train = image_store(data, "train", ("crop", "flip"))
     torch.manual_seed(options.seed)
     encoder = encoder_named(name, data.channels)
@@ -151,17 +149,6 @@ def accuracy(model: nn.Module, test: ImageStore) -> float:
         images, labels = test.batch(rows, "eval")
         hits += int((model(images).argmax(dim=1) == labels).sum())
     return hits / len(test)
-
-
-def enlarged_part(data: DataSet) -> DataSet:
-    """A quarter of the images, four times as large."""
-
-    def part(images: Images) -> Images:
-        pixels = images.images[::4].repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
-        return Images(pixels, images.labels[::4])
-
-    note = f"{data.note}, a quarter, enlarged"
-    return replace(data, train=part(data.train), test=part(data.test), note=note)
 
 
 def page(measured: Row) -> Iterator[str]:

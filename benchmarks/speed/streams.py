@@ -19,6 +19,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -35,6 +36,7 @@ from _report import (
     bounds_table,
     hide_warnings,
     option_parser,
+    random_data,
     table,
     take_turns,
 )
@@ -86,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     hide_warnings()
-    data = contestants.random_data(150 if options.quick else 5000)
+    data = random_data(150 if options.quick else 5000)
     if options.data_root is not None:
         data = load_data("cifar10", options.data_root)
     report = Report("streams", options.out, page, draw, ["avalanche-lib"], data=data.note)
@@ -237,10 +239,8 @@ FORMATS |= {"last_over_first": "{:.2f}"}
 
 def comparisons(rows: list[Row]) -> list[list[Row]]:
     """The rows of each comparison."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["section"], title(row)), []).append(row)
-    return list(groups.values())
+    by_scene = groupby(rows, lambda row: (row["section"], title(row)))
+    return [list(own) for _, own in by_scene]
 
 
 def title(row: Row) -> str:
