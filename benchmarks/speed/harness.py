@@ -55,15 +55,6 @@ def nothing(run, data, folder, device, progress):
 simo_cl.harness.attempt.execute_run = nothing
 """
 
-HEADINGS = {
-    "jobs": "`simo-cl run benchmarks/quickstart.yaml`, one thread a run",
-    "overhead": "Runs that do nothing but begin and finish their folder",
-    "checkpoints": (
-        "Checkpoints in runs of split_cifar10 with a tenth of their epochs, and their share of a "
-        "whole run, whose training is extrapolated"
-    ),
-}
-
 
 def main() -> None:
     parser = option_parser(__doc__, list(SECTIONS))
@@ -78,10 +69,11 @@ def main() -> None:
     hide_warnings()
     report = Report("harness", options.out, page, packages=["avalanche-lib"], cores=os.cpu_count())
     for name in options.only:
-        for row in SECTIONS[name](options):
+        measure, heading = SECTIONS[name]
+        for row in measure(options):
             part, same = f"{name} {next(iter(row.values()))}", ("section", "jobs", "strategy")
             report.add_rows(part, [{"section": name} | row], same, place)
-        print(f"\n{HEADINGS[name]}\n{section_table(report.measured, name)}", flush=True)
+        print(f"\n{heading}\n{section_table(rows_of(report.measured, name))}", flush=True)
 
 
 def place(row: Row) -> tuple[int, str]:
@@ -157,25 +149,30 @@ def checkpoints(options: argparse.Namespace) -> Iterator[Row]:
         }
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
-    "jobs": jobs,
-    "overhead": overhead,
-    "checkpoints": checkpoints,
+# Each with the heading of its rows.
+SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Row]], str]] = {
+    "jobs": (jobs, "`simo-cl run benchmarks/quickstart.yaml`, one thread a run"),
+    "overhead": (overhead, "Runs that do nothing but begin and finish their folder"),
+    "checkpoints": (
+        checkpoints,
+        "Checkpoints in runs of split_cifar10 with a tenth of their epochs, and their share of a "
+        "whole run, whose training is extrapolated",
+    ),
 }
 
 
 def page(measured: Row) -> Iterator[str]:
     yield "Speed of the harness"
-    yield bounds_table("harness", [row for name in HEADINGS for row in rows_of(measured, name)])
-    for name, heading in HEADINGS.items():
-        if rows_of(measured, name):
-            yield f"## {heading}"
-            yield section_table(measured, name)
+    sections = {name: rows_of(measured, name) for name in SECTIONS}
+    yield bounds_table("harness", [row for rows in sections.values() for row in rows])
+    for name, rows in sections.items():
+        if rows:
+            yield f"## {SECTIONS[name][1]}"
+            yield section_table(rows)
 
 
-def section_table(measured: Row, section: str) -> str:
-    percent = dict.fromkeys(("share", "share_of_whole_run"), "{:.2%}")
-    return table(rows_of(measured, section), ["section"], **percent)
+def section_table(rows: list[Row]) -> str:
+    return table(rows, ["section"], share="{:.2%}", share_of_whole_run="{:.2%}")
 
 
 def rows_of(measured: Row, section: str) -> list[Row]:
