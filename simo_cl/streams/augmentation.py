@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torchvision.transforms import Compose, RandomHorizontalFlip
 
 from simo_cl.streams.augmentation_names import check_augmentations
 from simo_cl.streams.data_set import DataSet
@@ -40,19 +40,8 @@ def tensor_augmentation(
         ValueError: another or a repeated name.
     """
     check_augmentations(names, ("crop", "flip"))
-    return Compose([Crop(size, padding_value) if name == "crop" else Flip() for name in names])
-
-
-class Compose:
-    """Transforms one after the other. A class, because data loader workers pickle it."""
-
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = list(transforms)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        for transform in self.transforms:
-            image = transform(image)
-        return image
+    known = {"crop": Crop(size, padding_value), "flip": RandomHorizontalFlip()}
+    return Compose([known[name] for name in names])
 
 
 class Normalize:
@@ -72,27 +61,12 @@ class Crop:
 
     def __init__(self, size: int, padding_value: Sequence[float] = (0.0,)) -> None:
         self.size = size
-        self.padding = size // 8
         self.padding_value = torch.tensor(padding_value).view(-1, 1, 1)
-        self.is_zero = not self.padding_value.any()
 
     def __call__(self, image: Tensor) -> Tensor:
-        places = 2 * self.padding + 1
+        size, p = self.size, self.size // 8
+        places = 2 * p + 1
         row, column = divmod(int(torch.randint(places * places, ()).item()), places)
-        return self._padded(image)[:, row : row + self.size, column : column + self.size]
-
-    def _padded(self, image: Tensor) -> Tensor:
-        p = self.padding
-        if self.is_zero:
-            return pad(image, (p, p, p, p))
-        side = self.size + 2 * p
-        padded = self.padding_value.to(image).expand(len(image), side, side).clone()
-        padded[:, p : p + self.size, p : p + self.size] = image
-        return padded
-
-
-class Flip:
-    """An image mirrored left to right with probability 1/2."""
-
-    def __call__(self, image: Tensor) -> Tensor:
-        return image.flip(-1) if torch.rand(()).item() < 0.5 else image
+        padded = self.padding_value.to(image).expand(len(image), size + 2 * p, size + 2 * p).clone()
+        padded[:, p : p + size, p : p + size] = image
+        return padded[:, row : row + size, column : column + size]

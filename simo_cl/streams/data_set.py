@@ -119,7 +119,7 @@ class DataSet:
         digest = hashlib.sha256(repr(self.class_names).encode())
         for tensor in (t for part in parts for t in (part.images, part.labels)):
             digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().data)
+            digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     @property

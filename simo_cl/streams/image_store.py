@@ -102,7 +102,7 @@ class ImageStore:
             encoder: in evaluation mode on this device; normalized images (N, channels, size, size)
                 to features (N, F).
         """
-        name = f"{self.name} {_fingerprint_of_module(encoder)}"
+        name = f"{self.name} {_fingerprint(encoder)}"
         store = _STORES.get(name)
         if store is None:
             parts = torch.arange(len(self)).split(_IMAGES_AT_ONCE)
@@ -171,11 +171,9 @@ def image_store(
         group: BatchTransform(names, size=data.size, mean=mean, std=std)
         for group, names in (("train", augment), ("eval", ()))
     }
-    name = _fingerprint(images.images, images.labels, transforms, device)
-    loaded = _STORES.get(name)
-    if loaded is not None:
-        return loaded
-    return ImageStore(name, images.images, images.labels, transforms, device)
+    content = repr((data.digest, part, transforms, str(torch.device(device))))
+    name = hashlib.sha1(content.encode(), usedforsecurity=False).hexdigest()
+    return _find_or_make(name, images.images, images.labels, transforms, device)
 
 
 _STORES: weakref.WeakValueDictionary[str, ImageStore] = weakref.WeakValueDictionary()
@@ -203,23 +201,7 @@ def _find_or_make(name: str, *content: Any) -> ImageStore:
     return ImageStore(name, *content) if loaded is None else loaded
 
 
-def _fingerprint(
-    images: Tensor,
-    labels: Tensor,
-    transforms: Mapping[str, BatchTransform],
-    device: torch.device | str,
-) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)
-    for part in (images, labels):
-        digest.update(repr(tuple(part.shape)).encode())
-        digest.update(part.cpu().contiguous().numpy().tobytes())
-    for group in sorted(transforms):
-        digest.update(f"{group}: {transforms[group]!r}".encode())
-    digest.update(str(torch.device(device)).encode())
-    return digest.hexdigest()
-
-
-def _fingerprint_of_module(module: nn.Module) -> str:
+def _fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha1(repr(module).encode(), usedforsecurity=False)
     for name, weights in module.state_dict().items():
         digest.update(name.encode())

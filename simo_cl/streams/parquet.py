@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,39 +35,32 @@ def parquet_files(folder: Path, split: str) -> list[Path]:
 
 def columns(files: list[Path]) -> list[str]:
     """Column names of the first file."""
-    import pyarrow
-    import pyarrow.parquet
+    from pyarrow.parquet import read_schema
 
-    try:
-        return list(pyarrow.parquet.read_schema(files[0]).names)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _unreadable(files[0], error) from error
+    with _reading(files[0]):
+        schema = read_schema(files[0])
+    return list(schema.names)
 
 
 def count_rows(files: list[Path]) -> int:
     """Number of images, from the files' metadata."""
-    import pyarrow
-    import pyarrow.parquet
+    from pyarrow.parquet import read_metadata
 
     count = 0
     for file in files:
-        try:
-            count += pyarrow.parquet.read_metadata(file).num_rows
-        except (pyarrow.ArrowException, OSError) as error:
-            raise _unreadable(file, error) from error
+        with _reading(file):
+            count += read_metadata(file).num_rows
     return count
 
 
 def is_jpeg(files: list[Path]) -> bool:
     """Whether the images were compressed with loss; judged by the first."""
-    import pyarrow
-    import pyarrow.parquet
+    from pyarrow.parquet import ParquetFile
 
-    try:
-        rows = pyarrow.parquet.ParquetFile(files[0]).iter_batches(1, columns=[IMAGE_COLUMN])
-        return next(rows)[IMAGE_COLUMN][0].as_py()["bytes"][:2] == b"\xff\xd8"
-    except (pyarrow.ArrowException, OSError, StopIteration, TypeError, KeyError) as error:
-        raise _unreadable(files[0], error) from error
+    with _reading(files[0]):
+        rows = ParquetFile(files[0]).iter_batches(1, columns=[IMAGE_COLUMN])
+        start = next(rows)[IMAGE_COLUMN][0].as_py()["bytes"][:2]
+    return start == b"\xff\xd8"
 
 
 def read_images(files: list[Path], label_column: str, size: int) -> Images:
@@ -88,20 +83,17 @@ def read_images(files: list[Path], label_column: str, size: int) -> Images:
 
 
 def _read_file(file: Path, label_column: str, size: int) -> Images:
-    import pyarrow
     import pyarrow.compute
     import pyarrow.parquet
     import torch
 
-    try:
+    with _reading(file):
         table = pyarrow.parquet.read_table(file, columns=[IMAGE_COLUMN, label_column])
         encoded = pyarrow.compute.struct_field(table[IMAGE_COLUMN], "bytes")
         kind = table[label_column].type
         if not pyarrow.types.is_integer(kind):
             raise TypeError(f"the column '{label_column}' holds {kind}; expected whole numbers")
         labels = torch.tensor(table[label_column].to_pylist(), dtype=torch.int64)
-    except (pyarrow.ArrowException, OSError, TypeError) as error:
-        raise _unreadable(file, error) from error
     images = np.empty((len(labels), size, size, 3), dtype=np.uint8)
     for row, cell in enumerate(encoded):
         images[row] = _decode(cell.as_py(), size, file, row)
@@ -121,8 +113,15 @@ def _decode(encoded: bytes, size: int, file: Path, row: int) -> np.ndarray:
     return image
 
 
-def _unreadable(file: Path, error: Exception) -> DataBrokenError:
-    return DataBrokenError(
-        f"{file}: not a readable Parquet file of images, a column '{IMAGE_COLUMN}' of structs with "
-        f"'bytes' and a column of labels ({error}). Copy or download the file again."
-    )
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """A context in which whatever is wrong with the file becomes a DataBrokenError."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, StopIteration, TypeError, KeyError) as error:
+        raise DataBrokenError(
+            f"{file}: not a readable Parquet file of images, a column '{IMAGE_COLUMN}' of structs "
+            f"with 'bytes' and a column of labels ({error}). Copy or download the file again."
+        ) from error

@@ -16,27 +16,8 @@ from simo_cl.streams.data_set import (
     DataError,
     DataNotFoundError,
     DataSet,
-    Images,
     UnknownDataError,
 )
-
-__all__ = [
-    "DataBrokenError",
-    "DataError",
-    "DataNotFoundError",
-    "DataSet",
-    "DataSource",
-    "DataStatus",
-    "Images",
-    "UnknownDataError",
-    "check_data",
-    "data_root",
-    "data_source_names",
-    "default_root",
-    "fetch_data",
-    "load_data",
-    "register_data_source",
-]
 
 
 @dataclass(frozen=True)
