@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from simo_cl.registry import Lazy, Registry
@@ -36,7 +37,7 @@ class Metric:
     heading: str
     meaning: str
     definition: str
-    unit: str
+    unit: str = "0..1"
     direction: Direction = ""
     source: str = ""
     family: Family = "continual"
@@ -70,25 +71,21 @@ def own_metrics(family: Family, *measured: Any) -> dict[str, float]:
     return {name: float(function(*measured)) for name, function in own.items() if function}
 
 
-_SHARE, _SIGNED = "0..1", "-1..1"
-
 _CONTINUAL = (
     Metric(
         "average_accuracy",
         "average accuracy",
         "Test accuracy after the last experience, averaged over all experiences; no task label.",
         "mean of `A[T, i]` over i ≤ T",
-        _SHARE,
-        "up",
+        direction="up",
     ),
     Metric(
         "average_anytime_accuracy",
         "anytime accuracy",
         "The average accuracy on the experiences seen so far, averaged over the whole stream.",
         "mean over t ≤ T of the average accuracy at t",
-        _SHARE,
-        "up",
-        "[1]",
+        direction="up",
+        source="[1]",
     ),
     Metric(
         "forgetting",
@@ -96,27 +93,26 @@ _CONTINUAL = (
         "Best accuracy ever reached on earlier experiences minus the final one, averaged. A joint "
         "run has none.",
         "mean over i < T of the best `A[t, i]` with i ≤ t < T, minus `A[T, i]`",
-        _SIGNED,
-        "down",
-        "[3]",
+        unit="-1..1",
+        direction="down",
+        source="[3]",
     ),
     Metric(
         "backward_transfer",
         "backward transfer",
         "Final accuracy on earlier experiences minus that right after training on them, averaged.",
         "mean over i < T of `A[T, i] - A[i, i]`",
-        _SIGNED,
-        "up",
-        "[4]",
+        unit="-1..1",
+        direction="up",
+        source="[4]",
     ),
     Metric(
         "learning_accuracy",
         "learning accuracy",
         "Mean accuracy on each experience right after training on it: plasticity.",
         "mean of `A[i, i]`",
-        _SHARE,
-        "up",
-        "[5]",
+        direction="up",
+        source="[5]",
     ),
     Metric(
         "intransigence",
@@ -124,9 +120,9 @@ _CONTINUAL = (
         "Mean accuracy of the joint run of the same seed minus the accuracy on each experience "
         "right after training on it. Below zero where the few classes seen by then make it easier.",
         "mean over i ≤ T of `A_joint[i] - A[i, i]`, A_joint from training on everything at once",
-        _SIGNED,
-        "down",
-        "after [3]",
+        unit="-1..1",
+        direction="down",
+        source="after [3]",
     ),
     Metric(
         "forward_transfer",
@@ -134,34 +130,31 @@ _CONTINUAL = (
         "k-NN accuracy on features of experiences not yet trained, minus that of the untrained "
         "encoder.",
         "mean over 1 < i ≤ T + 1 of `A_knn[i-1, i] - A_knn[0, i]`, row 0 before any training",
-        _SIGNED,
-        "up",
-        "after [4]",
+        unit="-1..1",
+        direction="up",
+        source="after [4]",
     ),
     Metric(
         "new_class_accuracy",
         "newest classes",
         "Accuracy on the classes of the last experience.",
         "accuracy on the classes of experience T",
-        _SHARE,
-        "up",
+        direction="up",
     ),
     Metric(
         "old_class_accuracy",
         "older classes",
         "Accuracy on the classes of all earlier experiences.",
         "accuracy on the classes before",
-        _SHARE,
-        "up",
+        direction="up",
     ),
     Metric(
         "min_accuracy",
         "minimum accuracy",
         "Mean over earlier experiences of the lowest accuracy since they were learnt.",
         "mean over i < T of the least `A[t, i]` with i < t ≤ T",
-        _SHARE,
-        "up",
-        "[2]",
+        direction="up",
+        source="[2]",
     ),
     Metric(
         "worst_case_accuracy",
@@ -169,9 +162,8 @@ _CONTINUAL = (
         "Accuracy on the newest experience and minimum accuracy on older ones, weighted by their "
         "number.",
         "`A[T, T] / T + (1 - 1/T) · min_accuracy`",
-        _SHARE,
-        "up",
-        "[2]",
+        direction="up",
+        source="[2]",
     ),
     Metric(
         "anytime/accuracy",
@@ -179,9 +171,8 @@ _CONTINUAL = (
         "Accuracy on the classes seen so far, on a sample of test images, averaged over all "
         "batches of an online stream.",
         "mean over batches of `a[n]`: the area under its curve",
-        _SHARE,
-        "up",
-        "[12]",
+        direction="up",
+        source="[12]",
     ),
     Metric(
         "anytime/min_accuracy",
@@ -189,9 +180,8 @@ _CONTINUAL = (
         "Mean over earlier experiences of the lowest accuracy since they were learnt, the dips "
         "within experiences included.",
         "mean over i < T of the least `a[n, i]` after experience i was trained",
-        _SHARE,
-        "up",
-        "[2]",
+        direction="up",
+        source="[2]",
     ),
     Metric(
         "anytime/worst_case_accuracy",
@@ -199,124 +189,103 @@ _CONTINUAL = (
         "Accuracy on the newest experience and that minimum on older ones, weighted by their "
         "number.",
         "`a[N, T] / T + (1 - 1/T) · anytime/min_accuracy`, N the last batch",
-        _SHARE,
-        "up",
-        "[2]",
+        direction="up",
+        source="[2]",
     ),
 )
 
 
-def _geometry(
-    name: str,
-    heading: str,
-    meaning: str,
-    definition: str,
-    unit: str,
-    direction: Direction = "",
-    source: str = "",
-) -> Metric:
-    return Metric(name, heading, meaning, definition, unit, direction, source, "geometry")
-
-
+_geometry = partial(Metric, family="geometry")
 _GEOMETRY = (
     _geometry(
         "orthogonality/mean_abs_cos",
         "mean |cos|",
         "Mean over pairs of classes of |cos| between their means; 0 is orthogonal.",
         "mean of `abs(u_a · u_b)` over a ≠ b",
-        _SHARE,
-        "down",
+        direction="down",
     ),
     _geometry(
         "orthogonality/rms_cos",
         "rms cos",
         "Root mean square cosine between class means.",
         "root mean square of `u_a · u_b`",
-        _SHARE,
-        "down",
+        direction="down",
     ),
     _geometry(
         "orthogonality/rms_gap",
         "rms above bound",
         "Root mean square cosine minus Welch's bound.",
         "`rms_cos` minus Welch's bound, which tight frames attain",
-        _SHARE,
-        "down",
-        "[8]",
+        direction="down",
+        source="[8]",
     ),
     _geometry(
         "orthogonality/coherence",
         "coherence",
         "The largest |cos| between two class means.",
         "largest `abs(u_a · u_b)`",
-        _SHARE,
-        "down",
-        "[7]",
+        direction="down",
+        source="[7]",
     ),
     _geometry(
         "orthogonality/bound_gap",
         "above bound",
         "Coherence minus the best known lower bound.",
         "coherence minus the best known lower bound",
-        _SHARE,
-        "down",
-        "[7, 8, 9]",
+        direction="down",
+        source="[7, 8, 9]",
     ),
     _geometry(
         "orthogonality/o_within",
         "cos² within",
         "Mean squared cosine of two samples of one class.",
         "mean `o_ij` of same-class pairs",
-        _SHARE,
-        "up",
+        direction="up",
     ),
     _geometry(
         "orthogonality/o_between",
         "cos² between",
         "Mean squared cosine of two samples of different classes.",
         "mean `o_ij` of different-class pairs",
-        _SHARE,
-        "down",
+        direction="down",
     ),
     _geometry(
         "neighbourhood/d_within",
         "distance within",
         "Mean squared distance of two samples of one class.",
         "mean `d_ij` of same-class pairs",
-        "0..4",
-        "down",
+        unit="0..4",
+        direction="down",
     ),
     _geometry(
         "neighbourhood/d_between",
         "distance between",
         "Mean squared distance of two samples of different classes; 2 is orthogonal.",
         "mean `d_ij` of different-class pairs; 2 is orthogonal",
-        "0..4",
-        "up",
+        unit="0..4",
+        direction="up",
     ),
     _geometry(
         "neighbourhood/ratio",
         "within / between",
         "Mean squared distance of two samples of one class over that of two of different classes.",
         "`d_within / d_between`",
-        "0..",
-        "down",
+        unit="0..",
+        direction="down",
     ),
     _geometry(
         "neighbourhood/knn_purity",
         "10-NN purity",
         "Share of a sample's ten nearest others that have its class.",
         "share of the 10 nearest others with the sample's class; ties share the last places",
-        _SHARE,
-        "up",
+        direction="up",
     ),
     _geometry(
         "neighbourhood/antipodal_share",
         "antipodal",
         "Share of same-class pairs with a cosine below 0, beyond SimO's barrier.",
         "share of same-class pairs with cosine below 0",
-        _SHARE,
-        "down",
+        direction="down",
     ),
     _geometry(
         "neighbourhood/subspace_overlap",
@@ -324,121 +293,110 @@ _GEOMETRY = (
         "Share of their principal directions that two classes have in common.",
         "mean over class pairs of `‖U_aᵀ U_b‖²_F / r`, U the top r ≤ 4 uncentred principal "
         "directions of a class's unit vectors",
-        _SHARE,
-        "down",
+        direction="down",
     ),
     _geometry(
         "neighbourhood/subspace_overlap_chance",
         "subspaces shared by chance",
         "The same share for random subspaces.",
         "its mean for random subspaces, `r / d`",
-        _SHARE,
     ),
     _geometry(
         "neighbourhood/subspace_overlap_normalized",
         "subspace overlap",
         "How much the principal directions of two classes share: 0 is chance, 1 is the same.",
         "`(overlap - chance) / (1 - chance)`",
-        "..1",
-        "down",
+        unit="..1",
+        direction="down",
     ),
     _geometry(
         "collapse/effective_rank",
         "effective rank",
         "Exponential of the entropy of the normalised singular values: dimensions in use.",
         "exponential of the entropy of the normalized singular values",
-        "1..min(d, N)",
-        "",
-        "[10]",
+        unit="1..min(d, N)",
+        source="[10]",
     ),
     _geometry(
         "collapse/participation_ratio",
         "participation",
         "Participation ratio of the squared singular values: dimensions that carry the variance.",
         "`(Σ s²)² / Σ s⁴` of the singular values s",
-        "1..min(d, N)",
-        "",
-        "[11]",
+        unit="1..min(d, N)",
+        source="[11]",
     ),
     _geometry(
         "collapse/effective_rank_share",
         "effective rank, share",
         "Effective rank over the number of dimensions; near 0 is a collapse.",
         "effective rank over min(d, N); near 0 is a collapse",
-        _SHARE,
     ),
     _geometry(
         "collapse/participation_ratio_share",
         "participation, share",
         "Participation ratio over the number of dimensions; near 0 is a collapse.",
         "participation ratio over min(d, N); near 0 is a collapse",
-        _SHARE,
     ),
     _geometry(
         "drift/class_mean",
         "drift",
         "Mean over older classes of 1 − cos between their mean now and when learnt.",
         "mean over old classes of `1 - u_c(now) · u_c(when learnt)`",
-        "0..2",
-        "down",
+        unit="0..2",
+        direction="down",
     ),
     _geometry(
         "simo/similarity_within",
         "SimO similarity within",
         "Mean SimO similarity of two samples of one class.",
         "mean SimO similarity of same-class pairs",
-        _SHARE,
-        "up",
+        direction="up",
     ),
     _geometry(
         "simo/similarity_between",
         "SimO similarity between",
         "Mean SimO similarity of two samples of different classes.",
         "mean SimO similarity of different-class pairs",
-        _SHARE,
-        "down",
+        direction="down",
     ),
 )
+_cost = partial(Metric, family="cost")
 _COST = (
     Metric(
         "train/loss",
         "loss",
         "Mean training loss of the experience.",
         "mean of the loss over the steps of the experience",
-        "of the loss",
+        unit="of the loss",
         family="training",
     ),
-    Metric(
+    _cost(
         "cost/steps",
         "steps",
         "Optimizer steps.",
         "optimizer steps from the start of the run",
-        "steps",
-        family="cost",
+        unit="steps",
     ),
-    Metric(
+    _cost(
         "cost/images",
         "images",
         "Images forwarded in training; views and memory count.",
         "images forwarded in training from the start of the run",
-        "images",
-        family="cost",
+        unit="images",
     ),
-    Metric(
+    _cost(
         "cost/train_seconds",
         "training",
         "Time spent training.",
         "time spent training from the start of the run",
-        "seconds",
-        family="cost",
+        unit="seconds",
     ),
-    Metric(
+    _cost(
         "cost/evaluate_seconds",
         "evaluation",
         "Time spent evaluating.",
         "time spent evaluating from the start of the run",
-        "seconds",
-        family="cost",
+        unit="seconds",
     ),
 )
 METRICS: Registry[Metric] = Registry(
