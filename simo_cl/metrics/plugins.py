@@ -120,7 +120,50 @@ def continual_learning_metrics() -> list[PluginMetric[dict[str, float]]]:
     return [ContinualMetric()]
 
 
-class GeometryMetric(PluginMetric[dict[str, float]]):
+class _OncePerEvaluation(PluginMetric[dict[str, float]]):
+    """Emits after an evaluation, of its stream, and knows what was trained before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trained = Trained()
+        self._classes_of: dict[str, dict[int, Classes]] = {}
+        self._values: dict[str, float] = {}
+        self._stream = ""
+        self.reset()
+
+    def result(self) -> dict[str, float]:
+        """The scalars of the last evaluation, by name."""
+        return self._values
+
+    def before_training_exp(self, strategy: Any) -> None:
+        self._trained.begin(strategy)
+
+    def before_eval(self, strategy: Any) -> None:
+        self.reset()
+        self._values = {}
+
+    def before_eval_exp(self, strategy: Any) -> None:
+        super().before_eval_exp(strategy)
+        self._stream = strategy.experience.origin_stream.name
+        if self._trained.step >= 0 and self._stream not in self._classes_of:
+            self._classes_of[self._stream] = stream_classes(strategy.experience)
+            self._meet_stream()
+
+    def _meet_stream(self) -> None:
+        """Called when a stream is evaluated for the first time after a training."""
+
+    @property
+    def _in_several_tasks(self) -> tuple[int, list[int]] | None:
+        evaluated = self._classes_of[self._stream]
+        return class_of_several_tasks([*self._trained.stream.values(), *evaluated.values()])
+
+    def _emit(self, emitted: Metrics) -> list[MetricValue]:
+        self._values = {n: value for n, value in emitted.items() if isinstance(value, float)}
+        prefix, step = "" if self._stream == "test" else f"{self._stream}/", self._trained.step
+        return [MetricValue(self, prefix + name, value, step) for name, value in emitted.items()]
+
+
+class GeometryMetric(_OncePerEvaluation):
     """See ``orthogonality_metrics``."""
 
     def __init__(
@@ -131,45 +174,28 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
         self._epsilon = epsilon
         self._space = space
         self._hook = hook
-        self._trained = Trained()
         self._geometry: dict[str, StreamGeometry] = {}
-        self._values: dict[str, float] = {}
-        self._stream = ""
-        self._looked_through: set[str] = set()
-        self.reset()
 
     def reset(self) -> None:
         """Forgets the samples of the current evaluation."""
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._num_kept: dict[int, int] = defaultdict(int)
 
-    def result(self) -> dict[str, float]:
-        """The scalars of the last evaluation, by name."""
-        return self._values
-
     def before_training_exp(self, strategy: Any) -> None:
-        self._trained.begin(strategy)
+        super().before_training_exp(strategy)
         # An unknown layer is an error before the training, not after it.
         self._hook.attach(strategy.model)
         self._hook.detach()
 
-    def before_eval(self, strategy: Any) -> None:
-        self.reset()
-        self._values = {}
-
-    def before_eval_exp(self, strategy: Any) -> None:
-        stream = strategy.experience.origin_stream.name
-        if stream in self._looked_through or self._trained.step < 0:
-            return
-        evaluated = stream_classes(strategy.experience)
-        several = class_of_several_tasks([*self._trained.stream.values(), *evaluated.values()])
+    def _meet_stream(self) -> None:
+        several = self._in_several_tasks
         if several is not None:
+            del self._classes_of[self._stream]  # so that it is refused another time, too
             raise ValueError(
                 f"orthogonality_metrics needs numbers of its own for the classes of each task, and "
                 f"{_in_tasks(*several)}; make the benchmark with class numbers that go on from "
                 "task to task (class_ids_from_zero_in_each_exp=False), or evaluate without it"
             )
-        self._looked_through.add(stream)
 
     def before_eval_forward(self, strategy: Any) -> None:
         # The hook stays only for this pass: one left on the model would see the forward passes of
@@ -179,7 +205,6 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
     def after_eval_forward(self, strategy: Any) -> None:
         self._hook.detach()
         features = self._hook.take(strategy.model, len(strategy.mb_y))
-        self._stream = strategy.experience.origin_stream.name
         self._keep(features.detach(), strategy.mb_y.cpu())
 
     def after_eval(self, strategy: Any) -> list[MetricValue]:
@@ -201,13 +226,13 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
             current=self._trained.current_classes,
             num_classes=max(self._trained.classes) + 1,
         )
-        emitted = {
-            f"{space}/{name}": value
-            for space, found in geometry.items()
-            for name, value in self._with_figures(found, labels).items()
-        }
-        self._values = _scalars(emitted)
-        return _emit(self, emitted, self._stream, self._trained.step)
+        return self._emit(
+            {
+                f"{space}/{name}": value
+                for space, found in geometry.items()
+                for name, value in self._with_figures(found, labels).items()
+            }
+        )
 
     def _keep(self, features: Tensor, labels: Tensor) -> None:
         """Keeps samples of the classes trained on, until there are enough of each."""
@@ -252,34 +277,18 @@ class GeometryMetric(PluginMetric[dict[str, float]]):
         return MatrixValue(figure, similarity)
 
 
-class ContinualMetric(PluginMetric[dict[str, float]]):
+class ContinualMetric(_OncePerEvaluation):
     """See ``continual_learning_metrics``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._trained = Trained()
         # Of each stream, by the row (experiences trained), then by the experience evaluated.
         self._rows: dict[str, dict[int, dict[int, NDArray[np.int64]]]] = {}
-        self._classes_of: dict[str, dict[int, Classes]] = {}
-        self._values: dict[str, float] = {}
-        self._stream = ""
-        self.reset()
 
     def reset(self) -> None:
         """Forgets the predictions of the current evaluation."""
         self._labels: dict[int, list[Tensor]] = defaultdict(list)
         self._predictions: dict[int, list[Tensor]] = defaultdict(list)
-
-    def result(self) -> dict[str, float]:
-        """The scalars of the last evaluation, by name."""
-        return self._values
-
-    def before_training_exp(self, strategy: Any) -> None:
-        self._trained.begin(strategy)
-
-    def before_eval(self, strategy: Any) -> None:
-        self.reset()
-        self._values = {}
 
     def after_eval_iteration(self, strategy: Any) -> None:
         super().after_eval_iteration(strategy)
@@ -293,13 +302,6 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         experience = strategy.experience.current_experience
         self._labels[experience].append(labels)
         self._predictions[experience].append(scores.argmax(dim=1).cpu())
-
-    def before_eval_exp(self, strategy: Any) -> None:
-        super().before_eval_exp(strategy)
-        self._stream = strategy.experience.origin_stream.name
-        if self._trained.step >= 0 and self._stream not in self._classes_of:
-            self._classes_of[self._stream] = stream_classes(strategy.experience)
-            self._say_what_is_undefined()
 
     def after_eval(self, strategy: Any) -> list[MetricValue]:
         if not self._labels or self._trained.step < 0:
@@ -315,13 +317,7 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
             emitted |= self._from_confusion(
                 torch.cat(list(labels.values())), torch.cat(list(predictions.values()))
             )
-        self._values = _scalars(emitted)
-        return _emit(self, emitted, self._stream, self._trained.step)
-
-    @property
-    def _in_several_tasks(self) -> tuple[int, list[int]] | None:
-        evaluated = self._classes_of[self._stream]
-        return class_of_several_tasks([*self._trained.stream.values(), *evaluated.values()])
+        return self._emit(emitted)
 
     @property
     def _columns_are(self) -> Literal["experiences", "classes of experiences", "test sets"]:
@@ -338,7 +334,8 @@ class ContinualMetric(PluginMetric[dict[str, float]]):
         by_class = apart(trained.values()) and self._in_several_tasks is None
         return "classes of experiences" if by_class else "test sets"
 
-    def _say_what_is_undefined(self) -> None:
+    def _meet_stream(self) -> None:
+        """Says what is not defined for it."""
         stream, several = f"the {self._stream} stream", self._in_several_tasks
         if self._columns_are == "test sets":
             warnings.warn(
@@ -443,15 +440,6 @@ def _accuracy(counts: NDArray[np.int64], classes: Sequence[int] | None = None) -
 
 def _in_tasks(c: int, tasks: Sequence[int]) -> str:
     return f"class {c} stands in tasks {', '.join(map(str, tasks))}"
-
-
-def _emit(metric: PluginMetric, emitted: Metrics, stream: str, step: int) -> list[MetricValue]:
-    prefix = "" if stream == "test" else f"{stream}/"
-    return [MetricValue(metric, prefix + name, value, step) for name, value in emitted.items()]
-
-
-def _scalars(emitted: Metrics) -> dict[str, float]:
-    return {name: value for name, value in emitted.items() if isinstance(value, float)}
 
 
 def _matrix_by_class(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from simo_cl.models.norm import Norm, with_norm
@@ -52,14 +54,12 @@ class AirNet(nn.Module):
         return maps.amax(dim=(2, 3))
 
 
-def airnet(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
+def airnet(channels: int, width: int, norm: Norm, stride: int = 1) -> tuple[nn.Module, int]:
     """An :class:`AirNet` and its number of features."""
-    return with_norm(AirNet(channels, width), norm), 2 * width
+    return with_norm(AirNet(channels, width, stride), norm), 2 * width
 
 
-def airnet_half(channels: int, width: int, norm: Norm) -> tuple[nn.Module, int]:
-    """Likewise, with maps of half the height and width."""
-    return with_norm(AirNet(channels, width, stride=2), norm), 2 * width
+airnet_half = partial(airnet, stride=2)
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:
