@@ -1,14 +1,19 @@
-"""MNIST, Fashion-MNIST and KMNIST: four IDX files, as they are distributed or downloaded."""
+"""MNIST, Fashion-MNIST and KMNIST: four IDX files, as they are distributed or downloaded.
+
+IDX holds an array of bytes, plain or packed by gzip.
+"""
 
 from __future__ import annotations
 
+import gzip
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from simo_cl.streams.data_set import DataBrokenError, DataNotFoundError, DataSet, Images
-from simo_cl.streams.idx import read_idx
 from simo_cl.streams.torchvision_download import download
 
 _DIMENSIONS = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}
@@ -20,6 +25,7 @@ _FIRST_LABELS = {
     "FashionMNIST": [9, 0, 0, 3, 0, 2, 7, 2, 5, 5],
 }
 _TRAINING_IMAGES = 60_000
+_UNSIGNED_BYTES = 0x08
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class MNISTSource:
 
     def _array(self, files: dict[str, Path], key: str) -> np.ndarray:
         try:
-            values = read_idx(files[key])
+            values = _read_idx(files[key])
             if values.ndim != _DIMENSIONS[key]:
                 raise ValueError(f"it has {values.ndim} dimensions, not {_DIMENSIONS[key]}")
         except (OSError, ValueError) as error:
@@ -146,6 +152,33 @@ def _names(key: str) -> list[str]:
     """The names of a file, unpacked before packed; some who distribute it write a dot."""
     ending = f"idx{_DIMENSIONS[key]}-ubyte"
     return [f"{key}{mark}{ending}{packed}" for packed in ("", ".gz") for mark in "-."]
+
+
+def _read_idx(file: Path) -> np.ndarray:
+    """The file's array of uint8; it is unpacked where its name ends in .gz.
+
+    Raises:
+        ValueError: it is not whole, or of another format or type.
+        OSError: it cannot be read.
+    """
+    content = file.read_bytes()
+    if file.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"it cannot be unpacked: {error}") from error
+    if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
+        raise ValueError("it does not begin as an IDX file of unsigned bytes")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError("it ends within its header")
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    # As a bytearray, an array that may be written to.
+    values = np.frombuffer(bytearray(content), np.uint8, offset=start)
+    expected = int(np.prod(shape, dtype=np.int64))
+    if len(values) != expected:
+        raise ValueError(f"it holds {len(values):,} values, where its header says {expected:,}")
+    return values.reshape(shape)
 
 
 MNIST = MNISTSource("mnist", "MNIST", "MNIST")

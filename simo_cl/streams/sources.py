@@ -60,7 +60,7 @@ def load_data(name: str, root: str | Path | None = None) -> DataSet:
     Args:
         name: one of `data_source_names()`.
         root: the folder that the data lie in, directly or in a folder of the data set's name;
-            default `default_root()`.
+            default: see `data_root`.
 
     Raises:
         UnknownDataError: no source has this name.
@@ -137,13 +137,9 @@ def fetch_data(name: str, root: str | Path | None = None) -> Path:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that data are looked for in: the given one, else `default_root()`."""
-    return default_root() if root is None else Path(root).expanduser()
-
-
-def default_root() -> Path:
-    """$SIMO_CL_DATA, else ./data."""
-    return Path(os.environ.get("SIMO_CL_DATA") or "data")
+    """The folder that data are looked for in: the given one, else $SIMO_CL_DATA, else ./data."""
+    given = os.environ.get("SIMO_CL_DATA") or "data" if root is None else root
+    return Path(given).expanduser()
 
 
 _DOWNLOADED: dict[cifar.CIFARSource | mnist.MNISTSource, str] = {
