@@ -143,8 +143,7 @@ def _parts(order: list[int], experiences: int) -> list[list[int]]:
             f"{len(order)}."
         )
     size = len(order) // experiences
-    starts = [size * i for i in range(experiences)]
-    return [order[start:end] for start, end in zip(starts, [*starts[1:], len(order)], strict=True)]
+    return [part.tolist() for part in np.split(order, range(size, size * experiences, size))]
 
 
 def _split(labels: Tensor, validation: float, seed: int) -> tuple[Tensor, Tensor]:

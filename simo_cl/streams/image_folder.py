@@ -143,9 +143,8 @@ def _decode(file: Path) -> np.ndarray:
 def _wrong_size(
     file: Path, image: np.ndarray, first: Path, images: list[np.ndarray]
 ) -> DataBrokenError:
-    advice = "Scale all images to one size with height equal to width."
-    size = f"{image.shape[1]}x{image.shape[0]}"
-    if not images:
-        return DataBrokenError(f"{file} is {size}. {advice}")
-    other = f"{images[0].shape[1]}x{images[0].shape[0]}"
-    return DataBrokenError(f"{file} is {size}, but {first} is {other}. {advice}")
+    other = f", but {first} is {images[0].shape[1]}x{images[0].shape[0]}" if images else ""
+    return DataBrokenError(
+        f"{file} is {image.shape[1]}x{image.shape[0]}{other}. Scale all images to one size with "
+        "height equal to width."
+    )

@@ -108,7 +108,7 @@ class ImageStore:
             parts = torch.arange(len(self)).split(_IMAGES_AT_ONCE)
             with torch.no_grad():
                 features = torch.cat([encoder(self.batch(rows, "eval")[0]) for rows in parts])
-            groups = dict.fromkeys(self.transforms, _as_it_is)
+            groups = dict.fromkeys(self.transforms, nn.Identity())
             store = ImageStore(name, features, self.labels, groups, self.device)
         _EMBEDDED.append(store)
         return store
@@ -179,10 +179,6 @@ def image_store(
 _STORES: weakref.WeakValueDictionary[str, ImageStore] = weakref.WeakValueDictionary()
 _EMBEDDED: deque[ImageStore] = deque(maxlen=2)
 """Of the training and of the test images."""
-
-
-def _as_it_is(features: Tensor) -> Tensor:
-    return features
 
 
 def _find(name: str) -> ImageStore:
