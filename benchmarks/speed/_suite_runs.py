@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.execute_suite import execute_runs, write_plan
-from simo_cl.harness.plan import PlannedRun, plan_runs
+from simo_cl.harness.plan import plan_runs
 from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.precision import precision_of
 from simo_cl.harness.progress import SuiteProgress
@@ -29,15 +28,11 @@ CPU = torch.device("cpu")
 
 
 class _Heard(SuiteProgress):
-    """Notes when each run ended, and the warnings."""
+    """Keeps the warnings."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self.ends: list[float] = []
         self.warnings: list[str] = []
-
-    def run_ends(self, run: PlannedRun, metrics: dict[str, float]) -> None:
-        self.ends.append(time.perf_counter())
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -74,8 +69,8 @@ class SuiteRuns:
         self.data = checked_data(self.runs, data_root) if data is None else data
         write_plan(folder, self.suite, self.runs, command="", data=self.data)
 
-    def execute(self, **options: Any) -> list[float]:
-        """Executes them, with options of :func:`execute_runs`; gives the time at which each ended.
+    def execute(self, **options: Any) -> None:
+        """Executes them, with options of :func:`execute_runs`.
 
         Raises:
             RuntimeError: a run failed.
@@ -86,7 +81,6 @@ class SuiteRuns:
         self.warnings = heard.warnings
         if outcome.failed:
             raise RuntimeError("; ".join(outcome.failed.values()))
-        return heard.ends
 
     def last_metrics(self) -> dict[str, float]:
         """Of the first run."""

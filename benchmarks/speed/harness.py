@@ -95,14 +95,15 @@ def jobs(options: argparse.Namespace) -> Iterator[Row]:
                 env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""},
             )
             seconds = time.perf_counter() - started
-            yield {"jobs": number, "seconds": seconds, "seconds_of_runs": _of_runs(Path(results))}
+            # From the beginning of the first run to the end of the last: what jobs can share.
+            begun, ended = _times(Path(results))
+        yield {"jobs": number, "seconds": seconds, "seconds_of_runs": ended[-1] - begun[0]}
 
 
-def _of_runs(results: Path) -> float:
-    """From the beginning of a suite's first run to the end of its last: what jobs can share."""
-    statuses = [read_status(path.parent) for path in results.glob("*/runs/*/*/status.json")]
-    first, last = zip(*((s.started, s.ended) for s in statuses if s is not None), strict=True)
-    return float(max(last) - min(first))
+def _times(results: Path) -> tuple[list[Any], list[Any]]:
+    """When runs were started, and when they ended, each in ascending order."""
+    statuses = [read_status(path.parent) for path in results.rglob("status.json")]
+    return sorted(s.started for s in statuses if s), sorted(s.ended for s in statuses if s)
 
 
 def overhead(options: argparse.Namespace) -> Iterator[Row]:
@@ -112,7 +113,8 @@ def overhead(options: argparse.Namespace) -> Iterator[Row]:
         for number in options.jobs:
             folder, seeds = Path(name) / str(number), range(options.runs)
             suite = SuiteRuns(QUICKSTART, ["er"], folder, seeds=seeds, plugins=plugins)
-            ends = suite.execute(jobs=number)
+            suite.execute(jobs=number)
+            _, ends = _times(folder)
             # From the first end on: before it, processes are started.
             ms = 1000 * (ends[-1] - ends[0]) / (len(ends) - 1)
             row = {"jobs": number, "runs": len(ends), "ms_a_run": ms}
