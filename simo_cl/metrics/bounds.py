@@ -10,7 +10,11 @@ def welch_bound(num_classes: int, dimension: int) -> float:
 
     ``sqrt((C - d) / (d (C - 1)))`` for C > d, else 0 (Welch, 1974).
     """
-    _check_counts(num_classes, dimension)
+    if num_classes < 2 or dimension < 1:
+        raise ValueError(
+            "a bound needs at least two classes and one dimension, got "
+            f"{num_classes} classes and {dimension} dimensions"
+        )
     if num_classes <= dimension:
         return 0.0
     return math.sqrt((num_classes - dimension) / (dimension * (num_classes - 1)))
@@ -28,11 +32,3 @@ def coherence_bound(num_classes: int, dimension: int) -> float:
     if dimension == 2 and num_classes > 2:
         bounds.append(math.cos(math.pi / num_classes))
     return max(bounds)
-
-
-def _check_counts(num_classes: int, dimension: int) -> None:
-    if num_classes < 2 or dimension < 1:
-        raise ValueError(
-            "a bound needs at least two classes and one dimension, got "
-            f"{num_classes} classes and {dimension} dimensions"
-        )

@@ -9,11 +9,11 @@ of class c's unit vectors, C the number of classes present, d the dimension.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from simo_cl.metrics.bounds import coherence_bound, welch_bound
 
@@ -204,10 +204,12 @@ def participation_ratio(singular_values: Tensor) -> float:
 
 
 def _orthogonality_of_means(means: Tensor) -> dict[str, float]:
-    num_means, dimension = int((~means[:, 0].isnan()).sum()), means.shape[1]
+    means = means[~means.isnan().any(dim=1)]
+    num_means, dimension = means.shape
     if num_means < 2:
         return {}
-    cosines = _cosines_of_pairs(means)
+    first, second = torch.triu_indices(num_means, num_means, offset=1).unbind()
+    cosines = (means @ means.T).clamp(-1, 1)[first, second]
     coherence = float(cosines.abs().amax())
     rms = float(cosines.square().mean().sqrt())
     return {
@@ -290,11 +292,10 @@ def _subspace_metrics(vectors: Tensor, labels: Tensor, num_classes: int) -> dict
 def _collapse_metrics(vectors: Tensor) -> dict[str, float]:
     singular_values = torch.linalg.svdvals(vectors)
     largest = min(vectors.shape)
-    measures: dict[str, Callable[[Tensor], float]] = {
-        "collapse/effective_rank": effective_rank,
-        "collapse/participation_ratio": participation_ratio,
+    values = {
+        "collapse/effective_rank": effective_rank(singular_values),
+        "collapse/participation_ratio": participation_ratio(singular_values),
     }
-    values = {name: measure(singular_values) for name, measure in measures.items()}
     return values | {f"{name}_share": value / largest for name, value in values.items()}
 
 
@@ -302,29 +303,14 @@ def _principal_directions(
     vectors: Tensor, labels: Tensor, num_classes: int, rank: int
 ) -> tuple[Tensor, Tensor]:
     """Top directions (C, d, r) of each class, and how many of them are real, (C,)."""
-    groups = _padded_by_class(vectors, labels, num_classes)
+    by_class = vectors[labels.argsort(stable=True)]
+    parts = by_class.split(labels.bincount(minlength=num_classes).tolist())
+    # Short classes are filled with zero rows, which add no direction.
+    groups = pad_sequence(parts, batch_first=True)
     _, singular_values, directions = torch.linalg.svd(groups, full_matrices=False)
     largest = max(min(rank, directions.shape[1], vectors.shape[1] - 1), 0)
     real = singular_values > 1e-6 * singular_values[:, :1]
     return directions[:, :largest].mT, real[:, :largest].sum(dim=1)
-
-
-def _padded_by_class(vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """(C, largest class, d), short classes filled with zero rows, which add no direction."""
-    order = labels.argsort(stable=True)
-    counts = labels.bincount(minlength=num_classes)
-    starts = counts.cumsum(0) - counts
-    place = torch.arange(len(labels)) - starts[labels[order]]
-    groups = vectors.new_zeros(num_classes, int(counts.amax()), vectors.shape[1])
-    groups[labels[order], place] = vectors[order]
-    return groups
-
-
-def _cosines_of_pairs(means: Tensor) -> Tensor:
-    """``u_a . u_b`` for a < b over the classes that have a mean, flat."""
-    means = means[~means.isnan().any(dim=1)]
-    first, second = torch.triu_indices(len(means), len(means), offset=1).unbind()
-    return (means @ means.T).clamp(-1, 1)[first, second]
 
 
 def _distance_and_overlap(vectors: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:

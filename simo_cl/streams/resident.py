@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -327,15 +327,9 @@ class _GroupsOfRows(TransformGroups):
         return row
 
 
-class _OfOneImage:
-    """A batch transform, of a single image."""
-
-    def __init__(self, transform: Transform) -> None:
-        self._transform = transform
-
-    def __call__(self, image: Tensor) -> Tensor:
-        return self._transform(image[None])[0]
+def _of_one_image(store: ImageStore) -> dict[str, tuple[Transform, None]]:
+    return {name: (partial(_transform_one, each), None) for name, each in store.transforms.items()}
 
 
-def _of_one_image(store: ImageStore) -> dict[str, tuple[_OfOneImage, None]]:
-    return {group: (_OfOneImage(transform), None) for group, transform in store.transforms.items()}
+def _transform_one(transform: Transform, image: Tensor) -> Tensor:
+    return transform(image[None])[0]
