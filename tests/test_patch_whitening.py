@@ -70,10 +70,10 @@ def test_large_images_are_read_a_few_at_a_time(monkeypatch):
     images = smooth_images(3)
     whole = fitted(images).filters
     sizes = []
-    patches = patch_whitening._patches
+    unfold = patch_whitening.F.unfold
     monkeypatch.setattr(patch_whitening, "_NUMBERS_AT_ONCE", 16 * images[0].numel() + 1)
     monkeypatch.setattr(
-        patch_whitening, "_patches", lambda part: sizes.append(len(part)) or patches(part)
+        patch_whitening.F, "unfold", lambda part, k: sizes.append(len(part)) or unfold(part, k)
     )
     torch.testing.assert_close(fitted(images).filters, whole, atol=1e-5, rtol=1e-5)
     assert sizes == [16, 16, 8]

@@ -66,14 +66,15 @@ class PatchWhitening(nn.Module):
             batches: (N, channels, H, W) each, as :meth:`forward` will get them.
 
         Raises:
-            ValueError: there is no patch.
+            ValueError: there is no image.
         """
         size = self.channels * _SIDE**2
         moments, count = torch.zeros(size, size, dtype=torch.float64), 0
         for batch in batches:
             at_once = max(1, _NUMBERS_AT_ONCE // batch.shape[1:].numel())
             for images in batch.cpu().split(at_once):
-                patches = _patches(images.double())
+                # As columns, in the order of a filter's weights.
+                patches = F.unfold(images.double(), _SIDE).transpose(0, 1).flatten(1)
                 moments += patches @ patches.T
                 count += patches.shape[1]
         if count == 0:
@@ -85,15 +86,6 @@ class PatchWhitening(nn.Module):
 
     def _with_both_signs(self, rows: Tensor) -> Tensor:
         return torch.cat([rows, -rows]).view(-1, self.channels, _SIDE, _SIDE)
-
-
-def _patches(images: Tensor) -> Tensor:
-    """(N, channels, H, W) to all patches as columns, in the order of a filter's weights."""
-    height, width = images.shape[2] - _SIDE + 1, images.shape[3] - _SIDE + 1
-    corners = [(row, column) for row in range(_SIDE) for column in range(_SIDE)]
-    pixels = images.transpose(0, 1)
-    shifted = [pixels[:, :, r : r + height, c : c + width] for r, c in corners]
-    return torch.stack(shifted, dim=1).flatten(2).flatten(0, 1)
 
 
 def _with_a_sign(vectors: Tensor) -> Tensor:
