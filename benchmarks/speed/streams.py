@@ -55,14 +55,15 @@ from simo_cl.tracking.mirror import mirror
 
 # Of the training whose metrics are timed; their time does not depend on it.
 SHARE_OF_STEPS = 0.07
-# Who takes part, with which augmentations, and the iterations a turn by network; with --quick, two.
+# Who takes part, with which augmentations, and by network the iterations a turn and, of strategies
+# that train on whole experiences, the images a class.
 COMPARISONS = {
-    "online": (contestants.online, [(), CROP_AND_FLIP], {EMPTY: 200, SLIM: 20}),
-    "contrastive": (contestants.contrastive, [SCR_AUGMENT], {EMPTY: 20, SLIM: 2}),
-    "strategies": (contestants.strategies, [CROP_AND_FLIP], {EMPTY: 50, SLIM: 10}),
-    "batch": (contestants.batch, [CROP_AND_FLIP], {EMPTY: 20, SLIM: 4}),
+    "online": (contestants.online, [(), CROP_AND_FLIP], {EMPTY: [200], SLIM: [20]}),
+    "contrastive": (contestants.contrastive, [SCR_AUGMENT], {EMPTY: [20], SLIM: [2]}),
+    "strategies": (contestants.strategies, [CROP_AND_FLIP], {EMPTY: [50, 500], SLIM: [10, 250]}),
+    "batch": (contestants.batch, [CROP_AND_FLIP], {EMPTY: [20], SLIM: [4]}),
 }
-IMAGES_A_CLASS = {EMPTY: 500, SLIM: 250}  # for strategies that train on whole experiences
+QUICK = [2, 20]  # these numbers with --quick
 DESCRIBED = ("network", "precision", "augment")
 HEADINGS = {
     "online": "Online: 10 new images and 10 of a full class-balanced memory of 1,000",
@@ -133,11 +134,9 @@ def scenes(section: str, data: DataSet, options: argparse.Namespace) -> Iterator
 
 
 def compare(section: str, scene: Scene, options: argparse.Namespace) -> list[Row]:
-    take_part, _, iterations = COMPARISONS[section]
-    sizes = [2 if options.quick else iterations[scene.network]]
-    if section == "strategies":
-        sizes.append(20 if options.quick else IMAGES_A_CLASS[scene.network])
-    them = list(take_part(scene, *sizes))
+    take_part, _, by_network = COMPARISONS[section]
+    sizes = by_network[scene.network]
+    them = list(take_part(scene, *(QUICK[: len(sizes)] if options.quick else sizes)))
     warming_up = 0 if options.quick else 1
     turns = {one.name: partial(milliseconds, one.chunk) for one in them}
     taken = take_turns(turns, warming_up + options.rounds)
@@ -148,10 +147,8 @@ def compare(section: str, scene: Scene, options: argparse.Namespace) -> list[Row
     for one in them:
         row = {"section": section, **dict(zip(DESCRIBED, described, strict=True))}
         row |= {"contestant": one.name, "ms": median[one.name], "turns": taken[one.name]}
-        for key, peer in (("times_stock", one.stock), ("of_bare", one.bare)):
-            if peer in median:
-                row[key] = median[peer] / median[one.name]
-        rows.append(row)
+        peers = {"times_stock": median.get(one.stock), "of_bare": median.get(one.bare)}
+        rows.append(row | {key: ms / row["ms"] for key, ms in peers.items() if ms is not None})
     return rows
 
 
