@@ -6,7 +6,7 @@ exemplars are not. Random numbers come from torch's global generator, as in torc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,17 +15,15 @@ from torchvision.transforms import Compose, RandomHorizontalFlip
 from simo_cl.streams.augmentation_names import check_augmentations
 from simo_cl.streams.data_set import DataSet
 
-Transform = Callable[[Tensor], Tensor]
 
-
-def evaluation_transform(data: DataSet) -> Transform:
+def evaluation_transform(data: DataSet) -> Normalize:
     """Pixels in [0, 255] to floats with mean 0 and standard deviation 1 over the training data."""
     return Normalize(data.mean, data.std)
 
 
 def tensor_augmentation(
     names: Sequence[str], size: int, padding_value: Sequence[float] = (0.0,)
-) -> Transform:
+) -> Compose:
     """`crop` and `flip` for images that are normalized floats already.
 
     iCaRL stores its exemplars so and takes this as its `buffer_transform`.
