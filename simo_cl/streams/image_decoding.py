@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from simo_cl.streams.data_set import DataBrokenError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -27,35 +29,38 @@ _WHITE = 2**16 - 1
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 
 
-def decode_rgb(source: Path | BinaryIO) -> np.ndarray:
+def decode_rgb(source: Path | BinaryIO, where: str) -> np.ndarray:
     """An encoded picture as uint8 (height, width, 3); grey becomes RGB.
 
     Args:
         source: a file, or its bytes, in any format that Pillow reads.
+        where: what errors call it.
 
     Raises:
-        ValueError: it cannot be decoded, has no known range (see :func:`eight_bits`), has
+        DataBrokenError: it cannot be decoded, has no known range (see :func:`eight_bits`), has
             transparent pixels, or has several frames.
     """
     from PIL import Image
 
     try:
         with Image.open(source) as image:
-            return np.asarray(_rgb(image))
-    except UnsuitableImageError:
-        raise
+            return np.asarray(_rgb(image, where))
     # Pillow calls a damaged PNG a syntax error.
     except (EOFError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"not a readable image ({error}). Copy it again, or save it as PNG"
+        raise DataBrokenError(
+            f"{where}: not a readable image ({error}). Copy it again, or save it as PNG."
         ) from error
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image, where: str) -> Image.Image:
     """The picture with 8 bits a channel: itself, or 16-bit grey scaled to 0 (black) to 255 (white).
 
+    Args:
+        image: of any mode.
+        where: what errors call it.
+
     Raises:
-        UnsuitableImageError: black and white are not known, as in floating-point modes, or the
+        DataBrokenError: black and white are not known, as in floating-point modes, or the
             values fill so little of 16 bits that nearly nothing would be left in 8.
     """
     from PIL import Image
@@ -66,26 +71,23 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image.convert("L") if image.mode == "1" else image
     white = None if signed else _white(image, tags)
     if white is None:
-        raise UnsuitableImageError(
-            f"its mode is {image.mode!r}{' (signed)' if signed and image.mode != 'F' else ''}, and "
-            "it is not known which values are black and white. Save it with 8 bits (black 0, white "
-            "255) or as 16-bit grey (black 0, white 65535)"
+        raise DataBrokenError(
+            f"{where}: its mode is {image.mode!r}"
+            f"{' (signed)' if signed and image.mode != 'F' else ''}, and it is not known which "
+            "values are black and white. Save it with 8 bits (black 0, white 255) or as 16-bit "
+            "grey (black 0, white 65535)."
         )
     values = np.asarray(image).astype(np.int64)
     if 0 < values.max() <= white // 16:
-        raise UnsuitableImageError(
-            f"its mode is {image.mode!r}, where white is {white}, but no value is above "
+        raise DataBrokenError(
+            f"{where}: its mode is {image.mode!r}, where white is {white}, but no value is above "
             f"{values.max()}: 16 grey levels or fewer would be left. Scale the values of all "
-            "pictures alike to the full range"
+            "pictures alike to the full range."
         )
     # Pillow inverts these only where they have 8 bits or fewer.
     if tags.get(_PHOTOMETRIC) == 0:
         values = white - values
     return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
-
-
-class UnsuitableImageError(ValueError):
-    """The picture is sound, but it is not known which 8-bit pixels it stands for."""
 
 
 def _white(image: Image.Image, tags: Mapping[int, Any]) -> int | None:
@@ -99,19 +101,20 @@ def _white(image: Image.Image, tags: Mapping[int, Any]) -> int | None:
     return _WHITE if image.mode == "I" and image.format in ("PNG", "PPM") else None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, where: str) -> Image.Image:
     # Phones put a preview beside a photograph.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
-        raise UnsuitableImageError(
-            f"it has {frames} frames or pages. Save each that you want as a file of its own"
+        raise DataBrokenError(
+            f"{where}: it has {frames} frames or pages. Save each that you want as a file of its "
+            "own."
         )
     if _is_transparent(image):
-        raise UnsuitableImageError(
-            f"its mode is {image.mode!r}, and it has transparent pixels, whose colour is not "
-            "known. Lay it on a background of your choice and save it without transparency"
+        raise DataBrokenError(
+            f"{where}: its mode is {image.mode!r}, and it has transparent pixels, whose colour is "
+            "not known. Lay it on a background of your choice and save it without transparency."
         )
-    grey_or_colour = eight_bits(image)
+    grey_or_colour = eight_bits(image, where)
     if grey_or_colour.mode == "La":
         grey_or_colour = grey_or_colour.convert("LA")
     return grey_or_colour.convert("RGB")

@@ -91,7 +91,7 @@ def _read(folder: Path, classes: list[str]) -> Images:
                 f"{', '.join(sorted(_SUFFIXES))} in this folder itself)."
             )
         for file in files:
-            image = _decode(file)
+            image = decode_rgb(file, str(file))
             first = first or file
             if image.shape != images[0].shape if images else image.shape[0] != image.shape[1]:
                 raise _wrong_size(file, image, first, images)
@@ -131,13 +131,6 @@ def _kind(file: Path, split: Path) -> str:
     if file.parent.parent != split:
         return f"{suffix} in sub-folders of a class"
     return "" if suffix in _SUFFIXES else suffix
-
-
-def _decode(file: Path) -> np.ndarray:
-    try:
-        return decode_rgb(file)
-    except ValueError as error:
-        raise DataBrokenError(f"{file}: {error}.") from error
 
 
 def _wrong_size(

@@ -101,10 +101,7 @@ def _read_file(file: Path, label_column: str, size: int) -> Images:
 
 
 def _decode(encoded: bytes, size: int, file: Path, row: int) -> np.ndarray:
-    try:
-        image = decode_rgb(io.BytesIO(encoded))
-    except ValueError as error:
-        raise DataBrokenError(f"{file}, row {row}: {error}.") from error
+    image = decode_rgb(io.BytesIO(encoded), f"{file}, row {row}")
     if image.shape != (size, size, 3):
         raise DataBrokenError(
             f"{file}, row {row}: the image is {image.shape[1]}x{image.shape[0]}; expected "

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.datasets.folder import default_loader, pil_loader
 
 from simo_cl.streams.data_set import DataBrokenError, Images
-from simo_cl.streams.image_decoding import EIGHT_BITS, UnsuitableImageError, eight_bits
+from simo_cl.streams.image_decoding import EIGHT_BITS, eight_bits
 
 
 def images_of(dataset: Any) -> Images:
@@ -95,7 +95,8 @@ def _pixels(picture: Any, index: int) -> Tensor:
             "pixels; convert the pictures to 'RGB' first"
         )
     else:
-        array = np.array(_eight_bits(picture, index))
+        is_pil = isinstance(picture, Image.Image)
+        array = np.array(eight_bits(picture, f"sample {index}") if is_pil else picture)
         pixels = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
     if pixels.dtype != torch.uint8 or pixels.ndim != 3:
         raise DataBrokenError(
@@ -103,15 +104,6 @@ def _pixels(picture: Any, index: int) -> Tensor:
             "pixels, before any conversion to floats"
         )
     return pixels
-
-
-def _eight_bits(picture: Any, index: int) -> Any:
-    if not isinstance(picture, Image.Image):
-        return picture
-    try:
-        return eight_bits(picture)
-    except UnsuitableImageError as error:
-        raise DataBrokenError(f"sample {index}: {error}") from error
 
 
 def _checked(pixels: Tensor, labels: Sequence[int] | Tensor) -> Images:

@@ -9,19 +9,15 @@ import pytest
 from image_files import encode
 from PIL import Image
 
-from simo_cl.streams.image_decoding import (
-    EIGHT_BITS,
-    UnsuitableImageError,
-    decode_rgb,
-    eight_bits,
-)
+from simo_cl.streams import DataBrokenError
+from simo_cl.streams.image_decoding import EIGHT_BITS, decode_rgb, eight_bits
 
 LEVELS = np.array([[0, 100], [200, 255]], np.uint8)
 DEEP = LEVELS.astype(np.uint16) * 257
 
 
 def decoded(encoded: bytes) -> np.ndarray:
-    return decode_rgb(io.BytesIO(encoded))
+    return decode_rgb(io.BytesIO(encoded), "it")
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -83,13 +79,13 @@ class TestScaled:
             image = Image.new(mode, (2, 2), 51400)
         except ValueError:
             pytest.skip("this Pillow makes no such picture")
-        assert np.asarray(eight_bits(image)).tolist() == [[200, 200]] * 2
+        assert np.asarray(eight_bits(image, "it")).tolist() == [[200, 200]] * 2
 
     def test_16_bit_png_of_older_pillow(self) -> None:
         """It has the mode of 32-bit integers there."""
         image = Image.fromarray(DEEP.astype(np.int32))
         image.format = "PNG"
-        assert np.array_equal(np.asarray(eight_bits(image)), LEVELS)
+        assert np.array_equal(np.asarray(eight_bits(image, "it")), LEVELS)
 
     def test_black_stays_black(self) -> None:
         assert not decoded(encode(np.zeros((2, 2), np.uint16))).any()
@@ -99,7 +95,7 @@ class TestScaled:
         colour = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20)
         image = colour.convert("P").convert("PA") if mode == "PA" else colour.convert(mode)
         expected = np.asarray(image.convert("L" if mode == "1" else mode))
-        assert np.array_equal(np.asarray(eight_bits(image)), expected)
+        assert np.array_equal(np.asarray(eight_bits(image, "it")), expected)
 
     @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "LAB"])
     def test_files_of_such_modes(self, mode: str) -> None:
@@ -124,19 +120,19 @@ class TestRefused:
         ],
     )
     def test_without_a_known_range(self, encoded: bytes, message: str) -> None:
-        with pytest.raises(UnsuitableImageError, match=f"{message}.*Save it with 8 bits"):
+        with pytest.raises(DataBrokenError, match=f"{message}.*Save it with 8 bits"):
             decoded(encoded)
 
     @pytest.mark.parametrize("white", [1, 255, 4095])
     def test_few_of_16_bits_in_use(self, white: int) -> None:
-        with pytest.raises(UnsuitableImageError, match=f"no value is above {white}: .*full range"):
+        with pytest.raises(DataBrokenError, match=f"no value is above {white}: .*full range"):
             decoded(encode(LEVELS // np.uint16(255) * np.uint16(white)))
 
     @pytest.mark.parametrize("image_format", ["GIF", "PNG", "TIFF", "WEBP"])
     def test_several_frames(self, image_format: str) -> None:
         frames = [Image.fromarray(LEVELS), Image.fromarray(255 - LEVELS)]
         encoded = saved(frames[0], image_format, save_all=True, append_images=frames[1:])
-        with pytest.raises(UnsuitableImageError, match="2 frames or pages"):
+        with pytest.raises(DataBrokenError, match="2 frames or pages"):
             decoded(encoded)
 
     def test_but_a_photographs_preview_is_passed_over(self) -> None:
@@ -149,7 +145,7 @@ class TestRefused:
         image = Image.fromarray(LEVELS).convert(mode)
         assert np.array_equal(decoded(saved(image, "PNG"))[..., 0], LEVELS)
         image.putpixel((1, 0), (*image.getpixel((1, 0))[:-1], 254))
-        with pytest.raises(UnsuitableImageError, match=f"'{mode}', and it has transparent pixels"):
+        with pytest.raises(DataBrokenError, match=f"'{mode}', and it has transparent pixels"):
             decoded(saved(image, "PNG"))
 
     @pytest.mark.parametrize(
@@ -163,11 +159,11 @@ class TestRefused:
     def test_a_transparent_value(self, image: Image.Image, unused: int, used: int) -> None:
         pixels = decoded(saved(image, "PNG", transparency=unused))
         assert np.array_equal(pixels[..., 0], LEVELS)
-        with pytest.raises(UnsuitableImageError, match="transparent pixels"):
+        with pytest.raises(DataBrokenError, match="transparent pixels"):
             decoded(saved(image, "PNG", transparency=used))
 
     @pytest.mark.parametrize("encoded", [b"", b"\x89PNG", encode(LEVELS)[:45]])
     def test_what_is_no_picture(self, tmp_path: Path, encoded: bytes) -> None:
         (tmp_path / "x.png").write_bytes(encoded)
-        with pytest.raises(ValueError, match="not a readable image"):
-            decode_rgb(tmp_path / "x.png")
+        with pytest.raises(DataBrokenError, match="x: not a readable image"):
+            decode_rgb(tmp_path / "x.png", "x")
