@@ -173,7 +173,10 @@ def image_store(
     }
     content = repr((data.digest, part, transforms, str(torch.device(device))))
     name = hashlib.sha1(content.encode(), usedforsecurity=False).hexdigest()
-    return _find_or_make(name, images.images, images.labels, transforms, device)
+    store = _STORES.get(name)
+    if store is None:
+        store = ImageStore(name, images.images, images.labels, transforms, device)
+    return store
 
 
 _STORES: weakref.WeakValueDictionary[str, ImageStore] = weakref.WeakValueDictionary()
