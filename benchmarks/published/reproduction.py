@@ -15,7 +15,6 @@ Finished runs are kept in `runs.csv` and not repeated.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ import torch
 import typer
 from avalanche.benchmarks.scenarios import split_online_stream
 from avalanche.models import SCRModel
+from avalanche.training.determinism.rng_manager import RNGManager
 from avalanche.training.plugins import EvaluationPlugin, MIRPlugin, ReplayPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
 from avalanche.training.supervised import ER_ACE, ER_AML, SCR, Naive
@@ -189,9 +189,7 @@ RECIPES = {
 
 def execute(recipe: Recipe, data: DataSet, seed: int) -> dict[str, float]:
     """Trains and evaluates one run."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    random.seed(seed)
+    RNGManager.set_random_seeds(seed)
     benchmark = class_incremental(data, **{"seed": seed, **recipe.stream})
     model = recipe.model()
     strategy = recipe.build(
