@@ -142,11 +142,11 @@ def compare(section: str, scene: Scene, options: argparse.Namespace) -> list[Row
     taken = take_turns(turns, warming_up + options.rounds)
     taken = {name: ms[warming_up:] for name, ms in taken.items()}
     median = {name: statistics.median(ms) for name, ms in taken.items()}
-    described = (scene.network, scene.precision, " + ".join(scene.augment))
+    described = {"section": section, "network": scene.network, "precision": scene.precision}
+    described["augment"] = " + ".join(scene.augment)
     rows = []
     for one in them:
-        row = {"section": section, **dict(zip(DESCRIBED, described, strict=True))}
-        row |= {"contestant": one.name, "ms": median[one.name], "turns": taken[one.name]}
+        row = described | {"contestant": one.name, "ms": median[one.name], "turns": taken[one.name]}
         peers = {"times_stock": median.get(one.stock), "of_bare": median.get(one.bare)}
         rows.append(row | {key: ms / row["ms"] for key, ms in peers.items() if ms is not None})
     return rows
@@ -258,19 +258,17 @@ def further_rows(measured: Row, section: str) -> list[Row]:
     their share of its training."""
     if section not in measured:
         return []
-    rows = []
     if section == "course":
-        for name, ms in measured[section]["ms"].items():
-            fifth = max(1, len(ms) // 5)
-            first, last = statistics.median(ms[:fifth]), statistics.median(ms[-fifth:])
-            row = {"ms_first_fifth": first, "ms_last_fifth": last, "last_over_first": last / first}
-            rows.append({"section": section, "precision": "float32", "contestant": name, **row})
+        ms, precision = pd.DataFrame(measured[section]["ms"]), "float32"
+        fifth = max(1, len(ms) // 5)
+        first, last = ms[:fifth].median(), ms[-fifth:].median()
+        frame = pd.DataFrame({"ms_first_fifth": first, "ms_last_fifth": last})
+        frame["last_over_first"] = last / first
     else:
-        seconds = measured[section]["seconds"]
-        for name, value in seconds.items():
-            row = {"contestant": name, "seconds": value, "of_training": value / seconds["training"]}
-            rows.append({"section": section, "precision": "the suite's precision", **row})
-    return rows
+        seconds, precision = pd.Series(measured[section]["seconds"]), "the suite's precision"
+        frame = pd.DataFrame({"seconds": seconds, "of_training": seconds / seconds["training"]})
+    frame = frame.rename_axis("contestant").reset_index()
+    return frame.assign(section=section, precision=precision).to_dict("records")
 
 
 def draw(plt: Any, measured: Row) -> Any:
