@@ -62,6 +62,7 @@ SQUARES = 8  # alive at once in a loss over all pairs, about
 
 Loss = Callable[[Tensor, Tensor], Any]
 Step = Callable[[], None]
+Clock = Callable[[], float]
 
 
 def main() -> None:
@@ -181,13 +182,12 @@ def compare(report: Report, n: int, d: int, options: argparse.Namespace) -> None
         row["cold_ms"] = 1e3 * statistics.median(turn[0] for turn in turns)
         row["turns"] = len(turns)
         row["peak_mb"] = peak_bytes(steps[name], x.device) / 1e6
-        if row is simo:
-            row["operators"] = operators(steps[SIMO])
         # SimO is the first.
         row["times_simo"] = row["ms"] / simo["ms"]
         row["cold_times_simo"] = row["cold_ms"] / simo["cold_ms"]
         row["per_pair"] = row["times_simo"] * simo["pairs"] / row["pairs"]
         row["memory_times_simo"] = row["peak_mb"] / simo["peak_mb"]
+    simo["operators"] = operators(steps[SIMO])
     new = list(rows.values())
     print(f"\nN = {n}, d = {d}\n{table(new, OF_SIZE, **FORMATS)}", flush=True)
     part = f"N = {n}, d = {d}"
@@ -260,21 +260,22 @@ def take_turns(steps: dict[str, Step], seconds: float) -> dict[str, list[list[fl
     for _ in range(MOST_TURNS):
         for name, taken in turns.items():
             if len(taken) < 3 or sum(map(sum, taken)) < seconds:
-                taken.append(one_turn(steps[name]))
+                taken.append(one_turn(steps[name], SECONDS_OF_A_TURN))
     return turns
 
 
-def one_turn(step: Step) -> list[float]:
-    seconds: list[float] = []
-    while sum(seconds) < SECONDS_OF_A_TURN:
-        start = time.perf_counter()
+def one_turn(step: Step, seconds: float = 0.0, clock: Clock = time.perf_counter) -> list[float]:
+    """The seconds of each of so many steps as fit into these, at least one."""
+    taken: list[float] = []
+    while not taken or sum(taken) < seconds:
+        start = clock()
         step()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        taken.append(clock() - start)
+    return taken
 
 
 def one_by_one(
-    steps: dict[str, Step], seconds: float, clock: Callable[[], float] = time.perf_counter
+    steps: dict[str, Step], seconds: float, clock: Clock = time.perf_counter
 ) -> dict[str, list[float]]:
     """The seconds of each step, at least three of each after one to warm up; all have equally
     many."""
@@ -283,9 +284,7 @@ def one_by_one(
     times: dict[str, list[float]] = {name: [] for name in steps}
     while min(map(len, times.values())) < 3 or sum(map(sum, times.values())) < seconds:
         for name, step in steps.items():
-            start = clock()
-            step()
-            times[name].append(clock() - start)
+            times[name] += one_turn(step, clock=clock)
     return times
 
 
