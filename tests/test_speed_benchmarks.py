@@ -85,23 +85,6 @@ def test_a_report_keeps_what_another_call_measured_in_the_same_environment(tmp_p
 
 
 @pytest.mark.slow
-def test_a_report_and_a_layout_are_timed(tmp_path: Path) -> None:
-    finished = _run("report.py", "--quick", "--out", str(tmp_path))
-    assert finished.returncode == 0, finished.stderr
-
-    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    layout, page = report["rows"]
-    assert layout["points"] == 200
-    assert layout["same_again"] is True
-    assert (page["strategies"], page["seeds"], page["experiences"], page["runs"]) == (2, 2, 5, 4)
-    assert layout["seconds"] > 0
-    assert page["seconds"] > 0
-    assert page["page_mb"] > 0.1
-    shown = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert f"| its page | at most 10.0 MB | {page['page_mb']:.1f} MB | yes |" in shown
-
-
-@pytest.mark.slow
 def test_encoders_are_timed_and_trained_in_calls_of_their_own(tmp_path: Path) -> None:
     for part in ("airnet-16", "speed", "airnet-16"):
         finished = _run("encoders.py", "--quick", "--only", part, "--out", str(tmp_path))

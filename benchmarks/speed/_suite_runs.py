@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from simo_cl.streams import DataSet
 SUITES = Path(__file__).resolve().parents[1]
 STRATEGIES = SUITES.parent / "strategies"
 QUICKSTART, SPLIT_CIFAR10 = SUITES / "quickstart.yaml", SUITES / "split_cifar10.yaml"
-SIMO_CL = [sys.executable, "-c", "from simo_cl.cli import app; app()"]
 CPU = torch.device("cpu")
 
 

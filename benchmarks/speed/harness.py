@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from unittest.mock import patch
 
 import torch
 from _report import Report, Row, bounds_table, hide_warnings, list_of, option_parser, table
-from _suite_runs import QUICKSTART, SIMO_CL, SPLIT_CIFAR10, SuiteRuns
+from _suite_runs import QUICKSTART, SPLIT_CIFAR10, SuiteRuns
 
 from simo_cl.harness import attempt
 from simo_cl.harness.resume import Resumption
@@ -84,12 +85,13 @@ def place(row: Row) -> tuple[int, str]:
 
 def jobs(options: argparse.Namespace) -> Iterator[Row]:
     quick = ["--seeds=0", "--strategies=finetune,er", "--set=training.epochs=0.5"]
+    simo_cl = [sys.executable, "-c", "from simo_cl.cli import app; app()"]
     for number in options.jobs:
         with tempfile.TemporaryDirectory() as results:
             words = ["run", str(QUICKSTART), f"--jobs={number}", f"--results={results}"]
             started = time.perf_counter()
             subprocess.run(
-                [*SIMO_CL, *words, *(quick if options.quick else [])],
+                [*simo_cl, *words, *(quick if options.quick else [])],
                 check=True,
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": ""},
