@@ -18,13 +18,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
 
-from simo_cl.child_process import (
-    end_with_parent,
-    process_context,
-    start_without_interrupts,
-)
+from simo_cl.child_process import end_with_parent, process_context, start_without_interrupts
 from simo_cl.tracking import store
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import TrackingError
@@ -96,12 +91,7 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None or not issubclass(kind, KeyboardInterrupt):
                 self._finish()

@@ -252,19 +252,16 @@ class _Mirror:
 
 @contextlib.contextmanager
 def _one_at_a_time(suite_folder: Path, seconds: float) -> Iterator[None]:
-    lock = FileLock(suite_folder / "mlflow.lock")
+    lock = FileLock(suite_folder / "mlflow.lock", timeout=seconds)
     try:
-        lock.acquire(timeout=seconds)
+        with lock:
+            yield
     except Timeout as error:
         raise TrackingError(
             f"another command has been writing this suite's runs to MLflow for {seconds:.0f} s (it "
             f"holds {lock.lock_file}). It brings MLflow up to date itself; to see to it here, try "
             "again when it has ended"
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _set_damaged_aside(file: Path, problems: list[str]) -> None:

@@ -11,7 +11,6 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import mlflow
@@ -136,12 +135,7 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
     def __enter__(self) -> MLflowLogger:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close(_status_after(error))
 
     def before_training(self, *args: Any, **kwargs: Any) -> None:

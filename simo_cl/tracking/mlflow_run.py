@@ -33,16 +33,11 @@ def log_data(
     first = [Param(*item) for item in (parameters or {}).items()]
     last = [RunTag(*item) for item in (tags or {}).items()]
     is_one_call = max(len(first), len(last)) <= _OTHERS_PER_CALL
-    if is_one_call and len(first) + len(metrics) + len(last) <= _ITEMS_PER_CALL:
-        if first or metrics or last:
-            client.log_batch(run_id, params=first, metrics=metrics, tags=last)
-        return
-    for start in range(0, len(first), _OTHERS_PER_CALL):
-        client.log_batch(run_id, params=first[start : start + _OTHERS_PER_CALL])
-    for start in range(0, len(metrics), _ITEMS_PER_CALL):
-        client.log_batch(run_id, metrics=metrics[start : start + _ITEMS_PER_CALL])
-    for start in range(0, len(last), _OTHERS_PER_CALL):
-        client.log_batch(run_id, tags=last[start : start + _OTHERS_PER_CALL])
+    if not is_one_call or len(first) + len(metrics) + len(last) > _ITEMS_PER_CALL:
+        # MLflow itself makes several calls of it, in which tags may precede numbers.
+        client.log_batch(run_id, params=first, metrics=metrics)
+        first, metrics = [], ()
+    client.log_batch(run_id, params=first, metrics=metrics, tags=last)
 
 
 def log_files(client: MlflowClient, run_id: str, folder: Path) -> None:

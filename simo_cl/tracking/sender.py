@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import FrameType
+
+from mlflow.entities import Metric
 
 from simo_cl.tracking import store
 from simo_cl.tracking.local_run import File, FolderError, LocalRun, RunSettings
 from simo_cl.tracking.mlflow_run import log_data, log_file, set_state
 from simo_cl.tracking.redact import without_secrets
-from simo_cl.tracking.sigterm import end_on_sigterm, forget_sigterm
 from simo_cl.tracking.store import TrackingError
-
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
 
 # How long the end of a run waits for a slow server, and how long values gather before a call.
 CLOSE_SECONDS = 30.0
 GATHER_SECONDS = 1.0
+# For all runs of a process that is asked to end: who asks soon kills it, Docker after 10 s, Slurm
+# after 30.
+_SIGTERM_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class Sender:
         }
         self._begin(is_late)
         if is_ours:
-            end_on_sigterm(self)
+            _end_on_sigterm(self)
 
     def put(self, item: Metric | File) -> None:
         """Takes something to send, without waiting for anything."""
@@ -92,7 +94,7 @@ class Sender:
         # A forked child, as a worker of a data loader, has a copy that is not its to end.
         if self._has_ended.is_set() or os.getpid() != self._process:
             return
-        forget_sigterm(self)
+        _forget_sigterm(self)
         seconds = CLOSE_SECONDS if seconds is None else seconds
         deadline = time.monotonic() + seconds
         self._end = status if self._is_ours else None
@@ -194,3 +196,35 @@ class Sender:
                 )
             self._said.append(message)
         _log.warning(message)
+
+
+_on_sigterm: set[Sender] = set()
+
+
+def _end_on_sigterm(sender: Sender) -> None:
+    """Ends this run as KILLED on SIGTERM, where nobody else sees to that signal.
+
+    The process ends as it would have, within seconds: what MLflow has not taken by then is kept.
+    Out of the main thread no signal can be seen to.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end)
+    _on_sigterm.add(sender)
+
+
+def _forget_sigterm(sender: Sender) -> None:
+    """Leaves the signal alone again, once no run is left to end."""
+    _on_sigterm.discard(sender)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not _on_sigterm and is_main and signal.getsignal(signal.SIGTERM) is _end:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    senders = list(_on_sigterm)
+    for sender in senders:
+        sender.close("KILLED", _SIGTERM_SECONDS / len(senders))
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import threading
+import warnings
 import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simo_cl.results import read_plan
 from simo_cl.tracking import store
@@ -21,6 +23,7 @@ from simo_cl.tracking.view import VIEW_TAG, chart_view_url
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
+    from uvicorn import Server
 
 __all__ = ["TrackingError", "chart_view_url", "serve_ui"]
 
@@ -140,8 +143,6 @@ def _server(uri: str, port: int) -> Iterator[threading.Thread]:
     The command `mlflow server` begins two processes, each of which imports all of MLflow again:
     more than half of the time until the page is there.
     """
-    from simo_cl.tracking.mlflow_server import make_server
-
     server = make_server(uri, HOST, port)
     thread = threading.Thread(target=server.run, name="simo_cl-mlflow", daemon=True)
     thread.start()
@@ -157,14 +158,38 @@ def _server(uri: str, port: int) -> Iterator[threading.Thread]:
         thread.join(_STOP_SECONDS)
 
 
+def make_server(uri: str, host: str, port: int) -> Server:
+    """What the command `mlflow server` would serve for this store.
+
+    MLflow's application reads its settings from the environment, as in that command's workers.
+    """
+    # Before MLflow's: it looks whether a server is there, and guards itself if so.
+    import uvicorn
+
+    # No background jobs: a quarter of the memory.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    from mlflow import server
+
+    os.environ |= {
+        server.BACKEND_STORE_URI_ENV_VAR: uri,
+        server.REGISTRY_STORE_URI_ENV_VAR: uri,
+        server.SERVE_ARTIFACTS_ENV_VAR: "true",
+        server.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        server.ARTIFACTS_DESTINATION_ENV_VAR: os.environ.get(
+            "MLFLOW_ARTIFACTS_DESTINATION", "mlartifacts"
+        ),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what MLflow itself imports
+        from mlflow.server.fastapi_app import app
+
+    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="critical"))
+
+
 @contextlib.contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
     """Inside, a termination request ends the block like Ctrl-C."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from simo_cl.tracking.mlflow_server import make_server
-from simo_cl.tracking.ui import serve_ui
+from simo_cl.tracking.ui import make_server, serve_ui
 
 
 def serve_store(folder: Path, port: int) -> None:

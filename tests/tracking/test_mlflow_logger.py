@@ -34,7 +34,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from processes import run_script
 
-from simo_cl.tracking import local_run, sender, sigterm, store
+from simo_cl.tracking import local_run, sender, store
 from simo_cl.tracking.local_run import FolderError, LocalRun, RunSettings
 from simo_cl.tracking.mlflow_logger import MLflowLogger, TrackingError, send_kept
 
@@ -230,11 +230,11 @@ def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> Non
     script = f"""
         import os, signal, sys
         import torch
-        from simo_cl.tracking import sender, sigterm
+        from simo_cl.tracking import sender
         from simo_cl.tracking.mlflow_logger import MLflowLogger
         from simo_cl.tracking.store import open_client
 
-        sigterm._SECONDS = sender.CLOSE_SECONDS = 1e6  # however busy the machine is
+        sender._SIGTERM_SECONDS = sender.CLOSE_SECONDS = 1e6  # however busy the machine is
         open_client("sqlite:///warm.db")
         for ending in {list(ENDINGS)!r}:
             if os.fork():
@@ -680,10 +680,10 @@ def test_who_is_asked_to_end_does_not_wait_for_a_server_until_it_is_killed(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "CLOSE_SECONDS", 1e9)
-    monkeypatch.setattr(sigterm, "_SECONDS", 0.5)
+    monkeypatch.setattr(sender, "_SIGTERM_SECONDS", 0.5)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     killed: list[int] = []
-    monkeypatch.setattr(sigterm.os, "kill", lambda process, number: killed.append(number))
+    monkeypatch.setattr(sender.os, "kill", lambda process, number: killed.append(number))
     logger = MLflowLogger(tracking_uri=uri)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dead = MlflowClient(f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -706,9 +706,9 @@ def test_the_end_of_a_process_may_come_while_something_is_kept(
     adding: str,
     value: Any,
 ) -> None:
-    monkeypatch.setattr(sigterm, "_SECONDS", 600.0)
+    monkeypatch.setattr(sender, "_SIGTERM_SECONDS", 600.0)
     killed: list[int] = []
-    monkeypatch.setattr(sigterm.os, "kill", lambda process, number: killed.append(number))
+    monkeypatch.setattr(sender.os, "kill", lambda process, number: killed.append(number))
     add = getattr(LocalRun, adding)
 
     def interrupted(local: LocalRun, item: Any) -> None:

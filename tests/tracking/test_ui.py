@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from simo_cl.results import ResultsError
-from simo_cl.tracking import mlflow_server, ui
+from simo_cl.tracking import ui
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.ui import TrackingError, chart_view_url, serve_ui
@@ -192,7 +192,7 @@ class EndsAtOnce:
 def test_a_server_that_does_not_start_is_said(
     small_suite: SuiteMaker, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_server, "make_server", lambda *_: EndsAtOnce())
+    monkeypatch.setattr(ui, "make_server", lambda *_: EndsAtOnce())
     with pytest.raises(TrackingError, match="did not start"):
         serve_ui(small_suite.folder, port=free_port, open_browser=False)
 
