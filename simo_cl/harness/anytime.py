@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,11 @@ class AnytimeAccuracy(SupervisedPlugin):
         samples = [_of_each_class(e.dataset, images // num_classes, seed) for e in stream]
         self._sizes = [len(sample) for sample in samples]
         begun = [len(stream)] if joint else range(1, len(stream) + 1)
-        self._samples = [_as_experience(samples[:count], stream[0]) for count in begun]
+        # One experience for several data sets, so that one loader passes over all.
+        together = [reduce(ResidentDataset.concat, samples[:count]) for count in begun]
+        self._samples = [
+            OnlineCLExperience(dataset=dataset, origin_experience=stream[0]) for dataset in together
+        ]
         self._answers: list[Tensor] | None = None
         self._seconds = 0.0
         self._batches: list[int] = []
@@ -140,11 +145,3 @@ def _of_each_class(dataset: ResidentDataset, count: int, seed: int) -> ResidentD
         places = np.flatnonzero(dataset.labels == label)
         chosen.append(np.random.default_rng([seed, label]).permutation(places)[:count])
     return dataset.subset(np.concatenate(chosen))
-
-
-def _as_experience(samples: Sequence[ResidentDataset], origin: Any) -> OnlineCLExperience:
-    """Several data sets as one experience, so that one loader passes over all."""
-    first, *others = samples
-    for other in others:
-        first = first.concat(other)
-    return OnlineCLExperience(dataset=first, origin_experience=origin)

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from simo_cl.harness.anytime import AnytimeAccuracy
 from simo_cl.harness.embed import Embedded, EvaluationRecorder, embed
-from simo_cl.harness.settings import EvaluationSettings
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.snapshots import Snapshots
-from simo_cl.harness.strategy_files import StrategyFile
 from simo_cl.metrics.continual import (
     class_accuracy,
     confusion_matrix,
@@ -28,6 +27,7 @@ from simo_cl.metrics.readouts import knn
 from simo_cl.metrics.stream_geometry import StreamGeometry
 from simo_cl.models import EmbeddingModel
 from simo_cl.streams.resident import ResidentDataset
+from simo_cl.training.step_budget import StepBudget
 
 Metrics = dict[str, float]
 
@@ -59,14 +59,10 @@ class Evaluation:
       all strategies. Diagnostics: no strategy may keep it.
 
     Args:
+        run: that is evaluated.
         benchmark: from :func:`simo_cl.class_incremental`.
-        strategy: an Avalanche strategy.
-        file: that built it.
-        settings: of the evaluation.
-        memory_size: of the suite.
-        evaluate_on: ``"test"`` or ``"validation"``.
-        joint: whether it trains on all classes in one experience.
-        anytime: measures within experiences, too.
+        strategy: an Avalanche strategy, built by the run's file.
+        budget: the strategy's.
 
     Attributes:
         layers: name of a space to the name of the submodule that gives it, in the order of
@@ -78,25 +74,16 @@ class Evaluation:
         ValueError: the model has no submodule of the name that the strategy's file gives.
     """
 
-    def __init__(
-        self,
-        benchmark: Any,
-        strategy: Any,
-        file: StrategyFile,
-        settings: EvaluationSettings,
-        memory_size: int,
-        evaluate_on: str,
-        *,
-        joint: bool,
-        anytime: AnytimeAccuracy | None = None,
-    ) -> None:
+    def __init__(self, run: PlannedRun, benchmark: Any, strategy: Any, budget: StepBudget) -> None:
+        settings, file = run.settings, run.strategy_file
         self._strategy = strategy
         self._file = file
-        self._joint = joint
-        self._settings = settings
-        self._memory_size = memory_size
+        self._joint = run.joint
+        self._settings = settings.evaluation
+        self._memory_size = settings.memory.size
         self._train_stream = benchmark.train_stream
-        self._stream = benchmark.test_stream if evaluate_on == "test" else benchmark.valid_stream
+        on_test = settings.stream.evaluate_on == "test"
+        self._stream = benchmark.test_stream if on_test else benchmark.valid_stream
         self._num_classes = benchmark.n_classes
         modules = [name for name, _ in strategy.model.named_modules() if name]
         self.layers = {"features": file.feature_layer}
@@ -113,9 +100,18 @@ class Evaluation:
                 )
         self._recorder = EvaluationRecorder(self.layers)
         strategy.plugins.append(self._recorder)
-        self._anytime = anytime
-        if anytime is not None:
-            strategy.plugins.append(anytime)
+        self._anytime: AnytimeAccuracy | None = None
+        if self._settings.every is not None:
+            self._anytime = AnytimeAccuracy(
+                self._stream,
+                every=self._settings.every,
+                images=self._settings.every_images,
+                seed=settings.seed,
+                updates=settings.stream.updates_per_batch,
+                budget=budget,
+                joint=run.joint,
+            )
+            strategy.plugins.append(self._anytime)
         self._classes = [
             sorted({int(y) for y in experience.dataset.targets}) for experience in self._stream
         ]
@@ -127,21 +123,14 @@ class Evaluation:
         self._knn_initial: list[float] = []
         self._knn_of_all: list[list[float]] = []
         self.sample: dict[str, Embedded] = {}
-        self.snapshots = Snapshots(self._num_classes, settings.samples_per_class)
+        self.snapshots = Snapshots(self._num_classes, self._settings.samples_per_class)
 
     def before_training(self) -> None:
         """Measures the untrained encoder's k-NN, to which forward transfer is relative."""
         started = time.perf_counter()
         reference = self._oracle_sample()
-        strategy = self._strategy
         for experience in self._stream:
-            recorded = embed(
-                strategy.model,
-                experience.dataset,
-                self.layers,
-                self._settings.batch_size,
-                strategy.device,
-            )
+            recorded = self._embed([experience.dataset])
             predictions = knn(*_points(reference), recorded.spaces["features"])
             self._knn_initial.append(_accuracy(predictions, recorded.labels))
         self.seconds += time.perf_counter() - started
@@ -263,12 +252,7 @@ class Evaluation:
     def _oracle_sample(self) -> Embedded:
         """Training images of all classes, those to come included."""
         count = self._settings.samples_per_class
-        return self._embed(
-            [
-                _first_per_class(experience.dataset, count).eval()
-                for experience in self._train_stream
-            ]
-        )
+        return self._embed([_first_per_class(e.dataset, count).eval() for e in self._train_stream])
 
     def _memory_sample(self, experience: Any) -> Embedded:
         if hasattr(self._file.module, "memory"):

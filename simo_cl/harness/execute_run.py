@@ -16,6 +16,7 @@ from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.setup import Setup
+from simo_cl.models import Encoder, evaluating
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataSet
 from simo_cl.streams.class_incremental import class_incremental
@@ -24,6 +25,7 @@ from simo_cl.training.fitting_batches import FittingBatches
 from simo_cl.training.generators import seed_global_generators
 from simo_cl.training.online_batches import batch_ends, small_experiences
 from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.step_budget import StepBudget
 
 Progress = Callable[[int, int], None]
 """Told (steps taken, steps in all)."""
@@ -40,6 +42,7 @@ def execute_run(
         DataError: the run began on other data.
         Exception: whatever the run failed with; the folder holds what was measured before.
     """
+    # Takes a second, which commands that execute nothing need not wait.
     from simo_cl.harness.evaluation import Evaluation
     from simo_cl.harness.resume import Resumption, load_state
 
@@ -68,16 +71,7 @@ def execute_run(
     strategy.model.to(device)
     benchmark = _of_features(benchmark, run, data, strategy, device)
     strategy.plugins.append(FittingBatches())
-    evaluation = Evaluation(
-        benchmark,
-        strategy,
-        file,
-        settings.evaluation,
-        settings.memory.size,
-        settings.stream.evaluate_on,
-        joint=run.joint,
-        anytime=_anytime_accuracy(run, benchmark, budget),
-    )
+    evaluation = Evaluation(run, benchmark, strategy, budget)
     resumption = Resumption(run, data, folder, strategy, budget, evaluation)
     if saved is None:
         first, first_part = 0, 0
@@ -178,8 +172,6 @@ def _of_features(
     benchmark: Any, run: PlannedRun, data: DataSet, strategy: Any, device: torch.device
 ) -> Any:
     """The benchmark with a frozen encoder's features for images, where they stay the same."""
-    from simo_cl.models import Encoder, evaluating
-
     settings, file = run.settings, run.strategy_file
     encoder = dict(strategy.model.named_modules()).get(file.feature_layer)
     if not isinstance(encoder, Encoder) or not encoder.frozen:
@@ -211,26 +203,7 @@ def steps_of_experiences(benchmark: Any, settings: RunSettings, joint: bool) -> 
     return [sum(steps)] if joint else steps
 
 
-def _anytime_accuracy(run: PlannedRun, benchmark: Any, budget: Any) -> Any:
-    from simo_cl.harness.anytime import AnytimeAccuracy
-
-    stream, evaluation = run.settings.stream, run.settings.evaluation
-    if evaluation.every is None:
-        return None
-    return AnytimeAccuracy(
-        benchmark.test_stream if stream.evaluate_on == "test" else benchmark.valid_stream,
-        every=evaluation.every,
-        images=evaluation.every_images,
-        seed=run.settings.seed,
-        updates=stream.updates_per_batch,
-        budget=budget,
-        joint=run.joint,
-    )
-
-
-def _budget(strategy: Any, name: str) -> Any:
-    from simo_cl.training.step_budget import StepBudget
-
+def _budget(strategy: Any, name: str) -> StepBudget:
     for plugin in strategy.plugins:
         if isinstance(plugin, StepBudget):
             return plugin
@@ -241,8 +214,6 @@ def _budget(strategy: Any, name: str) -> Any:
 
 
 def _images_forwarded(model: torch.nn.Module) -> int:
-    from simo_cl.models import Encoder
-
     return sum(m.images_forwarded for m in model.modules() if isinstance(m, Encoder))
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import duration
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
-from simo_cl.harness.trial import few_images, in_two_experiences
+from simo_cl.harness.trial import made_small
 from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
 from simo_cl.results import RunFolder
@@ -60,16 +60,10 @@ def preview_table(
         jobs: runs at once; None: see :func:`default_jobs`.
         tell: told what takes a while.
     """
-    table = Table(title=escape(f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}"))
-    for column, justify in (
-        ("run", "left"),
-        ("state", "left"),
-        ("precision", "left"),
-        ("images", "right"),
-        ("time, about", "right"),
-        ("disk", "right"),
-    ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    title = f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}"
+    table = Table("run", "state", "precision", title=escape(title))
+    for column in ("images", "time, about", "disk"):
+        table.add_column(column, justify="right")
     start_seconds = time.process_time()
     states = {run.name: RunFolder(folder / run.folder).state for run in runs}
     left = [run for run in runs if states[run.name] != "finished"]
@@ -138,42 +132,35 @@ def _costs(
     runs: Sequence[PlannedRun], data: DataSet, device: torch.device
 ) -> tuple[dict[str, _Cost], dict[str, str]]:
     """Of a run with each label, and why it is not known of the others."""
-    one_of_each = {run.label: run for run in runs}
-    trials: dict[str, _Trial] = {}
-    evaluations: dict[Any, _Trial] = {}
+    costs: dict[str, _Cost] = {}
     problems: dict[str, str] = {}
-    for label, run in one_of_each.items():
-        is_first = _evaluated_alike(run) not in evaluations
+    rests = []
+    # By what they have in common whose evaluations take the same time for the same images.
+    evaluated: dict[Any, _Trial] = {}
+    for label, run in {run.label: run for run in runs}.items():
+        settings = run.settings
+        alike = settings.model, settings.evaluation, settings.training.threads
         try:
             with warnings.catch_warnings():
                 # Even those that libraries want to be shown always; the run itself shows them.
                 warnings.showwarning = lambda *_: None
-                trials[label] = _try(run, data, device, evaluates=is_first)
-            evaluations.setdefault(_evaluated_alike(run), trials[label])
+                trial = _try(run, data, device, evaluates=alike not in evaluated)
         except Exception as error:
             problems[label] = f"{type(error).__name__}: {error}"
-    # The first one has imported what the others share.
-    rest = min((trial.rest for trial in trials.values()), default=0.0)
-    costs = {}
-    for label, trial in trials.items():
-        run = one_of_each[label]
-        settings, joint = run.settings, run.joint
-        benchmark = make_benchmark(data, settings, joint, device)
-        steps = steps_of_experiences(benchmark, settings, joint)
-        evaluation = evaluations[_evaluated_alike(run)]
+            continue
+        rests.append(trial.rest)
+        evaluation = evaluated.setdefault(alike, trial)
+        benchmark = make_benchmark(data, settings, run.joint, device)
+        steps = steps_of_experiences(benchmark, settings, run.joint)
         more = max(0.0, _embedded(settings, data) - evaluation.embedded)
         an_image = _FORWARD_SHARE * trial.seconds_a_step / trial.images_a_step
         # One evaluation more, of the untrained encoder.
         seconds = (len(steps) + 1) * (evaluation.evaluation + more * an_image)
-        seconds += sum(steps) * trial.seconds_a_step + rest
+        seconds += sum(steps) * trial.seconds_a_step
         costs[label] = _Cost(round(sum(steps) * trial.images_a_step), seconds)
-    return costs, problems
-
-
-def _evaluated_alike(run: PlannedRun) -> Any:
-    """The same for runs whose evaluations take the same time for the same images."""
-    settings = run.settings
-    return settings.model, settings.evaluation, settings.training.threads
+    # The first one has imported what the others share.
+    rest = min(rests, default=0.0)
+    return {n: _Cost(cost.images, cost.seconds + rest) for n, cost in costs.items()}, problems
 
 
 def _embedded(settings: RunSettings, data: DataSet) -> float:
@@ -192,18 +179,13 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, evaluates: bool) 
     """
     most = run.settings.evaluation.samples_per_class
     samples = min(most, _TRIAL_SAMPLES) if evaluates else 2
-    wanted = _wanted(run.settings)
-    few = few_images(data, run.settings, of_an_experience=wanted, samples=samples)
-    small = in_two_experiences(run.settings, few, steps=_TRIAL_STEPS, samples=samples)
+    enough = _enough_images(run.settings)
+    small, few = made_small(run, data, images=enough, steps=_TRIAL_STEPS, samples=samples)
     times: list[float] = []
-
-    def step(taken: int, total: int) -> None:
-        times.append(time.perf_counter())
-
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="simo-cl-") as temporary:
         folder = RunFolder(Path(temporary))
-        execute_run(replace(run, settings=small), few, folder, device, step)
+        execute_run(small, few, folder, device, lambda *_: times.append(time.perf_counter()))
         lines = [json.loads(line)["metrics"] for line in folder.lines]
     seconds = time.perf_counter() - started
     last = lines[-1]
@@ -216,12 +198,12 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, evaluates: bool) 
         # Before an only experience there has been one more.
         evaluation=(last["cost/evaluate_seconds"] - before["cost/evaluate_seconds"])
         / (1 if len(lines) > 1 else 2),
-        embedded=_embedded(small, few),
+        embedded=_embedded(small.settings, few),
         rest=seconds - last["cost/train_seconds"] - last["cost/evaluate_seconds"],
     )
 
 
-def _wanted(settings: RunSettings) -> int:
+def _enough_images(settings: RunSettings) -> int:
     """Images of an experience that fill batches and memory as in the middle of a run."""
     stream = settings.stream
     if stream.protocol == "batch":

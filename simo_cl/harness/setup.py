@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from avalanche.training.plugins import ReplayPlugin
+from avalanche.logging import BaseLogger
+from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from avalanche.training.storage_policy import ClassBalancedBuffer
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -238,9 +239,6 @@ class Setup:
 
     def arguments(self) -> dict[str, Any]:
         """What every Avalanche strategy takes besides model, optimizer and plugins."""
-        from avalanche.logging import BaseLogger
-        from avalanche.training.plugins import EvaluationPlugin
-
         return {
             "train_epochs": ENDLESS_EPOCHS,
             "eval_mb_size": self.run.evaluation.batch_size,

@@ -14,8 +14,7 @@ import torch
 from simo_cl.harness.attempt import attempt
 from simo_cl.harness.execute_run import Progress
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.settings import RunSettings
-from simo_cl.harness.trial import few_images, in_two_experiences, interrupt
+from simo_cl.harness.trial import interrupt, made_small
 from simo_cl.streams import DataSet
 
 _STEPS = 2
@@ -75,12 +74,14 @@ def _with_each_value(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 def _try(run: PlannedRun, data: DataSet, device: torch.device, folder: Path) -> str | None:
     """Why it fails, if it does."""
-    wanted = _wanted(run.settings)
-    few = few_images(data, run.settings, of_an_experience=wanted, samples=_SAMPLES)
-    settings = _measured_often(
-        in_two_experiences(run.settings, few, steps=_STEPS, samples=_SAMPLES)
-    )
-    small = replace(run, settings=settings)
+    stream = run.settings.stream
+    online = stream.protocol == "online"
+    enough = _STEPS * stream.batch_size if online else run.settings.training.batch_size
+    small, few = made_small(run, data, images=enough, steps=_STEPS, samples=_SAMPLES)
+    if run.settings.evaluation.every is not None:
+        # Anytime accuracy, where the suite has it, after each of the few batches.
+        often = small.settings.evaluation.model_copy(update={"every": 1})
+        small = replace(small, settings=small.settings.model_copy(update={"evaluation": often}))
     reasons: list[str | None] = []
 
     def execute(step: Progress) -> None:
@@ -94,19 +95,3 @@ def _try(run: PlannedRun, data: DataSet, device: torch.device, folder: Path) -> 
     if interrupt(execute):
         execute(lambda taken, total: None)
     return reasons[-1]
-
-
-def _measured_often(settings: RunSettings) -> RunSettings:
-    """With anytime accuracy, where the suite has it, after each of the few batches."""
-    if settings.evaluation.every is None:
-        return settings
-    evaluation = settings.evaluation.model_copy(update={"every": 1})
-    return settings.model_copy(update={"evaluation": evaluation})
-
-
-def _wanted(settings: RunSettings) -> int:
-    """Images of an experience that are enough for its steps."""
-    stream = settings.stream
-    if stream.protocol == "online":
-        return _STEPS * stream.batch_size
-    return settings.training.batch_size

@@ -118,15 +118,7 @@ def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     benchmark = make_benchmark(data, settings, run.joint, torch.device("cpu"))
     setup = Setup(settings, data, device, [20] if run.joint else [10, 10])
     strategy = file.module.build(setup, file.settings({}, run.locations))
-    evaluation = Evaluation(
-        benchmark,
-        strategy,
-        file,
-        settings.evaluation,
-        settings.memory.size,
-        "test",
-        joint=run.joint,
-    )
+    evaluation = Evaluation(run, benchmark, strategy, setup.budget())
     layer = file.feature_layer
     initial = look(name, layer, strategy, data, 0, {})
     evaluation.before_training()
@@ -355,15 +347,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Any
     benchmark = make_benchmark(data, settings, run.joint, cpu)
     setup = Setup(settings, data, cpu, [1, 1])
     strategy = file.module.build(setup, file.settings({}, run.locations))
-    evaluation = Evaluation(
-        benchmark,
-        strategy,
-        file,
-        settings.evaluation,
-        settings.memory.size,
-        "test",
-        joint=run.joint,
-    )
+    evaluation = Evaluation(run, benchmark, strategy, setup.budget())
     evaluation.before_training()
     return evaluation, strategy, benchmark
 
