@@ -5,20 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from simo_cl.metrics.over_seeds import mean_array
 from simo_cl.results import ARRAYS, Run, read_arrays
 from simo_cl.tracking import store
 from simo_cl.tracking.heat_map import heat_map
 from simo_cl.tracking.view import ACCURACY_IMAGE
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Array = NDArray[np.float64]
 _OWN = "accuracy/own"

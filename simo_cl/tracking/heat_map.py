@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
+from PIL import Image, ImageDraw, ImageFont
 
 # Pixels: a square for each matrix, its cells in there, and what the key of the colours takes.
 _PANEL, _LEFT, _TOP, _CELLS, _SCALE = 440, 70, 48, 340, 70
@@ -35,7 +31,7 @@ def heat_map(
     columns: str = "",
     first: int = 0,
     has_numbers: bool = False,
-) -> Image:
+) -> Image.Image:
     """Matrices beside each other as colours on one scale; NaN is left white.
 
     Args:
@@ -46,8 +42,6 @@ def heat_map(
         first: the number of the first row and column.
         has_numbers: whether cells have their values in them, unless there are too many.
     """
-    from PIL import Image, ImageDraw
-
     size = (_PANEL * len(matrices) + _SCALE, _PANEL)
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
@@ -83,18 +77,15 @@ def heat_map(
 
 
 def _paint(
-    picture: Image,
+    picture: Image.Image,
     matrix: NDArray[np.float64],
     place: tuple[int, int, int, int],
     low: float,
     high: float,
 ) -> None:
     """Colours in a frame, at (left, top, width, height)."""
-    from matplotlib import colormaps
-    from PIL import Image, ImageDraw
-
     left, top, width, height = place
-    colours = colormaps["RdBu_r" if low < 0 else "viridis"]
+    colours = matplotlib.colormaps["RdBu_r" if low < 0 else "viridis"]
     shares = np.ma.masked_invalid((matrix - low) / (high - low))
     cells = Image.fromarray(colours(shares, bytes=True))
     cells = cells.resize((width, height), Image.Resampling.NEAREST)
@@ -108,7 +99,7 @@ def _ticks(length: int) -> range:
 
 
 def _write_numbers(
-    draw: ImageDraw,
+    draw: ImageDraw.ImageDraw,
     matrix: NDArray[np.float64],
     corner: tuple[int, int],
     side: float,
@@ -125,8 +116,5 @@ def _write_numbers(
 
 
 @cache
-def _font(size: int) -> FreeTypeFont:
-    import matplotlib
-    from PIL import ImageFont
-
+def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

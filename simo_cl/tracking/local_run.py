@@ -19,7 +19,7 @@ from mlflow.entities import Metric
 
 from simo_cl.results import write_atomically
 from simo_cl.tracking import store
-from simo_cl.tracking.mlflow_run import log_data, log_files, set_state
+from simo_cl.tracking.mlflow_run import log_data, log_files
 from simo_cl.tracking.store import TrackingError
 
 if TYPE_CHECKING:
@@ -279,28 +279,22 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
         FileNotFoundError: the folder is none that a logger kept.
         FolderError: it cannot be read or written to.
     """
-    local = LocalRun.kept(Path(folder))
-    with contextlib.closing(local):
-        return _send(local, tracking_uri)
-
-
-def _send(local: LocalRun, tracking_uri: str) -> str:
-    """Sends all that is there; gives the MLflow run's identifier."""
-    run, status = local.settings()
-    client = store.open_client(tracking_uri)
-    with store.tracking_errors(tracking_uri):
-        run_id = run.begin(client)
-        # So that the same call, once more, begins no second run.
-        local.write_settings(replace(run, run_id=run_id), status)
-        log_data(client, run_id, metrics=local.metrics())
-        if status is not None:
-            set_state(client, run_id, status)
-    try:
-        log_files(client, run_id, local.artifacts)
-    except store.FilesError as error:
-        raise TrackingError(
-            f"the numbers and the state of run {run_id} are in MLflow, but the place of its files "
-            f"cannot be used: {error}\nThey stay in {local.artifacts}; once it can be used, the "
-            "same call sends them"
-        ) from error
+    with contextlib.closing(LocalRun.kept(Path(folder))) as local:
+        run, status = local.settings()
+        client = store.open_client(tracking_uri)
+        with store.tracking_errors(tracking_uri):
+            run_id = run.begin(client)
+            # So that the same call, once more, begins no second run.
+            local.write_settings(replace(run, run_id=run_id), status)
+            log_data(client, run_id, metrics=local.metrics())
+            if status is not None:
+                client.set_terminated(run_id, status)
+        try:
+            log_files(client, run_id, local.artifacts)
+        except store.FilesError as error:
+            raise TrackingError(
+                f"the numbers and the state of run {run_id} are in MLflow, but the place of its "
+                f"files cannot be used: {error}\nThey stay in {local.artifacts}; once it can be "
+                "used, the same call sends them"
+            ) from error
     return run_id

@@ -105,8 +105,12 @@ def mirror(
         # Not before: whoever held the lock may have read more.
         suite = read_suite(suite_folder)
         begun = started_runs(suite, problems)
-        if store.is_own_store(suite_folder, uri):
-            _set_damaged_aside(store.own_file(suite_folder), problems)
+        file = store.own_file(suite_folder)
+        if store.is_own_store(suite_folder, uri) and (found := damage(file)) is not None:
+            problems.append(
+                f"{file} was damaged ({found}); it is now {set_aside(file).name}, and a new one "
+                "has been made from the run folders"
+            )
         try:
             client = store.open_client(uri)
             with store.quick_requests(store.REQUEST_SECONDS), store.tracking_errors(uri):
@@ -262,15 +266,6 @@ def _one_at_a_time(suite_folder: Path, seconds: float) -> Iterator[None]:
             f"holds {lock.lock_file}). It brings MLflow up to date itself; to see to it here, try "
             "again when it has ended"
         ) from error
-
-
-def _set_damaged_aside(file: Path, problems: list[str]) -> None:
-    found = damage(file)
-    if found is not None:
-        problems.append(
-            f"{file} was damaged ({found}); it is now {set_aside(file).name}, and a new one has "
-            "been made from the run folders"
-        )
 
 
 def _origin(suite: Suite, uri: str) -> str:

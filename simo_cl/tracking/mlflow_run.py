@@ -62,18 +62,3 @@ def log_file(client: MlflowClient, run_id: str, file: Path, folder: Path) -> Non
     place = file.parent.relative_to(folder).as_posix()
     with store.file_errors():
         client.log_artifact(run_id, str(file), None if place == "." else place)
-
-
-def set_state(client: MlflowClient, run_id: str, status: str, ended: float | None = None) -> None:
-    """Says how a run stands.
-
-    Args:
-        client: of the store.
-        run_id: MLflow's identifier of the run.
-        status: one of MLflow's; with ``RUNNING`` a run that had ended is going on.
-        ended: Unix time in seconds, by default now.
-    """
-    if status == "RUNNING":
-        client.update_run(run_id, status=status)
-    else:
-        client.set_terminated(run_id, status, None if ended is None else store.milliseconds(ended))

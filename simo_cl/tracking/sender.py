@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 
 from simo_cl.tracking import store
 from simo_cl.tracking.local_run import File, FolderError, LocalRun, RunSettings
-from simo_cl.tracking.mlflow_run import log_data, log_file, set_state
+from simo_cl.tracking.mlflow_run import log_data, log_file
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import TrackingError
 
@@ -131,7 +131,8 @@ class Sender:
             limit = store.quick_requests(store.ANSWER_SECONDS)
             with limit, store.tracking_errors(self._uri):
                 self._run_id = self.run.begin(self._client)
-                set_state(self._client, self._run_id, "RUNNING")  # one gone on with may have ended
+                # One that is gone on with may have ended.
+                self._client.update_run(self._run_id, status="RUNNING")
                 self.run = replace(self.run, run_id=self._run_id)
         except TrackingError as error:
             is_server = self._uri.startswith(("http://", "https://"))
@@ -170,7 +171,7 @@ class Sender:
     def _send_numbers(self, is_last: bool) -> None:
         log_data(self._client, self._run_id, metrics=self._local.metrics())
         if is_last and self._end is not None:
-            set_state(self._client, self._run_id, self._end)
+            self._client.set_terminated(self._run_id, self._end)
         self._local.remove_metrics()
 
     def _send_files(self, is_last: bool) -> None:

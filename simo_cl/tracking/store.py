@@ -259,7 +259,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     known = client.get_experiment_by_name(name)
     if known is None:
         try:
-            place = _artifacts_beside(client.tracking_uri)
+            file = _sqlite_file(client.tracking_uri)
+            place = None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:
             # Another process may have made it just now.
@@ -279,11 +280,6 @@ def absolute(uri: str) -> str:
     if file is None or file.is_absolute():
         return uri
     return str(make_url(uri).set(database=file.absolute().as_posix()))
-
-
-def _artifacts_beside(uri: str) -> str | None:
-    file = _sqlite_file(uri)
-    return None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
 
 
 def _sqlite_file(uri: str) -> Path | None:

@@ -79,7 +79,8 @@ def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
     names = set(metrics)
     sections = {name.rpartition("/")[0] or _HEADLINE for name in names}
     sections |= {_OVERVIEW, _MATRICES, _HEADLINE, _DIFFERENCES}
-    in_order = sorted(sections, key=lambda s: (_rank(s), s))
+    first = [section for section in _FIRST_SECTIONS if section in sections]
+    in_order = [*first, *sorted(sections.difference(first))]
     state = {
         # As they were begun: the plan's order. Any other would list the seeds among them.
         "orderByKey": "attributes.start_time",
@@ -100,11 +101,6 @@ def comparison_view(metrics: Iterable[str], baseline: str = "") -> str:
     # The time is MLflow's to show; a fixed one keeps the tag equal when nothing has changed.
     view = {"name": "Strategies compared", "createdAt": 0, "updatedAt": 0}
     return json.dumps({**view, "state": f"deflate;{packed}"})
-
-
-def _rank(section: str) -> int:
-    known = section in _FIRST_SECTIONS
-    return _FIRST_SECTIONS.index(section) if known else len(_FIRST_SECTIONS)
 
 
 def _section(number: int, name: str) -> dict[str, object]:

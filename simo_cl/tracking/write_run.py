@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from simo_cl.tracking import store
 from simo_cl.tracking.content import Content, Row
 from simo_cl.tracking.logged_model import log_model
-from simo_cl.tracking.mlflow_run import log_data, log_files, set_state
+from simo_cl.tracking.mlflow_run import log_data, log_files
 from simo_cl.tracking.store import NOTE_TAG
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ def _write_state(client: MlflowClient, run: Run, content: Content) -> bool:
     ended = None if content.ended is None else store.milliseconds(content.ended)
     if (run.info.status, run.info.end_time) == (content.status, ended):
         return False
-    set_state(client, run.info.run_id, content.status, content.ended)
+    if content.status == "RUNNING":
+        client.update_run(run.info.run_id, status=content.status)
+    else:
+        client.set_terminated(run.info.run_id, content.status, ended)
     return True
 
 
