@@ -4,7 +4,6 @@ must: in seconds, by running it on a few images."""
 from __future__ import annotations
 
 import ast
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from simo_cl.harness.user_files import import_problem
 from simo_cl.metrics.described import METRICS, READ_OUTS
 from simo_cl.models import encoder_names
 from simo_cl.results import RunFolder
+from simo_cl.results.history import read_history
 from simo_cl.streams import DataError, DataSet, data_source_names
 
 _IMAGES_OF_A_CLASS = 6
@@ -152,8 +152,7 @@ def _parts() -> Mapping[str, list[str]]:
 
 def _check_measured(added: Mapping[str, list[str]], folder: Path) -> Iterator[Finding]:
     """Looks whether what is measured is ever defined."""
-    lines = _lines(folder) if (folder / "metrics.jsonl").exists() else []
-    names = {name for line in lines for name in line}
+    names = {name for measured in _measured(folder) for name in measured}
     for name in added["metric"]:
         where = name if METRICS[name].family == "continual" else f"features/{name}"
         problem = "" if where in names else "was NaN or infinite after each experience"
@@ -236,16 +235,16 @@ def _execute(
 def _outcome(folder: Path) -> dict[str, Any]:
     """All results of a run but times."""
     metrics = [
-        {name: value for name, value in line.items() if not name.endswith("_seconds")}
-        for line in _lines(folder)
+        {name: value for name, value in measured.items() if not name.endswith("_seconds")}
+        for measured in _measured(folder)
     ]
     arrays = dict(np.load(folder / "arrays.npz"))
     return {"metrics": metrics, **{name: array.tobytes() for name, array in arrays.items()}}
 
 
-def _lines(folder: Path) -> list[dict[str, float]]:
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line)["metrics"] for line in text.splitlines()]
+def _measured(folder: Path) -> list[Mapping[str, float]]:
+    """After each experience, as far as the run has come."""
+    return [measured.metrics for measured in read_history(folder, is_finished=False)[0]]
 
 
 @contextmanager

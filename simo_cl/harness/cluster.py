@@ -10,9 +10,8 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +75,13 @@ def execute_on_cluster(
     Raises:
         SuiteError: Ray is not installed, or the cluster cannot be reached or is lost.
     """
-    with _connected(cluster.address), _shared_mark(cluster, folder) as mark:
+    with _connected(cluster.address), ExitStack() as stack:
+        mark = None
+        if cluster.shared:
+            # By which nodes tell that they see the same folder.
+            here = folder.resolve()
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix=".shared-", dir=here))
+            mark = Path(file.name)
         common = Common(
             version=simo_cl.__version__,
             results=folder.resolve() if cluster.shared else folder,
@@ -113,6 +118,7 @@ class _Queue:
 
     def __init__(self, resources: ResourceSettings, common: Common, data: DataSet) -> None:
         import ray
+        from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray = ray
@@ -124,8 +130,7 @@ class _Queue:
         self._arrays = ray.put([part.numpy() for part in parts])
         # Here, where it dies with this process alone.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox)
-        self._mailbox = mailbox.remote()
+        self._mailbox = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self.pending: dict[ray.ObjectRef, PlannedRun] = {}
         self.attempts: dict[str, int] = {}
         self._running: dict[tuple[str, int], PlannedRun] = {}
@@ -143,7 +148,7 @@ class _Queue:
         that are over; ``"died"`` with what has happened to a run's process."""
         tasks = list(self.pending)
         done, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=_SECONDS_BETWEEN_LOOKS)
-        for key, *said in self._ray.get(self._mailbox.take.remote()):
+        for key, *said in self._mailbox.get_nowait_batch(self._mailbox.qsize()):
             if (run := self._running.get(key)) is not None:
                 yield (run, *said)
         for task in done:
@@ -164,22 +169,11 @@ class _Queue:
         return result
 
 
-class _Mailbox:
-    """Takes what runs say to the process that began them."""
-
-    def __init__(self) -> None:
-        self._letters: list[tuple[Any, ...]] = []
-
-    def put(self, *letter: Any) -> None:
-        self._letters.append(letter)
-
-    def take(self) -> list[tuple[Any, ...]]:
-        letters, self._letters = self._letters, []
-        return letters
-
-
 def _task(job: bytes, common: Common, arrays: Any, mailbox: Any, key: Any) -> tuple[Any, ...]:
-    return execute_on_node(job, common, arrays, partial(mailbox.put.remote, key))
+    def say(*content: Any) -> None:
+        mailbox.actor.put_nowait.remote((key, *content))  # which waits for nobody
+
+    return execute_on_node(job, common, arrays, say)
 
 
 def cpus_of(run: PlannedRun, resources: ResourceSettings) -> float:
@@ -277,13 +271,3 @@ def _try_to_reach(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_REACH).close()
-
-
-@contextmanager
-def _shared_mark(cluster: Cluster, folder: Path) -> Iterator[Path | None]:
-    """A file by which nodes tell that they see the same folder."""
-    if not cluster.shared:
-        yield None
-        return
-    with tempfile.NamedTemporaryFile(prefix=".shared-", dir=folder.resolve()) as file:
-        yield Path(file.name)

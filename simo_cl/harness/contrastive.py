@@ -58,12 +58,11 @@ class DistilledSettings(EmbeddingSettings):
 
     def check(self, run: RunSettings) -> None:
         super().check(run)
-        given = {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name in self.model_fields_set and name.startswith("distill")
-        }
-        useless = [f"{name}: {value}" for name, value in given.items() if value not in (None, 0)]
+        useless = [
+            f"{name}: {value}"
+            for name, value in self.model_dump(exclude_unset=True).items()
+            if name.startswith("distill") and value not in (None, 0)
+        ]
         if useless and (self.joint or run.stream.experiences == 1):
             alone = "joint is true" if self.joint else "stream.experiences is 1"
             raise ValueError(

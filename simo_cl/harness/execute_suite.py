@@ -126,23 +126,27 @@ def _note(
         # On a full disk the reason is told all the same.
         with suppress(OSError):
             run_folder.fail(RuntimeError(*content))
-        kind = "ended"
-    if kind not in ("ended", "ended elsewhere"):
-        progress.on_event(run, kind, *content)
-        return
-    (reason,) = content
-    if kind == "ended elsewhere":
-        progress.run_ended_elsewhere(run, "finished" if reason is None else "failed")
-        if reason is None:
+    match kind, content:
+        case "begins", _:
+            progress.run_begins(run, *content)
+        case "step", _:
+            progress.step(run, *content)
+        case "restarts", _:
+            progress.run_restarts(run, *content)
+        case "warning", _:
+            progress.warn(*content)
+        case "ended elsewhere", (None,):
             outcome.skipped.append(run)
-        else:
+            progress.run_ended_elsewhere(run, "finished")
+        case "ended elsewhere", (reason,):
             outcome.failed[run.name] = f"in another command: {reason}"
-    elif reason is None:
-        outcome.finished.append(run)
-        progress.run_ends(run, run_folder.last_metrics())
-    else:
-        outcome.failed[run.name] = reason
-        progress.run_failed(run, reason)
+            progress.run_ended_elsewhere(run, "failed")
+        case "ended", (None,):
+            outcome.finished.append(run)
+            progress.run_ends(run, run_folder.last_metrics())
+        case "ended" | "lost", (reason,):
+            outcome.failed[run.name] = reason
+            progress.run_failed(run, reason)
 
 
 def write_plan(

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -256,7 +256,12 @@ def _grid_points(suite: Suite, entry: str) -> list[dict[str, Any]]:
         for key, values in suite.grid.items()
         if "@" not in key or key.startswith(f"{entry}@")
     }
-    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return points_of(axes)
+
+
+def points_of(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All combinations of the axes' values; the last axis changes first."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def _run(

@@ -30,11 +30,13 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def cpu_has_bfloat16() -> bool:
     """Whether oneDNN's convolutions have bfloat16 in this CPU's hardware."""
+    # The instruction set that oneDNN is told not to go beyond, if it is told any.
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     return (
         bool(_bfloat16_instructions())
         # Not enough alone: oneDNN also says so where it emulates bfloat16 by AVX-512.
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        and _most_allowed() not in _WITHOUT_BFLOAT16
+        and most.upper() not in _WITHOUT_BFLOAT16
     )
 
 
@@ -74,9 +76,3 @@ def _bfloat16_instructions() -> list[str]:
         "AMX": torch.cpu._is_amx_tile_supported(),
     }
     return [name for name, has in there.items() if has]
-
-
-def _most_allowed() -> str:
-    """The instruction set that oneDNN is told not to go beyond; empty if it is told nothing."""
-    named = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
-    return named.upper()

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -66,17 +65,6 @@ class SuiteProgress:
         if not self._console.is_terminal:
             place = f" on {node}" if node else ""
             self.tell(f"[{watched.number}/{len(self._runs)}] {run.name}{place} ...")
-
-    def on_event(self, run: PlannedRun, kind: str, *content: Any) -> None:
-        """What happens to a run until it ends: see :data:`simo_cl.harness.attempt.RunsListener`."""
-        if kind == "begins":
-            self.run_begins(run, *content)
-        elif kind == "step":
-            self.step(run, *content)
-        elif kind == "restarts":
-            self.run_restarts(run, *content)
-        else:
-            self.warn(*content)
 
     def step(self, run: PlannedRun, taken: int, total: int) -> None:
         self._runs[run.name].step(taken, total)

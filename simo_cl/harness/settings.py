@@ -31,7 +31,6 @@ BUDGETS = ("training.epochs", "training.new_epochs")
 OF_KEYS = "of_keys"
 """Type of a complaint about keys that do not go together, which are its context's ``keys``."""
 
-Strict = ConfigDict(extra="forbid", frozen=True, strict=True)
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
@@ -52,17 +51,19 @@ TupleOf = Annotated[tuple[Item, ...], Field(strict=False)]
 """Not strict: YAML has lists."""
 
 
-class DataSettings(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataSettings(_Strict):
     """Which data set; its folder is given on the command line, since it differs by machine."""
 
-    model_config = Strict
     name: str = Field("digits", description="a data source: see `simo-cl data check`")
 
 
-class StreamSettings(BaseModel):
+class StreamSettings(_Strict):
     """How the classes come."""
 
-    model_config = Strict
     protocol: Literal["batch", "online"] = Field(
         "batch", description="several epochs an experience, or one pass over small batches"
     )
@@ -97,10 +98,9 @@ class StreamSettings(BaseModel):
         return self
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(_Strict):
     """The encoder, the same for all strategies, with the same initial weights by seed."""
 
-    model_config = Strict
     encoder: str = "slim_resnet18"
     width: PositiveInt = 20
     norm: Literal["batch", "group"] = "batch"
@@ -132,10 +132,9 @@ class RunModelSettings(ModelSettings):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(_Strict):
     """The budget and the optimizer, the same for all strategies."""
 
-    model_config = Strict
     batch_size: Annotated[int, Field(ge=4)] = Field(
         64, description="images forwarded a step, views and memory counted"
     )
@@ -193,17 +192,15 @@ class TrainingSettings(BaseModel):
         return max(1, math.ceil(forwarded / self.batch_size))
 
 
-class MemorySettings(BaseModel):
+class MemorySettings(_Strict):
     """The replay memory, the same size for all strategies that have one."""
 
-    model_config = Strict
     size: PositiveInt = 1000
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(_Strict):
     """What is measured after each experience, and within it."""
 
-    model_config = Strict
     batch_size: PositiveInt = 128
     samples_per_class: Annotated[int, Field(ge=2)] = Field(
         100, description="images a class for geometry, oracle read-outs and stored embeddings"
@@ -225,10 +222,9 @@ class EvaluationSettings(BaseModel):
         return content
 
 
-class ResourceSettings(BaseModel):
+class ResourceSettings(_Strict):
     """What is reserved for a run on a cluster; fractions let several share a GPU."""
 
-    model_config = Strict
     cpus: Annotated[Number, Field(gt=0)] | None = Field(
         None, description="processor cores; default: training.threads"
     )
@@ -241,10 +237,9 @@ LEARNING_RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
 """That ``tune`` tries, the same for all strategies that are compared."""
 
 
-class StrategySettings(BaseModel):
+class StrategySettings(_Strict):
     """What every strategy file's ``Settings`` extends."""
 
-    model_config = Strict
     lr: Annotated[Number, Field(gt=0)] = Field(1e-3, description="peak learning rate")
 
     def check(self, run: RunSettings) -> None:
@@ -256,10 +251,9 @@ class StrategySettings(BaseModel):
         """
 
 
-class CommonSettings(BaseModel):
+class CommonSettings(_Strict):
     """What all runs of a suite share."""
 
-    model_config = Strict
     data: DataSettings = DataSettings()
     stream: StreamSettings = StreamSettings()
     model: ModelSettings = ModelSettings()

@@ -20,7 +20,6 @@ def write_shipped(target: Path) -> list[Path]:
         (source, target / folder / source.name)
         for folder, pattern in PATTERNS.items()
         for source in sorted(shipped_folder(folder).glob(pattern))
-        if source.name != "__init__.py"
     ]
     present = [copy for _, copy in copies if copy.exists()]
     if present:

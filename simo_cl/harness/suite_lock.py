@@ -98,13 +98,10 @@ def _members(path: Path) -> list[str]:
 def held_if_free(path: Path) -> Iterator[bool]:
     """Whether a lock could be had, which is then held as long."""
     lock = FileLock(path)
-    try:
+    with suppress(Timeout):
         lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
     try:
-        yield True
+        yield lock.is_locked
     finally:
         lock.release()
 

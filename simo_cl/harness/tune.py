@@ -19,7 +19,7 @@ from rich.table import Table
 from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.earlier_results import belonging, refuse_to_replace
 from simo_cl.harness.execute_suite import execute_runs, refuse_other_data
-from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, strategy_of
+from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, points_of, strategy_of
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
@@ -160,7 +160,7 @@ def run_trials(
             f"{file.path} has no SEARCH_SPACE to draw trials from; it maps settings to lists of "
             'values, as SEARCH_SPACE = {"lr": [1e-3, 3e-3]}'
         )
-    points = _points(file.search_space)
+    points = points_of(file.search_space)
     trials = min(TRIALS, len(points)) if trials is None else trials
     if trials > len(points):
         raise SuiteError(
@@ -176,8 +176,8 @@ def run_trials(
     with suite_lock(folder / f"{entry}.lock", command, progress.tell):
         kept = belonging(planned, runs, folder)
         if not replace:
-            listed, shown = _listed(folder, entry), str(folder / _file_name(entry))
-            refuse_to_replace(planned, kept, folder, listed, shown)
+            path = folder / f"{entry}.json"
+            refuse_to_replace(planned, kept, folder, _listed(path), str(path))
         refuse_other_data(runs, folder, data)
         execute_runs(runs, folder, data=data, device=device, progress=progress)
     asked_for = {run.folder for run in runs}
@@ -229,7 +229,7 @@ def write_trials(folder: Path, trials: Trials) -> Path:
         "folders": [run.as_posix() for trial in ranked for run in trial.folders],
         "run": trials.budget,
     }
-    path = folder / _file_name(trials.entry)
+    path = folder / f"{trials.entry}.json"
     write_atomically(path, json.dumps(content, indent=1) + "\n")
     return path
 
@@ -251,16 +251,12 @@ def _or_none(score: float) -> float | None:
     return None if math.isnan(score) else score
 
 
-def _file_name(entry: str) -> str:
-    return f"{entry}.json"
-
-
-def _listed(folder: Path, entry: str) -> set[str]:
-    """The run folders of the trials that the entry's file has now; all there are of a file that
+def _listed(path: Path) -> set[str]:
+    """The run folders of the trials that an entry's file has now; all there are of a file that
     does not say."""
-    path = folder / _file_name(entry)
     with suppress(OSError, ValueError, KeyError, TypeError):
         return set(json.loads(path.read_text(encoding="utf-8"))["folders"])
+    folder, entry = path.parent, path.stem
     return {
         run.relative_to(folder).as_posix()
         for pattern in (f"runs/{entry}/*", f"runs/{entry}@*/*")
@@ -270,11 +266,7 @@ def _listed(folder: Path, entry: str) -> set[str]:
 
 def _ranked(trials: list[Trial]) -> list[Trial]:
     """Best first, failed ones last."""
-
-    def score(trial: Trial) -> float:
-        return -math.inf if math.isnan(trial.average_accuracy) else trial.average_accuracy
-
-    return sorted(trials, key=score, reverse=True)
+    return sorted(trials, key=lambda trial: np.nan_to_num(-trial.average_accuracy, nan=math.inf))
 
 
 def _score(run: PlannedRun, folder: Path) -> float:
@@ -282,10 +274,6 @@ def _score(run: PlannedRun, folder: Path) -> float:
     if run_folder.state != "finished":
         return math.nan
     return run_folder.last_metrics()["average_accuracy"]
-
-
-def _points(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
 def _evenly(points: list[dict[str, Any]], count: int) -> list[int]:
@@ -317,7 +305,7 @@ def _plan(
     seeds: int,
 ) -> list[PlannedRun]:
     """A run for each seed and each point of the search space, these in the order of
-    :func:`_points`."""
+    :func:`points_of`."""
     for key in file.search_space:
         locations = locations.moved(("grid", f"{entry}@{key}"), f"{file.path}: SEARCH_SPACE")
     held_out = {"validation": VALIDATION_SHARE, "evaluate_on": "validation"}

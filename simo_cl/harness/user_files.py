@@ -13,9 +13,9 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -79,7 +79,10 @@ class UserFile:
         """
         package = self._package
         if package not in sys.modules:
-            _finder().add(package, self.sources, self.path.parent)
+            _finder.add(package, self.sources, self.path.parent)
+            if _finder not in sys.meta_path:
+                # Before the one that would look for a package's modules on the disk.
+                sys.meta_path.insert(0, _finder)
             module = ModuleType(package, f"{self.path} and the modules beside it")
             module.__path__ = []
             sys.modules[package] = module
@@ -125,17 +128,13 @@ def _imported(source: bytes, depth: int) -> Iterator[str]:
         return
     for node in nodes:
         if isinstance(node, ast.Import):
-            yield from _not_standard(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield from _not_standard([node.module or ""])
-        elif isinstance(node, ast.ImportFrom) and node.level == depth + 1:
-            modules = [node.module] if node.module else [alias.name for alias in node.names]
-            yield from (module.partition(".")[0] for module in modules)
-
-
-def _not_standard(names: Iterable[str]) -> Iterator[str]:
-    tops = (name.partition(".")[0] for name in names)
-    return (top for top in tops if top not in sys.stdlib_module_names)
+            names, standard = [alias.name for alias in node.names], sys.stdlib_module_names
+        elif isinstance(node, ast.ImportFrom) and node.level in (0, depth + 1):
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            standard = frozenset() if node.level else sys.stdlib_module_names
+        else:
+            continue
+        yield from {name.partition(".")[0] for name in names} - standard
 
 
 def _files_of(top: str, folder: Path) -> Sequence[Path]:
@@ -147,7 +146,7 @@ def _files_of(top: str, folder: Path) -> Sequence[Path]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Loader(InspectLoader):
+class _Loader(SourceLoader):
     """Executes a source that was read before, so that it is what its digest says.
 
     Attributes:
@@ -158,14 +157,11 @@ class _Loader(InspectLoader):
     path: str
     globals: Mapping[str, Any]
 
-    def get_source(self, fullname: str) -> str:
-        return importlib.util.decode_source(self.source)
+    def get_filename(self, fullname: str) -> str:
+        return self.path
 
-    def get_code(self, fullname: str) -> Any:
-        return self.source_to_code(self.source, self.path)
-
-    def is_package(self, fullname: str) -> bool:
-        return Path(self.path).name == "__init__.py"
+    def get_data(self, path: str) -> bytes:
+        return self.source
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module).update(self.globals)
@@ -197,14 +193,7 @@ class _Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, loader.path, loader=loader)
 
 
-def _finder() -> _Finder:
-    for finder in sys.meta_path:
-        if isinstance(finder, _Finder):
-            return finder
-    new = _Finder()
-    # Before the one that would look for a package's modules on the disk.
-    sys.meta_path.insert(0, new)
-    return new
+_finder = _Finder()
 
 
 def _import_from(package: str, beside: Collection[str]) -> Callable[..., Any]:

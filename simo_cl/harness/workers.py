@@ -16,11 +16,7 @@ import psutil
 import torch
 from torch.multiprocessing import get_context
 
-from simo_cl.child_process import (
-    end_with_parent,
-    process_context,
-    start_without_interrupts,
-)
+from simo_cl.child_process import end_with_parent, process_context, start_without_interrupts
 from simo_cl.harness.attempt import RunsListener, attempt, throttled
 from simo_cl.harness.diagnosis import usable_cores
 from simo_cl.harness.plan import PlannedRun

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from tiny import SETTINGS, write_suite
 
-from simo_cl.harness.plan import TUNING_SEED
+from simo_cl.harness.plan import TUNING_SEED, points_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import SuiteError, read_suite
@@ -20,7 +20,6 @@ from simo_cl.harness.tune import (
     Trials,
     _evenly,
     _plan,
-    _points,
     run_trials,
     trials_table,
     write_trials,
@@ -245,7 +244,7 @@ def test_a_trial_that_failed_with_one_seed_has_no_score() -> None:
 @pytest.mark.parametrize("count", [1, 4, 7, 12, 20, 24])
 def test_trials_cover_each_axis_evenly(count: int) -> None:
     space: dict[str, list[Any]] = {"a": [1, 2, 3, 4], "b": ["x", "y", "z"], "c": [True, False]}
-    points = _points(space)
+    points = points_of(space)
 
     chosen = [points[index] for index in _evenly(points, count)]
 
