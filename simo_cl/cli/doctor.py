@@ -87,7 +87,7 @@ def doctor(
             diagnosis.measure(content.model, shape, _images_a_step(content), threads, chosen_device)
         )
         console.print(_speed_table(speeds))
-    best = diagnosis.recommend(speeds, cores, chosen_device)
+    best, at_once = diagnosis.recommend(speeds, cores, chosen_device)
     auto = precision_of(chosen_device)
     # Of a GPU, threads are not measured.
     is_other = chosen_device.type == "cpu" and best.threads != content.training.threads
@@ -95,12 +95,12 @@ def doctor(
     if best.precision != auto:
         settings.append(f"model.precision={best.precision}")
     options = "".join(f" --set {setting}" for setting in settings)
-    jobs = f" --jobs {best.jobs}" if best.jobs > 1 else ""
+    jobs = f" --jobs {at_once}" if at_once > 1 else ""
     root = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
     tell(
         console,
         f"\nmodel.precision: auto stands for {auto} here. Recommended, for about "
-        f"{best.images:,.0f} images a second in all:\n"
+        f"{best.images * at_once:,.0f} images a second in all:\n"
         f"  simo-cl run {suite or 'SUITE'}{root}{options}{jobs}",
     )
     for problem in problems:

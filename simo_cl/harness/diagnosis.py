@@ -78,29 +78,15 @@ def usable_cores() -> int:
     return int(cpu_count())
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """The fastest way to train several runs on a machine.
+def recommend(speeds: Sequence[Speed], cores: int, device: torch.device) -> tuple[Speed, int]:
+    """The fastest way to train several runs on a machine, as :func:`measure` gave it, and how many
+    at once, if they do not slow each other down; on a GPU, one."""
 
-    Attributes:
-        jobs: runs at once.
-        images: a second, of all together, if they do not slow each other down.
-    """
+    def jobs(speed: Speed) -> int:
+        return max(1, cores // speed.threads) if device.type == "cpu" else 1
 
-    precision: Precision
-    threads: int
-    jobs: int
-    images: float
-
-
-def recommend(speeds: Sequence[Speed], cores: int, device: torch.device) -> Recommendation:
-    """What :func:`measure` says is best; on a GPU, one run at a time."""
-
-    def recommendation(speed: Speed) -> Recommendation:
-        jobs = max(1, cores // speed.threads) if device.type == "cpu" else 1
-        return Recommendation(speed.precision, speed.threads, jobs, speed.images * jobs)
-
-    return max(map(recommendation, speeds), key=lambda each: each.images)
+    best = max(speeds, key=lambda speed: speed.images * jobs(speed))
+    return best, jobs(best)
 
 
 def wrong_versions() -> list[str]:

@@ -63,13 +63,11 @@ SPEEDS = [
 
 
 def test_jobs_of_one_thread_are_recommended_where_they_are_faster_together() -> None:
-    best = recommend(SPEEDS, 4, CPU)
-    assert (best.precision, best.threads, best.jobs, best.images) == ("float32", 1, 4, 400.0)
+    assert recommend(SPEEDS, 4, CPU) == (SPEEDS[0], 4)
 
 
 def test_on_a_gpu_one_run_at_a_time_is_recommended() -> None:
-    best = recommend(SPEEDS, 4, torch.device("cuda"))
-    assert (best.threads, best.jobs, best.images) == (4, 1, 350.0)
+    assert recommend(SPEEDS, 4, torch.device("cuda")) == (SPEEDS[1], 1)
 
 
 def test_what_is_installed_here_is_supported() -> None:
