@@ -17,23 +17,28 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from simo_cl.analysis import Results, load_results
-from simo_cl.harness.plan import plan_runs, read_checked
+from simo_cl.child_process import import_ahead
+from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
+from simo_cl.harness.plan import PlannedRun, plan_runs, read_checked
+from simo_cl.harness.plugins import digest_of_plugins, load_plugins
+from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import strategy_names
-from simo_cl.harness.suite_file import SuiteError
+from simo_cl.harness.suite_file import SuiteError, SuiteFile
+from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
 from simo_cl.harness.terminal import tell
+from simo_cl.harness.user_files import UserFile
 from simo_cl.registry import did_you_mean
 from simo_cl.results import read_status, refuse_without_runs
+from simo_cl.tracking.follow import Follower
 from simo_cl.tracking.redact import without_secrets
+from simo_cl.tracking.store import refuse_unusable, suite_store
 
 if TYPE_CHECKING:
     import torch
 
     from simo_cl.harness.cluster import Cluster
     from simo_cl.harness.execute_suite import Outcome
-    from simo_cl.harness.plan import PlannedRun
-    from simo_cl.harness.settings import Suite
-    from simo_cl.harness.suite_file import SuiteFile
-    from simo_cl.harness.user_files import UserFile
     from simo_cl.streams import DataSet
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -164,8 +169,6 @@ class Request:
         does."""
         asked = self._checked(console, workers_follow=True)
         from simo_cl.harness.execute_suite import execute_runs
-        from simo_cl.harness.progress import SuiteProgress
-        from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
 
         lock_file, say = asked.folder / "suite.lock", partial(tell, console)
         lock = partial(suite_lock, lock_file, command, say, shares=self.shared)
@@ -208,9 +211,6 @@ class Request:
     def _follow_and_report(
         self, asked: _Asked, console: Console, execute: Callable[..., Outcome]
     ) -> Results:
-        from simo_cl.harness.progress import SuiteProgress
-        from simo_cl.tracking.follow import Follower
-
         folder = asked.folder
         with Follower(folder, self.tracking_uri, partial(tell, console)) as follower:
             with SuiteProgress(console) as progress:
@@ -220,10 +220,13 @@ class Request:
             for name, reason in outcome.failed.items():
                 tell(console, f"Failed: {name}: {reason}", style="red")
         if follower.problem is not None:
+            sync = ["simo-cl", "sync", str(folder)]
+            if self.tracking_uri is not None:
+                sync += ["--tracking-uri", without_secrets(self.tracking_uri)]
             tell(
                 console,
                 f"MLflow is not up to date: {follower.problem} Nothing is lost; this brings it up "
-                f"to date once the server answers:\n  {self._sync_command(folder)}",
+                f"to date once the server answers:\n  {shlex.join(sync)}",
                 style="red",
             )
         problems = {**outcome.failed, **unreported}
@@ -278,7 +281,6 @@ class Request:
         import torch
 
         from simo_cl.harness.environment import choose_device
-        from simo_cl.harness.plugins import digest_of_plugins, load_plugins
         from simo_cl.harness.precision import precision_of
 
         plugins = None if self.plugins is None else load_plugins(Path(self.plugins))
@@ -299,7 +301,6 @@ class Request:
             _import_for_workers(chosen, results, device)
         from simo_cl.harness.checked_data import checked_data
         from simo_cl.harness.cluster import Cluster
-        from simo_cl.tracking.store import refuse_unusable, suite_store
 
         refuse_unusable(suite_store(results, self.tracking_uri))
         data = checked_data(chosen, data_root)
@@ -345,20 +346,12 @@ class Request:
 
     def _kept(self, asked: _Asked) -> list[PlannedRun]:
         """The runs that the plan will list."""
-        from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
-
         kept = belonging(asked.planned, asked.chosen, asked.folder)
         if not self.replace:
             refuse_without_runs(asked.folder)
             listed, shown = listed_in_plan(asked.folder), "report, tables and MLflow"
             refuse_to_replace(asked.planned, kept, asked.folder, listed, shown)
         return kept
-
-    def _sync_command(self, folder: Path) -> str:
-        words = ["simo-cl", "sync", str(folder)]
-        if self.tracking_uri is not None:
-            words += ["--tracking-uri", without_secrets(self.tracking_uri)]
-        return shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -466,7 +459,6 @@ def _different(seeds: Sequence[int]) -> tuple[int, ...]:
 
 def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.device) -> None:
     """Has what takes them seconds imported beside the imports of this process."""
-    from simo_cl.child_process import import_ahead
 
     def says_that_it_has_finished(run: PlannedRun) -> bool:
         # Whether its files are as they were written, execute_runs looks.

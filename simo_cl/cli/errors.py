@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from simo_cl.cli.terminal import given_command, tell, warn
+from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,7 @@ def plain_errors() -> Iterator[None]:
     """Prints the user's errors as a message; a traceback is for ours."""
     from simo_cl.harness.suite_file import SuiteError
     from simo_cl.streams.data_set import DataError
+    from simo_cl.tracking.store import TrackingError
 
     # Avalanche imports a solver chooser on its way, which says that there is no solver; only GEM
     # would need one.
@@ -34,20 +36,14 @@ def plain_errors() -> Iterator[None]:
         yield
     except (DataError, SuiteError, OSError) as error:
         fail(str(error))
-    except Exception as error:
-        from simo_cl.tracking.store import TrackingError
-
-        if isinstance(error, TrackingError):
-            # A damaged file that was renamed, say: the next command would not find it any more.
-            warn(error.problems)
-            fail(str(error))
-        raise
+    except TrackingError as error:
+        # A damaged file that was renamed, say: the next command would not find it any more.
+        warn(error.problems)
+        fail(str(error))
 
 
 def fail(message: str) -> NoReturn:
     """Ends the command with the user's error, and status 2."""
-    from simo_cl.tracking.redact import without_secrets
-
     typer.echo(f"Error: {without_secrets(message)}", err=True)
     raise typer.Exit(2)
 

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from simo_cl.cli.errors import interruptible, plain_errors
-from simo_cl.cli.options import RESULTS, PluginsOption, ResultsOption, use_plugins
-from simo_cl.cli.suite_folder import suite_folder
+from simo_cl.cli.options import RESULTS, PluginsOption, ResultsOption, suite_folder, use_plugins
 from simo_cl.cli.terminal import make_console
 
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption, SuiteOfResultsArgument, TrackingOption
-from simo_cl.cli.suite_folder import suite_folder
+from simo_cl.cli.options import (
+    RESULTS,
+    ResultsOption,
+    SuiteOfResultsArgument,
+    TrackingOption,
+    suite_folder,
+)
 from simo_cl.cli.terminal import make_console, tell, warn
+from simo_cl.tracking.redact import without_secrets
 
 
 def sync(
@@ -16,7 +22,6 @@ def sync(
     """Bring MLflow up to date with a suite's run folders."""
     with plain_errors():
         from simo_cl.tracking.mirror import mirror
-        from simo_cl.tracking.redact import without_secrets
 
         shown = mirror(suite_folder(suite, results), tracking_uri)
     warn(shown.problems)

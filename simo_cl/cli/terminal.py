@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simo_cl.harness.terminal import tell
+from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +33,4 @@ def warn(problems: Iterable[str]) -> None:
 
 def given_command() -> str:
     """The command line as the user gave it, without passwords and tokens."""
-    from simo_cl.tracking.redact import without_secrets
-
     return shlex.join(["simo-cl", *map(without_secrets, sys.argv[1:])])

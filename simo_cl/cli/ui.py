@@ -7,8 +7,13 @@ from typing import Annotated
 import typer
 
 from simo_cl.cli.errors import plain_errors
-from simo_cl.cli.options import RESULTS, ResultsOption, SuiteOfResultsArgument, TrackingOption
-from simo_cl.cli.suite_folder import suite_folder
+from simo_cl.cli.options import (
+    RESULTS,
+    ResultsOption,
+    SuiteOfResultsArgument,
+    TrackingOption,
+    suite_folder,
+)
 
 
 def ui(
