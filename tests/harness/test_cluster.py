@@ -19,10 +19,9 @@ from rich.console import Console
 from tiny import planned
 
 import simo_cl
-from simo_cl.harness import cluster_node, precision
+from simo_cl.harness import precision
 from simo_cl.harness.checked_data import checked_data
-from simo_cl.harness.cluster import Cluster, cpus_of
-from simo_cl.harness.cluster_node import Common, execute_on_node
+from simo_cl.harness.cluster import Cluster, Common, cpus_of, execute_on_node
 from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
@@ -272,7 +271,7 @@ class TestANode:
     ) -> None:
         run = planned(tmp_path, "strategies: {er: }\n", ("model.precision=bfloat16",))[0]
         monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
-        monkeypatch.setattr(cluster_node, "attempt", lambda *_: "not tried")
+        monkeypatch.setattr("simo_cl.harness.cluster.attempt", lambda *_: "not tried")
         said: list[Any] = []
         data = load_data("digits")
         parts = (data.train.images, data.train.labels, data.test.images, data.test.labels)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from simo_cl.harness.embed import Embedded, in_half_precision
-from simo_cl.harness.snapshots import Snapshots
+from simo_cl.harness.embed import Embedded, Snapshots, in_half_precision
 
 
 def recorded(num_classes: int, samples_per_class: int) -> Embedded:
