@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import simo_cl
 from simo_cl.cli import check, data, doctor, init, listing, report, run, sync, tune, ui
 from simo_cl.cli.help import Command, Group
 
@@ -23,8 +24,6 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        import simo_cl
-
         typer.echo(f"simo-cl {simo_cl.__version__}")
         raise typer.Exit
 

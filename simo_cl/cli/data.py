@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.help import Command, Group
@@ -18,9 +20,6 @@ app = typer.Typer(cls=Group, help="Look for data sets, or download them.", no_ar
 def check(data_root: DataRootOption = None, plugins: PluginsOption = None) -> None:
     """Say which data sets are found, and where. Fails if the folder to look in is not there."""
     with plain_errors():
-        from rich.markup import escape
-        from rich.table import Table
-
         from simo_cl.streams import check_data
         from simo_cl.streams import data_root as root_of
 

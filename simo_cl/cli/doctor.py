@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 import typer
+from rich.table import Table
 
 from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.options import (
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-    from rich.table import Table
 
     from simo_cl.harness.diagnosis import Speed
     from simo_cl.harness.settings import Suite
@@ -117,8 +117,6 @@ def _images_a_step(suite: Suite) -> int:
 
 
 def _machine(device: torch.device) -> Table:
-    from rich.table import Table
-
     from simo_cl.harness.diagnosis import usable_cores
     from simo_cl.harness.environment import describe_environment
 
@@ -132,8 +130,6 @@ def _machine(device: torch.device) -> Table:
 
 
 def _speed_table(speeds: Sequence[Speed]) -> Table:
-    from rich.table import Table
-
     threads = sorted({speed.threads for speed in speeds})
     images = {(s.precision, s.layout, s.threads): s.images for s in speeds}
     table = Table("precision", "layout", box=None)

@@ -7,15 +7,13 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
+from rich.console import Console
 
 from simo_cl.cli.terminal import given_command, tell, warn
 from simo_cl.tracking.redact import without_secrets
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from simo_cl.cli.errors import plain_errors
 from simo_cl.cli.options import StrategiesDirOption
@@ -21,9 +23,6 @@ def list_(
     """List the strategies, suites and data sources there are."""
     console = make_console()
     with plain_errors():
-        from rich.table import Table
-        from rich.text import Text
-
         from simo_cl.harness.strategy_files import (
             strategies_folder,
             strategy_names,

@@ -6,21 +6,17 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from simo_cl.harness.terminal import tell
 from simo_cl.tracking.redact import without_secrets
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 __all__ = ["given_command", "make_console", "tell", "warn"]
 
 
 def make_console() -> Console:
     """Prints to the terminal, in its width; to a file or pipe, in ``COLUMNS`` or 110 columns."""
-    from rich.console import Console
-
     return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "110")))
 
 
