@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -304,11 +304,11 @@ class Request:
 
         refuse_unusable(suite_store(results, self.tracking_uri))
         data = checked_data(chosen, data_root)
-        _warn_of_memory(console, chosen, data)
+        here = device if self.ray is None else None
+        for warning in _warnings(chosen, data, here, self.jobs or 1):
+            tell(console, f"Warning: {warning}", style="yellow")
         cluster = None
-        if self.ray is None:
-            _warn_of_slowness(console, chosen, device, self.jobs or 1)
-        else:
+        if self.ray is not None:
             cluster = Cluster(self.ray, suite.resources, self.ray_shared)
         return _Asked(suite, planned, chosen, results, data, device, cluster, plugins)
 
@@ -471,30 +471,26 @@ def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.de
         import_ahead("simo_cl.harness.attempt", "simo_cl.report.figures")
 
 
-def _warn_of_memory(console: Console, chosen: Sequence[PlannedRun], data: DataSet) -> None:
-    """Says if a replay memory is so large that nothing has to be left out of it."""
-    size, images = max(run.settings.memory.size for run in chosen), len(data.train)
-    if size >= images:
-        tell(
-            console,
-            f"Warning: memory.size is {size:,}, and {data.name} has {images:,} training images: "
-            "the memory keeps all of them",
-            style="yellow",
-        )
-
-
-def _warn_of_slowness(
-    console: Console, chosen: Sequence[PlannedRun], device: torch.device, jobs: int
-) -> None:
-    """Says if runs are to compute in a precision that the device has to emulate, or with more
-    threads than there are cores."""
+def _warnings(
+    chosen: Sequence[PlannedRun], data: DataSet, device: torch.device | None, jobs: int
+) -> Iterator[str]:
+    """What the user should know before the runs begin: of a replay memory so large that nothing has
+    to be left out of it, of a precision that the device has to emulate, and of more threads than
+    there are cores. Of a cluster's nodes, without a device here, the last two are not known."""
     from simo_cl.harness.diagnosis import too_many_threads
     from simo_cl.harness.precision import slowness_of
 
+    size, images = max(run.settings.memory.size for run in chosen), len(data.train)
+    if size >= images:
+        yield (
+            f"memory.size is {size:,}, and {data.name} has {images:,} training images: the memory "
+            "keeps all of them"
+        )
+    if device is None:
+        return
     precisions = dict.fromkeys(run.settings.model.precision for run in chosen)
     problems = [slowness_of(precision, device) for precision in precisions]
-    threads = max(run.settings.training.threads for run in chosen)
     if device.type == "cpu":
+        threads = max(run.settings.training.threads for run in chosen)
         problems.append(too_many_threads(threads, min(jobs, len(chosen))))
-    for problem in filter(None, problems):
-        tell(console, f"Warning: {problem}", style="yellow")
+    yield from filter(None, problems)

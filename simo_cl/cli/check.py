@@ -65,16 +65,12 @@ def _findings(file: Path, folder: Path, data_root: Path | None) -> Iterator[Find
 def _drawn(name: str, suite: Path, file: Path) -> Finding:
     from matplotlib.figure import Figure
 
-    from simo_cl.harness.check_parts import Finding
-    from simo_cl.harness.user_files import import_problem
+    from simo_cl.harness.check_parts import Finding, problems_of
     from simo_cl.report.figures import FIGURES
     from simo_cl.results import load_suite
 
-    problem = ""
-    try:
+    with problems_of(file) as problem:
         figure = FIGURES[name](load_suite(suite))
         for panel in figure.panels if figure else ():
             panel.draw(Figure().subplots())
-    except Exception as error:
-        problem = import_problem(error, file.parent)
-    return Finding(f"figure {name}", "is drawn", problem)
+    return Finding(f"figure {name}", "is drawn", *problem)

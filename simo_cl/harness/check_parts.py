@@ -92,12 +92,12 @@ def check_strategy(path: Path, folder: Path) -> Iterator[Finding]:
     file = load_strategy(path.stem, path.parent)
     yield Finding(part, "is imported")
     for protocol in file.protocols:
-        with _problems_of(path) as problem:
+        with problems_of(path) as problem:
             run, data = _planned(path.parent, path.stem, protocol)
         yield Finding(part, f"{protocol}: takes its settings", *problem)
         if not problem:
             yield from _check_run(f"{part}, {protocol}", run, data, folder / protocol, path)
-    with _problems_of(path) as problem:
+    with problems_of(path) as problem:
         for setting, values in file.search_space.items():
             for value in values:
                 file.settings({setting: value}, Locations(path))
@@ -128,7 +128,7 @@ def check_plugins(path: Path, folder: Path, data_root: Path | None) -> Iterator[
     if measured or not tried:
         tried.append((", ".join(measured) or path.name, {}))
     for number, (part, more) in enumerate(tried):
-        with _problems_of(path) as problem:
+        with problems_of(path) as problem:
             run, data = _planned(strategies, "finetune", "batch", more, data_root)
         yield Finding(part, "is built", *problem)
         if problem:
@@ -201,7 +201,7 @@ def _check_run(
 ) -> Iterator[Finding]:
     """Executes a run, and again with an interruption."""
     whole, stopped = folder / "whole" / run.folder, folder / "stopped" / run.folder
-    with _problems_of(path) as problem, warnings.catch_warnings(record=True) as said:
+    with problems_of(path) as problem, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         _execute(run, data, whole)
     yield Finding(part, "builds, trains two experiences and evaluates", *problem)
@@ -211,7 +211,7 @@ def _check_run(
     not_finite = [text for text in texts if text.startswith("not in metrics.jsonl")]
     yield Finding(part, "gives finite numbers", "; ".join(not_finite))
     note = next((text for text in texts if "begins anew if it is interrupted" in text), "")
-    with _problems_of(path) as problem, warnings.catch_warnings():
+    with problems_of(path) as problem, warnings.catch_warnings():
         # Even those that Avalanche wants to be shown always; the first time they were kept.
         warnings.showwarning = lambda *_: None
         if not interrupt(partial(_execute, run, data, stopped)):
@@ -248,7 +248,7 @@ def _measured(folder: Path) -> list[Mapping[str, float]]:
 
 
 @contextmanager
-def _problems_of(path: Path) -> Iterator[list[str]]:
+def problems_of(path: Path) -> Iterator[list[str]]:
     """What goes wrong within, in words, with the line of the user's file."""
     problems: list[str] = []
     try:

@@ -1,4 +1,5 @@
-"""Features and embeddings of images, from a model in evaluation mode."""
+"""Features and embeddings of images, from a model in evaluation mode, and where the same few lie
+after each experience."""
 
 from __future__ import annotations
 

@@ -150,14 +150,13 @@ def _note(
 
 
 def write_plan(
-    folder: Path, suite: Suite, planned: Iterable[PlannedRun], *, command: str, data: DataSet
+    folder: Path, suite: Suite, planned: Sequence[PlannedRun], *, command: str, data: DataSet
 ) -> None:
     """Writes ``plan.json``: what the suite is, and which runs belong to it now.
 
     Raises:
         DataError: one of them is of other data.
     """
-    planned = list(planned)
     refuse_other_data(planned, folder, data)
     folder.mkdir(parents=True, exist_ok=True)
     Plan(

@@ -308,9 +308,8 @@ class Suite(CommonSettings):
     def _settings_of_one_protocol(self) -> Suite:
         online = self.stream.protocol == "online"
         names = _ALONE_IN_BATCH if online else _ALONE_IN_ONLINE
-        set_here = {f"stream.{name}" for name in self.stream.model_fields_set}
-        set_here |= {f"training.{name}" for name in self.training.model_fields_set}
-        set_here |= {f"evaluation.{name}" for name in self.evaluation.model_fields_set}
+        sections = ("stream", "training", "evaluation")
+        set_here = {f"{s}.{name}" for s in sections for name in getattr(self, s).model_fields_set}
         useless = [name for name in names if name in set_here | set(self.grid)]
         if useless:
             instead = _ALONE_IN_ONLINE if online else _ALONE_IN_BATCH

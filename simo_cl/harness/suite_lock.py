@@ -122,7 +122,7 @@ def claimed_runs(
         for run in left:
             if is_over(run):
                 continue
-            with held_if_free(claims / f"{'_'.join(run.folder.parts)}.lock") as is_mine:
+            with _held_if_free(claims / f"{'_'.join(run.folder.parts)}.lock") as is_mine:
                 if not is_mine:
                     waiting.append(run)
                 elif not is_over(run):
@@ -150,7 +150,7 @@ def _members(path: Path) -> list[str]:
     """Those that are alive; what dead ones have left is removed."""
     alive = []
     for file in sorted(shared_folder(path).glob("*.lock")):
-        with held_if_free(file) as is_free:
+        with _held_if_free(file) as is_free:
             if is_free:
                 file.unlink(missing_ok=True)
             else:
@@ -159,7 +159,7 @@ def _members(path: Path) -> list[str]:
 
 
 @contextmanager
-def held_if_free(path: Path) -> Iterator[bool]:
+def _held_if_free(path: Path) -> Iterator[bool]:
     """Whether a lock could be had, which is then held as long."""
     lock = FileLock(path)
     with suppress(Timeout):
