@@ -19,7 +19,6 @@ from mlflow.entities import Metric
 
 from simo_cl.results import write_atomically
 from simo_cl.tracking import store
-from simo_cl.tracking.mlflow_run import log_data, log_files
 from simo_cl.tracking.store import TrackingError
 
 if TYPE_CHECKING:
@@ -47,11 +46,11 @@ class RunSettings:
         from mlflow.tracking.context.registry import resolve_tags
 
         if self.run_id is not None:
-            log_data(client, self.run_id, parameters=self.parameters, tags=self.tags)
+            store.log_data(client, self.run_id, parameters=self.parameters, tags=self.tags)
             return self.run_id
         experiment = store.experiment_id(client, self.experiment)
         run = client.create_run(experiment, tags=resolve_tags(self.tags), run_name=self.run_name)
-        log_data(client, run.info.run_id, parameters=self.parameters)
+        store.log_data(client, run.info.run_id, parameters=self.parameters)
         return str(run.info.run_id)
 
 
@@ -286,11 +285,11 @@ def send_kept(folder: str | Path, tracking_uri: str) -> str:
             run_id = run.begin(client)
             # So that the same call, once more, begins no second run.
             local.write_settings(replace(run, run_id=run_id), status)
-            log_data(client, run_id, metrics=local.metrics())
+            store.log_data(client, run_id, metrics=local.metrics())
             if status is not None:
                 client.set_terminated(run_id, status)
         try:
-            log_files(client, run_id, local.artifacts)
+            store.log_files(client, run_id, local.artifacts)
         except store.FilesError as error:
             raise TrackingError(
                 f"the numbers and the state of run {run_id} are in MLflow, but the place of its "

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from simo_cl.results import Run, read_arrays
 from simo_cl.tracking import store
-from simo_cl.tracking.mlflow_run import log_data
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -111,7 +110,7 @@ def log_model(
         Metric(name, value, time, step, model_id=logged.model_id)
         for name, step, time, value in rows
     ]
-    log_data(client, run_id, metrics=metrics)
+    store.log_data(client, run_id, metrics=metrics)
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
 
 

@@ -15,7 +15,6 @@ from mlflow.entities import Metric
 
 from simo_cl.tracking import store
 from simo_cl.tracking.local_run import File, FolderError, LocalRun, RunSettings
-from simo_cl.tracking.mlflow_run import log_data, log_file
 from simo_cl.tracking.redact import without_secrets
 from simo_cl.tracking.store import TrackingError
 
@@ -169,14 +168,14 @@ class Sender:
                 return
 
     def _send_numbers(self, is_last: bool) -> None:
-        log_data(self._client, self._run_id, metrics=self._local.metrics())
+        store.log_data(self._client, self._run_id, metrics=self._local.metrics())
         if is_last and self._end is not None:
             self._client.set_terminated(self._run_id, self._end)
         self._local.remove_metrics()
 
     def _send_files(self, is_last: bool) -> None:
         for path, written in self._local.files().items():
-            log_file(self._client, self._run_id, path, self._local.artifacts)
+            store.log_file(self._client, self._run_id, path, self._local.artifacts)
             self._local.remove_file(path, written)
 
     def _refuse(self, message: str) -> None:

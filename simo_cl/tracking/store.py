@@ -1,4 +1,4 @@
-"""Reach an MLflow store: which one, with what limits, and what it accepts."""
+"""An MLflow store: which one, with what limits, what it accepts, and how a run is written to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,6 +22,7 @@ from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 NOTE_TAG = "mlflow.note.content"
 """What MLflow shows as the description of an experiment, run or model."""
@@ -31,6 +32,8 @@ ANSWER_SECONDS = 10
 REQUEST_SECONDS = 60
 NAME_LENGTH = 250
 VALUE_LENGTH = 6000
+# The most that MLflow takes in a call: of all, and of parameters and of tags.
+_ITEMS_PER_CALL, _OTHERS_PER_CALL = 1000, 100
 _REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
@@ -270,6 +273,54 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
     return str(known.experiment_id)
+
+
+def log_data(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    parameters: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Writes any number of each, in as few calls as MLflow allows; the tags come last.
+
+    Within a call, too: MLflow's stores write parameters, metrics and tags in this order.
+    """
+    from mlflow.entities import Param, RunTag
+
+    first = [Param(*item) for item in (parameters or {}).items()]
+    last = [RunTag(*item) for item in (tags or {}).items()]
+    is_one_call = max(len(first), len(last)) <= _OTHERS_PER_CALL
+    if not is_one_call or len(first) + len(metrics) + len(last) > _ITEMS_PER_CALL:
+        # MLflow itself makes several calls of it, in which tags may precede numbers.
+        client.log_batch(run_id, params=first, metrics=metrics)
+        first, metrics = [], ()
+    client.log_batch(run_id, params=first, metrics=metrics, tags=last)
+
+
+def log_files(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Makes the files below a folder the run's artifacts of the same paths.
+
+    One by one: MLflow's own way of logging a folder starts threads, which a process that is ending
+    may not.
+
+    Raises:
+        FilesError: their place, which may be another than that of all else, cannot be used.
+    """
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        log_file(client, run_id, file, folder)
+
+
+def log_file(client: MlflowClient, run_id: str, file: Path, folder: Path) -> None:
+    """Makes a file an artifact of the same path as it has in a folder.
+
+    Raises:
+        FilesError: its place cannot be used.
+    """
+    place = file.parent.relative_to(folder).as_posix()
+    with file_errors():
+        client.log_artifact(run_id, str(file), None if place == "." else place)
 
 
 def absolute(uri: str) -> str:

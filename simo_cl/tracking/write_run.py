@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from simo_cl.tracking import store
 from simo_cl.tracking.content import Content, Row
 from simo_cl.tracking.logged_model import log_model
-from simo_cl.tracking.mlflow_run import log_data, log_files
 from simo_cl.tracking.store import NOTE_TAG
 
 if TYPE_CHECKING:
@@ -85,10 +84,10 @@ def write_files(client: MlflowClient, run: Run, content: Content) -> None:
         tags = {ARTIFACTS_TAG: store.digest(content.artifacts)}
         with tempfile.TemporaryDirectory() as folder:
             content.write_artifacts(Path(folder))
-            log_files(client, run_id, Path(folder))
+            store.log_files(client, run_id, Path(folder))
             if any(Path(folder).glob("images/*")):
                 tags["mlflow.loggedImages"] = "True"  # for its charts to look for them
-        log_data(client, run_id, tags=tags)
+        store.log_data(client, run_id, tags=tags)
     if _lacks_model(run, content):
         assert content.model is not None
         log_model(
@@ -99,7 +98,7 @@ def write_files(client: MlflowClient, run: Run, content: Content) -> None:
             tags=content.tags,
             rows=content.blocks[-1] if content.blocks else [],
         )
-        log_data(client, run_id, tags={MODEL_TAG: content.model.fingerprint})
+        store.log_data(client, run_id, tags={MODEL_TAG: content.model.fingerprint})
 
 
 def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[str, str]) -> bool:
@@ -118,7 +117,7 @@ def _write_data(client: MlflowClient, run: Run, content: Content, tags: Mapping[
     stale = {"set"} & (present.keys() - wanted.keys())
     for name in stale:
         client.delete_tag(run.info.run_id, name)
-    log_data(
+    store.log_data(
         client,
         run.info.run_id,
         metrics=[
