@@ -37,6 +37,7 @@ install-test: $(VENV)/.installed-test
 install-docs: $(VENV)/.installed-docs
 
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV): minutes, and with PyTorch's libraries for GPUs about 6 GB"
 	@test -f $@ || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@

@@ -255,7 +255,7 @@ def _two_suites(patch: Patch) -> tuple[Names, Check]:
     import matplotlib
 
     matplotlib.use("agg")
-    for name in ("quickstart", "mine"):
+    for name in ("quickstart", "photos"):
         options = {"strategies": ("er", "simo"), "seeds": (0, 1), "experiences": 3, "classes": 6}
         write_results(Path("results") / name, **options)
 

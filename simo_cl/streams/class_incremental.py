@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,8 @@ def class_incremental(
             f"augment is {list(augment)}, and features that are computed once are of images that "
             "are not augmented; leave out either augment or encoder"
         )
+    if seed is not None and (not isinstance(seed, Integral) or seed < 0):
+        raise ValueError(f"seed must be a whole number from 0 on, or None, got {seed!r}")
     if isinstance(data, str):
         data = load_data(data, root)
     order = _class_order(class_order, seed, data.num_classes)

@@ -75,6 +75,7 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         run_id: MLflow's identifier of the run; None when the server did not answer.
 
     Raises:
+        TypeError: the name of the experiment is no text.
         TrackingError: a store that is not a server cannot be used, or there is no such run.
 
     Example:
@@ -94,6 +95,8 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         tags: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(experiment, str):
+            raise TypeError(f"experiment is the name of one, as 'mine', got {experiment!r}")
         named, self._is_ours = _named_run(run_id, tracking_uri)
         self._uri = store.absolute(tracking_uri or _default_store())
         parts = store.flat_parameters(parameters or {}, str), dict(tags or {})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,12 @@ def test_classes_are_divided_with_the_remainder_in_the_last(tiny_data: DataSet) 
     assert second.future_classes == {4, 5, 6}
     assert second.current_experience == 1
     assert not hasattr(benchmark, "valid_stream")
+
+
+@pytest.mark.parametrize("seed", ["a", -1, 0.5])
+def test_a_seed_that_is_none_is_refused(tiny_data: DataSet, seed: Any) -> None:
+    with pytest.raises(ValueError, match=f"seed must be a whole number .*, got {seed!r}"):
+        class_incremental(tiny_data, experiences=3, seed=seed)
 
 
 @given(experiences=st.integers(1, 7), seed=st.integers(0, 1000))

@@ -261,6 +261,11 @@ def test_whatever_ends_the_process_ends_the_run(uri: str, tmp_path: Path) -> Non
         assert [file.path for file in client.list_artifacts(run.info.run_id, "matrix")]
 
 
+def test_an_experiment_is_named_by_a_text() -> None:
+    with pytest.raises(TypeError, match="experiment is the name of one, as 'mine', got 3"):
+        MLflowLogger(3)  # type: ignore[arg-type]
+
+
 def test_parameters_are_what_mlflow_logs(uri: str) -> None:
     parameters = {
         "lr": np.float32(0.5),
