@@ -27,7 +27,7 @@ from simo_cl.training.co2l_loss import AsymmetricSupCon
 
 SEARCH_SPACE = {
     "lr": LEARNING_RATES,
-    "temperature": [0.1, 0.2, 0.5],
+    "temperature": [0.03, 0.05, 0.07, 0.1, 0.2, 0.5],
     "distill_weight": [0.2, 1.0],
     "views": [1, 2],
     "dimension": [16, 128],

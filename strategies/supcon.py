@@ -12,7 +12,7 @@ from simo_cl.training import ContrastiveReplay
 
 SEARCH_SPACE = {
     "lr": LEARNING_RATES,
-    "temperature": [0.07, 0.1, 0.2, 0.5],
+    "temperature": [0.03, 0.05, 0.07, 0.1, 0.2, 0.5],
     "views": [1, 2],
     "dimension": [16, 128],
 }

@@ -33,19 +33,6 @@ def test_strategies_and_suites_are_copied(tmp_path: Path) -> None:
         assert (tmp_path / "new" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_the_suite_of_rivals_is_split_cifar10_with_other_strategies() -> None:
-    suite, rivals = (
-        yaml.safe_load((ROOT / "benchmarks" / f"{name}.yaml").read_text(encoding="utf-8"))
-        for name in ("split_cifar10", "split_cifar10_rivals")
-    )
-    for content in (suite, rivals):
-        del content["description"]
-    entries, others = suite.pop("strategies"), rivals.pop("strategies")
-    assert rivals == suite
-    tuned = {name: settings for name, settings in others.items() if name in entries}
-    assert tuned == {name: entries[name] for name in ("er_balanced", "supcon", "simo")}
-
-
 def test_split_fashion_mnist_has_the_strategies_of_split_cifar10() -> None:
     of_clothes, of_photographs = (
         yaml.safe_load((ROOT / "benchmarks" / f"{name}.yaml").read_text(encoding="utf-8"))
