@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simo_cl.harness.checked_data import checked_data
+from simo_cl.harness.checked_data import checked_data, refuse_unfit
 from simo_cl.harness.execute_run import Progress, execute_run
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import PlannedRun, plan_runs
@@ -30,11 +30,13 @@ from simo_cl.metrics.described import METRICS, READ_OUTS
 from simo_cl.models import encoder_names
 from simo_cl.results import RunFolder
 from simo_cl.results.history import read_history
-from simo_cl.streams import DataError, DataSet, data_source_names
+from simo_cl.streams import DataError, DataSet, Images, data_source_names
 
 _IMAGES_OF_A_CLASS = 6
 _BATCH = 16
 _STEPS = 2
+_Choices = list[tuple[dict[str, Any], DataSet | None]]
+"""Settings to try a part with, and the data where no source has them."""
 _PROTOCOLS: dict[str, dict[str, Any]] = {
     "batch": {},
     "online": {"protocol": "online", "batch_size": _BATCH // 2, "replay_batch_size": _BATCH // 2},
@@ -93,10 +95,12 @@ def check_strategy(path: Path, folder: Path) -> Iterator[Finding]:
     yield Finding(part, "is imported")
     for protocol in file.protocols:
         with problems_of(path) as problem:
-            run, data = _planned(path.parent, path.stem, protocol)
+            run, data = _planned(path, Locations(path), protocol)
         yield Finding(part, f"{protocol}: takes its settings", *problem)
         if not problem:
             yield from _check_run(f"{part}, {protocol}", run, data, folder / protocol, path)
+    if not file.search_space:
+        return
     with problems_of(path) as problem:
         for setting, values in file.search_space.items():
             for value in values:
@@ -119,25 +123,29 @@ def check_plugins(path: Path, folder: Path, data_root: Path | None) -> Iterator[
     load_plugins(path)
     added = {kind: [n for n in names if n not in before[kind]] for kind, names in _parts().items()}
     yield Finding(path.name, "is imported")
-    strategies = shipped_folder("strategies")
-    tried = [
-        *((f"data source {name}", {"data": {"name": name}}) for name in added["data source"]),
-        *((f"encoder {name}", {"model": {"encoder": name}}) for name in added["encoder"]),
+    tried: list[tuple[str, _Choices]] = [
+        *(
+            (f"data source {name}", [({"data": {"name": name}}, None)])
+            for name in added["data source"]
+        ),
+        *((f"encoder {name}", _of_encoder(name)) for name in added["encoder"]),
     ]
     measured = [f"{kind} {name}" for kind in ("metric", "read-out") for name in added[kind]]
     if measured or not tried:
-        tried.append((", ".join(measured) or path.name, {}))
-    for number, (part, more) in enumerate(tried):
+        tried.append((", ".join(measured) or path.name, [({}, None)]))
+    for number, (part, choices) in enumerate(tried):
         with problems_of(path) as problem:
-            run, data = _planned(strategies, "finetune", "batch", more, data_root)
-        yield Finding(part, "is built", *problem)
+            run, data = _first_that_fits(path, choices, data_root)
         if problem:
+            yield Finding(part, "is built", *problem)
             continue
+        which = f", for {data.name}, with width {run.settings.model.width}" if choices[1:] else ""
+        yield Finding(part, f"is built{which}")
         place = folder / str(number)
         yield from _check_run(part, run, data, place, path)
         suite = Suite(name="check", strategies={"finetune": {}})
         write_plan(place / "whole", suite, [run], command="simo-cl check", data=data)
-        if not more:
+        if not choices[0][0]:
             yield from _check_measured(added, place / "whole" / run.folder)
 
 
@@ -162,17 +170,50 @@ def _check_measured(added: Mapping[str, list[str]], folder: Path) -> Iterator[Fi
         yield Finding(f"read-out {name}", "classifies", problem)
 
 
+def _of_encoder(name: str) -> _Choices:
+    """Digits, which train in a moment, and images for encoders that take no such small ones."""
+    labels = torch.arange(10 * _IMAGES_OF_A_CLASS) % 10
+    pixels = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (len(labels), 3, 32, 32), dtype=torch.uint8, generator=pixels)
+    both = Images(images, labels)
+    noise = DataSet("colour noise of 32 x 32 pixels", both, both, tuple("0123456789"), "noise")
+    return [
+        ({"model": {"encoder": name}}, None),
+        ({"model": {"encoder": name, "width": 32}, "data": {"name": noise.name}}, noise),
+    ]
+
+
+def _first_that_fits(
+    path: Path, choices: _Choices, data_root: Path | None
+) -> tuple[PlannedRun, DataSet]:
+    """Fine-tuning with the first of the settings, each with its data, that a file's part takes.
+
+    Raises:
+        SuiteError: it takes none of them; the message says why.
+    """
+    strategy = shipped_folder("strategies") / "finetune.py"
+    reasons = []
+    for more, data in choices:
+        try:
+            return _planned(strategy, Locations(path), "batch", more, data, data_root)
+        except SuiteError as error:
+            reasons.append(str(error))
+    raise SuiteError("\n".join(reasons))
+
+
 def _planned(
-    strategies: Path,
-    strategy: str,
+    strategy: Path,
+    locations: Locations,
     protocol: str,
     more: Mapping[str, Any] | None = None,
+    data: DataSet | None = None,
     data_root: Path | None = None,
 ) -> tuple[PlannedRun, DataSet]:
-    """A run of two steps an experience, and the few images that it trains on."""
+    """A run of two steps an experience, and the few images that it trains on; without data, of
+    those that its settings name."""
     content: dict[str, Any] = {
         "name": "check",
-        "strategies": {strategy: {}},
+        "strategies": {strategy.stem: {}},
         "stream": {"experiences": 2, **_PROTOCOLS[protocol]},
         "model": {"encoder": "small_cnn", "width": 8, "precision": "float32"},
         "training": {"threads": 1},
@@ -184,11 +225,14 @@ def _planned(
 
     def planned() -> PlannedRun:
         suite = Suite.model_validate(content)
-        (run,) = plan_runs(suite, strategies, Locations(strategies / f"{strategy}.py"), "float32")
+        (run,) = plan_runs(suite, strategy.parent, locations, "float32")
         return run
 
-    every = checked_data([planned()], data_root)
-    data = first_images(every, _IMAGES_OF_A_CLASS, _IMAGES_OF_A_CLASS)
+    if data is None:
+        data = checked_data([planned()], data_root)
+    else:
+        refuse_unfit([planned()], data)
+    data = first_images(data, _IMAGES_OF_A_CLASS, _IMAGES_OF_A_CLASS)
     content["memory"] = {"size": 4 * data.num_classes}
     if protocol == "batch":
         epochs = _STEPS * _BATCH / (len(data.train) / 2)

@@ -32,6 +32,12 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
     name = runs[0].settings.data.name
     refuse_unknown_data(name, runs[0].locations)
     data = load_data(name, root)
+    refuse_unfit(runs, data)
+    return data
+
+
+def refuse_unfit(runs: Sequence[PlannedRun], data: DataSet) -> None:
+    """Raises a :class:`SuiteError` where runs have settings that do not fit their data."""
     checked = set()
     for run in runs:
         settings = run.settings
@@ -43,7 +49,6 @@ def checked_data(runs: Sequence[PlannedRun], root: Path | None) -> DataSet:
             benchmark = make_benchmark(data, settings, False, torch.device("cpu"))
             _check_sizes(run, data, [len(e.dataset) for e in benchmark.train_stream])
             checked.add(shared)
-    return data
 
 
 def refuse_unknown_encoder(name: str, locations: Locations) -> None:

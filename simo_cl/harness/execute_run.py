@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from avalanche.benchmarks.scenarios import split_online_stream
+from avalanche.training.templates import BaseSGDTemplate
 
 from simo_cl.harness.embed import in_half_precision
 from simo_cl.harness.environment import compute_deterministically, describe_environment
@@ -16,6 +17,7 @@ from simo_cl.harness.export import export_model
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.setup import Setup
+from simo_cl.harness.suite_file import SuiteError
 from simo_cl.models import Encoder, evaluating
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.streams import DataSet
@@ -67,6 +69,11 @@ def execute_run(
     )
     seed_global_generators(settings.seed, 0)
     strategy = file.module.build(setup, file.settings(settings.settings, run.locations))
+    if not isinstance(strategy, BaseSGDTemplate):
+        raise SuiteError(
+            f"build() of {file.path} gave a {type(strategy).__name__}; it must give an Avalanche "
+            "strategy (as Naive(...))"
+        )
     budget = _budget(strategy, file.name)
     strategy.model.to(device)
     benchmark = _of_features(benchmark, run, data, strategy, device)

@@ -78,6 +78,18 @@ def first(train_x, train_y, x):
 def rows(suite, axes):
     axes.plot(suite.values(suite.finished_labels[0], DRAWN)[0], "o")
 """
+PATCHES = """
+from torch import nn
+
+from simo_cl import register
+
+
+@register.encoder("patches")
+def patches(channels, width, norm):
+    assert width % 16 == 0, "Input shape indivisible by patch size!"
+    cut = nn.Conv2d(3, 4, kernel_size=4, stride=4)
+    return nn.Sequential(cut, nn.Flatten(), nn.Linear(4 * 8 * 8, width)), width
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +116,7 @@ def test_a_strategy_that_does_all_it_must(project: Project) -> None:
     said = strategy(project)
 
     assert said[-2:] == ["All of it works.", "exit 0"]
+    assert "SEARCH_SPACE" not in "".join(said)  # it has none
     assert "   ok  strategy mine, batch: gives the same after an interruption" in said
 
 
@@ -114,6 +127,16 @@ def test_a_strategy_that_cannot_be_built_is_shown_with_its_line(project: Project
     fails = said.index("fails  strategy mine, batch: builds, trains two experiences and evaluates")
     assert "no_such_thing" in said[fails + 1]
     assert "mine.py, line" in "".join(said[fails + 1 : fails + 3])
+
+
+def test_a_build_that_gives_a_model_is_named(project: Project) -> None:
+    said = strategy(project, wrong="return setup.classifier()")
+
+    assert said[-1] == "exit 1"
+    assert f"build() of {project.strategies / 'mine.py'} gave a Classifier; it must give" in str(
+        said
+    )
+    assert "plugins" not in str(said)
 
 
 def test_a_misspelt_build_is_no_part_that_works(project: Project) -> None:
@@ -147,6 +170,33 @@ def test_parts_that_do_all_they_must(project: Project) -> None:
     ):
         assert f"   ok  {part}" in said
     assert said[-1] == "exit 0"
+
+
+def test_an_encoder_is_tried_on_images_that_it_takes(project: Project) -> None:
+    path = project.suites.parent / "patches.py"
+    path.write_text(PATCHES)
+
+    said = project.call("check", path)
+
+    assert said.exit_code == 0, said.output
+    assert (
+        "   ok  encoder patches: is built, for colour noise of 32 x 32 pixels, with width 32\n"
+        "   ok  encoder patches: builds, trains two experiences and evaluates\n"
+    ) in said.output
+
+
+def test_of_an_encoder_that_takes_no_images_its_own_file_is_named(project: Project) -> None:
+    path = project.suites.parent / "patches.py"
+    path.write_text(PATCHES.replace("8 * 8", "9 * 9"))
+
+    said = project.call("check", path)
+
+    assert said.exit_code == 1
+    assert (
+        f"{path}: model.encoder is 'patches', which cannot embed the images of dig" in said.output
+    )
+    assert "which cannot embed the images of colour noise of 32 x 32 pixels (3 x 32" in said.output
+    assert "finetune.py" not in said.output
 
 
 def test_parts_that_fail_are_named(project: Project) -> None:
