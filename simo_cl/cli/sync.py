@@ -21,13 +21,17 @@ def sync(
 ) -> None:
     """Bring MLflow up to date with a suite's run folders."""
     with plain_errors():
+        from simo_cl.results import refuse_without_runs
         from simo_cl.tracking.mirror import mirror
 
-        shown = mirror(suite_folder(suite, results), tracking_uri)
+        folder = suite_folder(suite, results)
+        refuse_without_runs(folder)
+        shown = mirror(folder, tracking_uri)
     warn(shown.problems)
     tell(
         make_console(),
-        f"{without_secrets(shown.tracking_uri)} shows {shown.children} runs of {shown.parents} "
-        f"strategies; {shown.written} entries were new or had changed, {shown.removed} went to "
-        "its trash.",
+        f"{without_secrets(shown.tracking_uri)} shows {shown.children} "
+        f"run{'' if shown.children == 1 else 's'} of {shown.parents} "
+        f"{'strategy' if shown.parents == 1 else 'strategies'}. New or changed entries: "
+        f"{shown.written}; moved to its trash: {shown.removed}.",
     )

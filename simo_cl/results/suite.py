@@ -216,10 +216,10 @@ def refuse_without_runs(suite_folder: Path) -> None:
         files = [suite_folder / name for name in ("report.html", "summary.csv", "runs.csv")]
         there = ", ".join(str(file) for file in files if file.is_file())
         raise ResultsError(
-            f"{suite_folder} has the results of {count} runs and none of their folders, so tables, "
-            "figures and page cannot be made again from it. Nothing was changed. The results are "
-            f"in {there}. New runs go to another folder with `simo-cl run SUITE --results DIR`, "
-            "and in their place with --replace"
+            f"{suite_folder} has the results of {count} run{'' if count == 1 else 's'} and none of "
+            "their folders, so tables, figures, page and MLflow's view cannot be made from it. "
+            f"Nothing was changed. The results are in {there}. New runs go to another folder with "
+            "`simo-cl run SUITE --results DIR`, and in their place with --replace"
         )
 
 

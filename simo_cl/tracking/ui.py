@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simo_cl.results import read_plan
+from simo_cl.results import read_plan, refuse_without_runs
 from simo_cl.tracking import store
 from simo_cl.tracking.damage import damage
 from simo_cl.tracking.mirror import mirror
@@ -52,7 +52,8 @@ def serve_ui(
 
     Raises:
         TrackingError: the port is taken, the server does not start, or the store does not answer.
-        ResultsError: the folder holds no plan.json, or none that can be read.
+        ResultsError: the folder holds no plan.json, or none that can be read; or MLflow does not
+            know the suite, and the folders of its runs are elsewhere.
     """
     store.without_telemetry()
     suite_folder = Path(suite_folder).resolve()
@@ -88,6 +89,7 @@ def _experiments(suite_folder: Path, uri: str) -> list[str]:
     is_lost = store.is_own_store(suite_folder, uri) and (not own.is_file() or damage(own))
     found = [] if is_lost else _suites(uri)
     if name not in (experiment.name for experiment in found):
+        refuse_without_runs(suite_folder)
         _mirror(suite_folder, uri)
         found = _suites(uri)
     found.sort(key=lambda experiment: experiment.name != name)
