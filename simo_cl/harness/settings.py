@@ -315,8 +315,8 @@ class Suite(CommonSettings):
             instead = _ALONE_IN_ONLINE if online else _ALONE_IN_BATCH
             raise PydanticCustomError(
                 OF_KEYS,
-                f"would do nothing with stream.protocol: {self.stream.protocol}, which has "
-                f"{', '.join(instead)}",
+                f"would do nothing with stream.protocol: {self.stream.protocol}; leave it out. "
+                f"Settings of that protocol alone: {', '.join(instead)}",
                 {"keys": useless},
             )
         return self

@@ -192,10 +192,11 @@ def _remove_budget(content: dict[str, Any]) -> None:
 
 def _suites_near(path: Path) -> str:
     folders = dict.fromkeys((path.parent, path.parent / "benchmarks"))
-    there = [str(suite) for folder in folders for suite in sorted(folder.glob("*.yaml"))]
+    there = [suite for folder in folders for suite in sorted(folder.glob("*.yaml"))]
     if not there:
         return "`simo-cl init DIR` writes the shipped suites."
-    return f"Suites near there: {', '.join(there)}.{did_you_mean(str(path), there)}"
+    hint = did_you_mean(path.stem, [suite.stem for suite in there])
+    return f"Suites near there: {', '.join(map(str, there))}.{hint}"
 
 
 def _lines(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
@@ -232,6 +233,12 @@ def _apply(
             raise SuiteError(
                 f"{where}: the suite has no strategy {entry!r}; it has {', '.join(names)}."
                 f"{did_you_mean(entry, names)}"
+            )
+        section, _, setting = key.partition(".")
+        if section in names and section not in Suite.model_fields:
+            raise SuiteError(
+                f"{where}: {section} is an entry of the suite; write {section}@{setting or 'lr'}="
+                f"{value} for a setting of an entry"
             )
         if key not in Suite.model_fields:
             having = [
@@ -292,6 +299,8 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
         wanted = wanted[0].lower() + wanted[1:]
     if kind in _BOUNDS and (meaning := _meaning(model, item["loc"])):
         wanted += f" ({meaning})"
+    if given is None:
+        return f"{key} has no value: it {wanted}"
     return f"{key} is {given!r} ({_TYPES.get(type(given), type(given).__name__)}): {wanted}"
 
 
@@ -328,7 +337,6 @@ _TYPES = {
     list: "a list",
     tuple: "a list",
     dict: "a mapping",
-    type(None): "nothing",
 }
 _WANTED = {
     "int_type": "must be a whole number",

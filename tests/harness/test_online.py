@@ -90,7 +90,7 @@ def test_a_contrastive_strategy_may_replay_more(execute: Any, tmp_path: Path) ->
             ONLINE,
             "training.batch_size=32",
             "--set training.batch_size=32: training.batch_size would do nothing with "
-            "stream.protocol: online, which has "
+            "stream.protocol: online; leave it out. Settings of that protocol alone: "
             "stream.batch_size, stream.replay_batch_size, stream.updates_per_batch",
         ),
         (
@@ -101,8 +101,8 @@ def test_a_contrastive_strategy_may_replay_more(execute: Any, tmp_path: Path) ->
         (
             "stream: {batch_size: 10}\n",
             "seeds=[0]",
-            "tiny.yaml:1: stream.batch_size would do nothing with stream.protocol: batch, which "
-            "has "
+            "tiny.yaml:1: stream.batch_size would do nothing with stream.protocol: batch; leave "
+            "it out. Settings of that protocol alone: "
             "training.batch_size, training.new_share, training.epochs, training.new_epochs, "
             "training.schedule",
         ),

@@ -74,7 +74,7 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
         (
             "epochs: 2",
             "epochs:",
-            "3: training.epochs is None (nothing): must be a number",
+            "3: training.epochs has no value: it must be a number",
         ),
         (
             "epochs: 2",
@@ -116,7 +116,7 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
         (
             "{name: digits}",
             "",
-            "1: data is None (nothing): must be a mapping, as {key: value}",
+            "1: data has no value: it must be a mapping, as {key: value}",
         ),
         (
             "{name: digits}",
@@ -229,8 +229,9 @@ def test_a_file_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -
 
     assert complaint(tmp_path / "benchmarks" / "quikstart.yaml").startswith(
         "quikstart.yaml: cannot read the suite file: No such file or directory. Suites near there: "
-        "quickstart.yaml. Did you mean"
+        "quickstart.yaml. Did you mean 'quickstart'?"
     )
+    assert "Did you mean" not in complaint(tmp_path / "benchmarks" / "nothing.yaml")
     assert "benchmarks/quickstart.yaml" in complaint(tmp_path / "quickstart")
     assert "Is a directory" in complaint(tmp_path / "benchmarks")
 
