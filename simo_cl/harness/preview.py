@@ -17,7 +17,7 @@ import torch
 from rich.markup import escape
 from rich.table import Table
 
-from simo_cl.harness.diagnosis import usable_cores
+from simo_cl.harness.diagnosis import busyness, usable_cores
 from simo_cl.harness.embed import Snapshots
 from simo_cl.harness.execute_run import execute_run, make_benchmark, steps_of_experiences
 from simo_cl.harness.plan import PlannedRun
@@ -58,7 +58,7 @@ def preview_table(
         data: that they train on.
         device: that they would train on.
         jobs: runs at once; None: see :func:`default_jobs`.
-        tell: told what takes a while.
+        tell: told what takes a while, and of each strategy what it took.
     """
     title = f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}"
     table = Table("run", "state", "precision", title=escape(title))
@@ -67,9 +67,11 @@ def preview_table(
     start_seconds = time.process_time()
     states = {run.name: RunFolder(folder / run.folder).state for run in runs}
     left = [run for run in runs if states[run.name] != "finished"]
+    busy = None
     if left:
         tell("Timing a few steps of each strategy ...")
-    costs, problems = _costs(left, data, device)
+        busy = busyness()
+    costs, problems = _costs(left, data, device, tell)
     megabytes = {run.label: _bytes_on_disk(run.settings, data) / 1e6 for run in runs}
     for run in runs:
         shown = ["", ""]
@@ -90,6 +92,8 @@ def preview_table(
         f"Estimates from a few steps on {device}; other work on the machine makes it longer",
         *(f"Not counted: {label}: {why}" for label, why in problems.items()),
     ]
+    if busy is not None:
+        lines.append(f"Warning: {busy}.")
     table.caption = escape("\n".join(lines))
     return table
 
@@ -129,7 +133,7 @@ class _Trial:
 
 
 def _costs(
-    runs: Sequence[PlannedRun], data: DataSet, device: torch.device
+    runs: Sequence[PlannedRun], data: DataSet, device: torch.device, tell: Callable[[str], None]
 ) -> tuple[dict[str, _Cost], dict[str, str]]:
     """Of a run with each label, and why it is not known of the others."""
     costs: dict[str, _Cost] = {}
@@ -140,6 +144,7 @@ def _costs(
     for label, run in {run.label: run for run in runs}.items():
         settings = run.settings
         alike = settings.model, settings.evaluation, settings.training.threads
+        started = time.perf_counter()
         try:
             with warnings.catch_warnings():
                 # Even those that libraries want to be shown always; the run itself shows them.
@@ -147,7 +152,9 @@ def _costs(
                 trial = _try(run, data, device, evaluates=alike not in evaluated)
         except Exception as error:
             problems[label] = f"{type(error).__name__}: {error}"
+            tell(f"fails  {label}")
             continue
+        tell(f"   ok  {label} ({time.perf_counter() - started:.1f} s)")
         rests.append(trial.rest)
         evaluation = evaluated.setdefault(alike, trial)
         benchmark = make_benchmark(data, settings, run.joint, device)

@@ -51,7 +51,8 @@ class SuiteProgress:
     def begin(self, unfinished: Sequence[PlannedRun], skipped: Sequence[PlannedRun]) -> None:
         if skipped:
             total = len(skipped) + len(unfinished)
-            self.tell(f"{len(skipped)} of {total} runs are finished already.")
+            verb = "is" if len(skipped) == 1 else "are"
+            self.tell(f"{len(skipped)} of {total} runs {verb} finished already.")
         self._runs = {run.name: _Watched(run) for run in unfinished}
         self._started = self._said = time.monotonic()
 
@@ -139,7 +140,8 @@ class SuiteProgress:
         counts = Counter(watched.state for watched in self._runs.values())
         states = ("finished", "failed", "elsewhere", "running", "waiting")
         counted = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
-        text = f"{len(self._runs)} runs: {counted}; {duration(time.monotonic() - self._started)}"
+        many = f"{len(self._runs)} run{'' if len(self._runs) == 1 else 's'}"
+        text = f"{many}: {counted}; {duration(time.monotonic() - self._started)}"
         left = self._seconds_left()
         return text if left is None else f"{text}, about {duration(left)} left"
 

@@ -34,6 +34,6 @@ def test_the_second_waits_and_does_nothing_twice(tmp_path: Path) -> None:
     assert (first.exitcode, second.exitcode) == (0, 0), said
     assert f"{results / 'tiny'} is in use by `simo-cl" in said
     assert f"(process {first.pid} on " in said
-    assert "1 of 1 runs are finished already." in said
+    assert "1 of 1 runs is finished already." in said
     log = (results / "tiny" / run.folder / "log.txt").read_text()
     assert log.count(" steps on cpu") == 1

@@ -44,6 +44,21 @@ def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any])
     assert "Estimates from a few steps on cpu" in text
 
 
+def test_each_strategy_is_told_of_once_it_is_timed(
+    tmp_path: Path, runs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simo_cl.harness.preview.busyness", lambda: "others keep it 90 % busy")
+    told: list[str] = []
+
+    table = preview_table(
+        runs, tmp_path, load_data("digits"), torch.device("cpu"), tell=told.append
+    )
+
+    assert told[0] == "Timing a few steps of each strategy ..."
+    assert [line.partition(" (")[0] for line in told[1:]] == ["   ok  er", "   ok  joint"]
+    assert str(table.caption).endswith("\nWarning: others keep it 90 % busy.")
+
+
 def test_what_is_finished_is_not_left_to_do(tmp_path: Path, runs: list[Any]) -> None:
     for run in runs:
         RunFolder(tmp_path / run.folder).start(run.config, DataRecord.of(load_data("digits")), {})
@@ -118,7 +133,7 @@ def lines_of(terminal: bool, runs: list[Any]) -> list[str]:
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(runs: list[Any]) -> None:
     assert [re.sub(r"\d+ s", "0 s", line) for line in lines_of(False, runs)] == [
-        "1 of 2 runs are finished already.",
+        "1 of 2 runs is finished already.",
         "[1/1] er, seed 0 ...",
         "Warning: careful",
         "[1/1] er, seed 0: FAILED: no such luck (0 s)",
