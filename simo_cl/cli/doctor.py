@@ -41,11 +41,16 @@ def doctor(
     """
     console = make_console()
     with plain_errors():
-        from simo_cl.harness.plan import refuse_missing_root, refuse_unknown_data
+        from simo_cl.harness.plan import (
+            refuse_missing_root,
+            refuse_other_device,
+            refuse_unknown_data,
+        )
         from simo_cl.harness.settings import Suite
         from simo_cl.harness.suite_file import read_suite
 
         refuse_missing_root(data_root)
+        refuse_other_device(device)
         file = None if suite is None else read_suite(suite, overrides or ())
         content = Suite(strategies={"simo": {}}) if file is None else file.suite
         if file is not None and plugins is None:

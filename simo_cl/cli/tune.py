@@ -46,11 +46,12 @@ def tune(
     """Choose a strategy's settings on a tenth of the training images held out."""
     console = make_console()
     with plain_errors(), interruptible(console):
-        from simo_cl.harness.plan import read_checked
+        from simo_cl.harness.plan import read_checked, refuse_unknown_entry
 
         suite_file, strategies = read_checked(
-            suite, overrides or (), strategies_dir, data_root, has_plugins=plugins is not None
+            suite, overrides or (), strategies_dir, data_root, plugins=plugins, device=device
         )
+        refuse_unknown_entry(strategy, suite_file, strategies)
         digest = use_plugins(plugins)
         from simo_cl.harness.environment import choose_device
         from simo_cl.harness.progress import SuiteProgress

@@ -14,10 +14,9 @@ import psutil
 import torch
 
 import simo_cl
+from simo_cl.harness.plan import DEVICES, refuse_other_device
 from simo_cl.harness.precision import instruction_set
 from simo_cl.harness.suite_file import SuiteError
-
-_ALLOWED_DEVICES = "use auto, cpu, cuda or cuda:<number>"
 
 
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
@@ -60,17 +59,15 @@ def choose_device(name: str) -> torch.device:
     Raises:
         SuiteError: no such device here, or of a kind that runs are not made for.
     """
+    refuse_other_device(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise SuiteError(f"--device: device {name!r} is none that runs are for; {_ALLOWED_DEVICES}")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise SuiteError(
-            f"--device: device {name!r} cannot be used here: {reason}; {_ALLOWED_DEVICES}"
+            f"--device: device {name!r} cannot be used here: {reason}; {DEVICES}"
         ) from None
     return torch.device(name)
 

@@ -26,16 +26,21 @@ def refuse_unknown_part(
         )
 
 
+def refuse_missing_plugins(path: Path) -> None:
+    """Raises a :class:`SuiteError` where ``--plugins`` names no Python file."""
+    if not path.is_file():
+        raise SuiteError(f"--plugins {path}: no such file")
+    if path.suffix != ".py":
+        raise SuiteError(f"{path}: not a Python file; its name must end in .py")
+
+
 def load_plugins(path: Path) -> UserFile:
     """Reads a file and registers its parts: see :func:`register_parts`.
 
     Raises:
         SuiteError: there is no such file, it cannot be imported, or it registers nothing.
     """
-    if not path.is_file():
-        raise SuiteError(f"--plugins {path}: no such file")
-    if path.suffix != ".py":
-        raise SuiteError(f"{path}: not a Python file; its name must end in .py")
+    refuse_missing_plugins(path)
     file = UserFile.read(path)
     register_parts(file)
     return file

@@ -68,8 +68,9 @@ def test_nothing_is_recommended_that_was_not_measured(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnosis, "_images_a_second", lambda *_: 1.0)
-    monkeypatch.setattr("simo_cl.harness.environment.choose_device", torch.device)
-    result = project.call("doctor", "--device", "meta")
+    meta = torch.device("meta")
+    monkeypatch.setattr("simo_cl.harness.environment.choose_device", lambda _: meta)
+    result = project.call("doctor")
     assert result.exit_code == 0, result.output
     assert "simo-cl run SUITE\n" in result.output
 

@@ -90,6 +90,11 @@ from project import Project
             "--set epsilon=50: epsilon is a setting of one entry: write simo@epsilon",
         ),
         ("", "--set dimension=8", "write simo@dimension"),
+        (
+            "",
+            "--set simo.epsilon=50",
+            "--set simo.epsilon=50: simo is an entry of the suite; write simo@epsilon=50 for a",
+        ),
         ("", "--set lr=8", "write er@lr or simo@lr"),
         ("", "--set epsilonn=50", "--set epsilonn=50: unknown key 'epsilonn'; allowed here: "),
         ("", "--set epochs=1", "unknown key 'epochs'; .*Did you mean training.epochs?"),
@@ -132,7 +137,7 @@ def test_a_suite_in_benchmarks_is_found_by_its_name(
 
     assert "'simmo' is not in benchmarks/tiny.yaml" in found.output
     assert lost.exit_code == 2
-    assert "Suites near there: benchmarks/tiny.yaml." in lost.output
+    assert "Suites near there: benchmarks/tiny.yaml. Did you mean 'tiny'?" in lost.output
 
 
 EARLY = """\
@@ -140,7 +145,8 @@ import sys
 from typer.testing import CliRunner
 from simo_cl.cli import app
 for options in sys.argv[2:]:
-    result = CliRunner().invoke(app, ["run", sys.argv[1], *options.split()])
+    command, *words = options.split()
+    result = CliRunner().invoke(app, [command, sys.argv[1], *words])
     print(result.exit_code, "torch" in sys.modules)
 """
 
@@ -149,6 +155,9 @@ def test_what_is_quickly_found_to_be_wrong_is_said_before_slow_imports(project: 
     options = ["--seeds a", "--strategies simmo", "--set epsilon=5", "--set control=x"]
     options += ["--set strategies.simmo={}", "--set memory.size=few"]
     options += ["--data-root nowhere", "--set data.name=digit", "--seeds 1,1"]
+    options += ["--device gpu", "--plugins nowhere.py", "--plugins pyproject.toml"]
+    options = [f"run {each}" for each in options]
+    options += ["tune --strategy simoo", "doctor --device gpu"]
 
     # A process of its own, in which nothing has been imported.
     said = subprocess.run(

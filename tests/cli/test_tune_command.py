@@ -42,7 +42,11 @@ def test_tune_says_when_every_trial_failed(project: Project) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--strategy err --trials 1", "--strategy: no strategy 'err' in .*Did you mean 'er'?"),
+        (
+            "--strategy err --trials 1",
+            "--strategy: 'err' is no entry of .*tiny.yaml, which has er, and no strategy in .*"
+            "strategies. Did you mean 'er'?",
+        ),
         ("--strategy er --trials 7", "--trials is 7; the search space of 'er' has 6 points"),
         ("--strategy er --trials 1 --set data.name=digit", "data.name is 'digit', which is no"),
         (
