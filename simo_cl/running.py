@@ -193,7 +193,10 @@ class Request:
             with lock():
                 membership.leave()
                 if others := membership.others():
-                    say(f"The last of {', '.join(others)} writes the report.")
+                    say(
+                        f"The last of the commands still at work ({', '.join(others)}) writes the "
+                        "report."
+                    )
                     return with_changes(load_results(asked.folder), problems=outcome.failed)
                 shutil.rmtree(shared_folder(lock_file))
                 # Other commands may have been given other seeds.
@@ -271,7 +274,8 @@ class Request:
             self._settings(),
             _path(self.strategies_dir),
             data_root,
-            has_plugins=self.plugins is not None,
+            plugins=_path(self.plugins),
+            device=self.device,
         )
         suite = file.suite
         entries = self._entries(file, folder)

@@ -79,8 +79,8 @@ class Membership:
             self._lock.release()
 
     def others(self) -> list[str]:
-        """The commands that still share the runs, as ``host-process``."""
-        return [name for name in _members(self._suite) if name != self._file.stem]
+        """The commands that still share the runs, by process and host."""
+        return [_named(stem) for stem in _members(self._suite) if stem != self._file.stem]
 
 
 def claimed_runs(
@@ -147,7 +147,7 @@ def shared_folder(path: Path) -> Path:
 
 
 def _members(path: Path) -> list[str]:
-    """Those that are alive; what dead ones have left is removed."""
+    """The locks of those that are alive; what dead ones have left is removed."""
     alive = []
     for file in sorted(shared_folder(path).glob("*.lock")):
         with _held_if_free(file) as is_free:
@@ -156,6 +156,11 @@ def _members(path: Path) -> list[str]:
             else:
                 alive.append(file.stem)
     return alive
+
+
+def _named(member: str) -> str:
+    host, _, process = member.rpartition("-")
+    return f"process {process} on {host}"
 
 
 @contextmanager
@@ -182,7 +187,8 @@ def _wait_for(lock: FileLock, holder: Path, tell: Callable[[str], None], shares:
             # They need it to leave.
             lock.release()
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        text = f"{', '.join(members)}, with --shared" if members else _describe(holder)
+        named = ", ".join(map(_named, members))
+        text = f"{named}, with --shared" if members else _describe(holder)
         if text != said:
             said = text
             tell(f"{holder.parent} is in use by {text}. Waiting for its end; Ctrl-C gives up.")

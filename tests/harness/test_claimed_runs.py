@@ -134,7 +134,7 @@ def test_others_are_told_of(attempts: list[str], tmp_path: Path) -> None:
         dead = tmp_path / "suite.shared" / "node8-12.lock"
         dead.touch()
         with FileLock(another):
-            assert one.others() == ["node7-12"]
+            assert one.others() == ["process 12 on node7"]
         assert one.others() == []
         assert not dead.exists()
         one.leave()
