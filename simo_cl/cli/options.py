@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from simo_cl.registry import did_you_mean
+
 
 def _suite_file(suite: Path | None) -> Path | None:
     """The file in ``benchmarks`` of a suite that is given by its name; any other as it is."""
@@ -46,7 +48,10 @@ SetOption = Annotated[
 ]
 PluginsOption = Annotated[
     Path | None,
-    typer.Option(help="A Python file that registers parts of your own: docs/extending.md."),
+    typer.Option(
+        help="A Python file that registers parts of your own; `python -m pydoc simo_cl.register` "
+        "says how."
+    ),
 ]
 StrategiesDirOption = Annotated[
     Path | None,
@@ -103,5 +108,5 @@ def suite_folder(suite: Path, results: Path) -> Path:
     raise SuiteError(
         f"{str(suite)!r}: {why}. Give a suite file, a suite's name, or the folder of its results, "
         "which has a plan.json; --results DIR says where names are looked for. Suites with results "
-        f"in {results}: {', '.join(there) or 'none'}"
+        f"in {results}: {', '.join(there) or 'none'}.{did_you_mean(name, there)}"
     )

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from simo_cl.losses.backends import Backend, check_backend, check_embeddings
 from simo_cl.losses.layout import can_be_read
+from simo_cl.registry import did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Form = Literal["pairwise", "kernel", "distance", "orthogonality", "batch"]
@@ -87,7 +88,10 @@ def settings_of(keywords: Keywords) -> Settings:
     for name in keywords:
         if name not in Settings._fields:
             there_are = ", ".join(Settings._fields)
-            raise TypeError(f"the SimO loss has no setting {name!r}; it has weights, {there_are}")
+            raise TypeError(
+                f"the SimO loss has no setting {name!r}; it has weights, {there_are}."
+                f"{did_you_mean(name, Settings._fields)}"
+            )
     settings = Settings(**keywords)
     if settings.form not in get_args(Form):
         raise ValueError(f"form must be one of {get_args(Form)}, got {settings.form!r}")

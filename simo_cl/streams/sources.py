@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from simo_cl.registry import Registry, UnknownNameError
+from simo_cl.registry import Registry, UnknownNameError, did_you_mean
 from simo_cl.streams import cifar, digits, image_folder, mnist
 from simo_cl.streams.data_set import (
     DataBrokenError,
@@ -130,6 +130,12 @@ def fetch_data(name: str, root: str | Path | None = None) -> Path:
         UnknownDataError: no source has this name.
         DataError: it cannot be downloaded: there is nothing to download or no connection.
     """
+    if name not in _SOURCES:
+        there = [other for other, source in _SOURCES.items() if source.fetch is not None]
+        raise UnknownDataError(
+            f"{name!r} is no data set that can be downloaded; there are {', '.join(there)}."
+            f"{did_you_mean(name, there)}"
+        )
     source = _source(name)
     if source.fetch is None:
         raise DataError(f"{name}: nothing to download. {source.how_to_get}")

@@ -13,6 +13,7 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction
 from pytorch_metric_learning.miners import BaseMiner
 from torch import Tensor, nn
 
+from simo_cl.registry import did_you_mean
 from simo_cl.training.mined_loss import MinedLoss
 
 
@@ -69,7 +70,10 @@ def _make(
 ) -> nn.Module:
     kinds = {key: kind for key, kind in vars(module).items() if _is_one_of(kind, base)}
     if name not in kinds:
-        raise ValueError(f"{module.__name__} has no {name}; it has {', '.join(kinds)}")
+        raise ValueError(
+            f"{module.__name__} has no {name}; it has {', '.join(kinds)}."
+            f"{did_you_mean(name, kinds)}"
+        )
     required = {key: given[key] for key in given.keys() & _required(kinds[name])}
     try:
         return kinds[name](**{**required, **arguments})

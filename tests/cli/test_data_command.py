@@ -55,7 +55,11 @@ def test_data_check_looks_for_sources_of_ones_own(project: Project, tmp_path: Pa
 def test_data_fetch_says_what_cannot_be_fetched(project: Project) -> None:
     for name, message in (
         ("digits", "digits: nothing to download. It comes with scikit-learn."),
-        ("cifar11", "Did you mean 'cifar10'?"),
+        (
+            "cifar11",
+            "'cifar11' is no data set that can be downloaded; there are cifar10, cifar100, mnist, "
+            "fashion_mnist, kmnist. Did you mean 'cifar10'?",
+        ),
     ):
         result = project.call("data", "fetch", name)
 

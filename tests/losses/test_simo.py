@@ -616,7 +616,7 @@ LONGS = torch.zeros(3, dtype=torch.long)
         ({"form": "kernel", "bias": math.inf}, ValueError, "bias must be .* not negative, got inf"),
         ({"bias": 0.1}, ValueError, 'bias is of form="kernel" alone, got bias=0.1 in .*pairwise'),
         ({"samples_per_class": 0}, ValueError, "samples_per_class must be at least 1, or None"),
-        ({"epsilom": 0.1}, TypeError, "no setting 'epsilom'; it has weights, form, epsilon, "),
+        ({"epsilom": 0.1}, TypeError, "no setting 'epsilom'; .*, epsilon, .*mean 'epsilon'"),
         ({"weights": (1, 1)}, ValueError, "weights must be three numbers"),
         ({"weights": (1, 1, -1)}, ValueError, "weights must be three numbers"),
     ],

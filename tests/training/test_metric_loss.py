@@ -76,7 +76,10 @@ def test_proxy_anchor_is_the_formula_of_its_paper() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "MultiSimilarity"}, r"losses has no MultiSimilarity; it has Ang.*ArcFaceLoss, "),
+        (
+            {"loss": "MultiSimilarity"},
+            r"losses has no MultiSimilarity; it has Ang.*ArcFaceLoss, .*mean 'MultiSimilarityLoss'",
+        ),
         ({"loss": "CrossBatchMemory"}, "losses has no CrossBatchMemory"),
         (
             {"loss": "ArcFaceLoss", "arguments": {"margn": 1}},
