@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +35,7 @@ from simo_cl.streams import DataError, DataSet, Images, data_source_names
 _IMAGES_OF_A_CLASS = 6
 _BATCH = 16
 _STEPS = 2
-_Choices = list[tuple[dict[str, Any], DataSet | None]]
+_Choices = Sequence[tuple[Mapping[str, Any], DataSet | None]]
 """Settings to try a part with, and the data where no source has them."""
 _PROTOCOLS: dict[str, dict[str, Any]] = {
     "batch": {},
