@@ -128,3 +128,15 @@ def test_a_run_may_begin_again_on_another_node(tmp_path: Path) -> None:
         "[1/1] er, seed 0 on b ...",
         "[1/1] er, seed 0: FAILED: no such luck (0 s)",
     ]
+
+
+def test_a_single_run_is_counted_as_one(tmp_path: Path, wait: Wait) -> None:
+    run = runs_of(tmp_path, 1)[0]
+    console = Console(width=110)
+    with console.capture() as captured, SuiteProgress(console) as progress:
+        progress.begin([run], [])
+        progress.run_begins(run)
+        wait(100)
+        progress.step(run, 1, 10)
+
+    assert captured.get().splitlines()[-1] == "1 run: 1 running; 1 min 40 s (er, seed 0: 10%)"
