@@ -182,6 +182,7 @@ def test_every_figure_can_be_saved(open_page):
         name = figure.get_attribute("id").removeprefix("figure-")
         root = ET.fromstring(saved(page, name, "svg").read_text(encoding="utf-8"))
         assert root.findall(f"{SVG}svg"), name
+        page.wait_for_timeout(150)  # of more than ten in a second, Chromium drops one
     # The picture is made of what is saved as SVG, here of lines, cells, dots and several panels.
     for name in ("accuracy", "confusion", "tsne", "movement"):
         with Image.open(saved(page, name, "png")) as image:
