@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from simo_cl.report.settings import compare_environments, differing_settings, lookup
@@ -43,8 +43,17 @@ def checks(suite: Suite) -> list[Check]:
     """Everything about the runs that a reviewer would ask first."""
     if not suite.finished_runs:
         return [_runs(suite)]
-    found = [_seeds(suite), _runs(suite), *_data(suite), *_budget(suite), _settings(suite)]
-    return [*found, _machines(suite), *_bounds(suite), *_collapse(suite)]
+    found = [_seeds(suite), _runs(suite), *_data(suite), *_by_data(suite, _budget)]
+    found += [_settings(suite), _machines(suite)]
+    return [*found, *_by_data(suite, _bounds), *_by_data(suite, _collapse)]
+
+
+def _by_data(suite: Suite, check: Callable[[Suite], Iterator[Check]]) -> Iterator[Check]:
+    """What compares numbers does so within each data set; of several it says which."""
+    parts = suite.split("data")
+    for part in parts:
+        of = f"{part.plan.data}: " if len(parts) > 1 else ""
+        yield from (replace(found, detail=f"{of}{found.detail}") for found in check(part))
 
 
 def _seeds(suite: Suite) -> Check:
@@ -83,13 +92,14 @@ def _runs(suite: Suite) -> Check:
 
 
 def _data(suite: Suite) -> Iterator[Check]:
-    if "jpeg" in suite.plan.data.lower():
-        yield Check(
-            "caution",
-            suite.plan.data,
-            "Images went through lossy compression: compare within this page, not with numbers "
-            "published on the original.",
-        )
+    for data in (part.plan.data for part in suite.split("data")):
+        if "jpeg" in data.lower():
+            yield Check(
+                "caution",
+                data,
+                "Images went through lossy compression: compare within this page, not with numbers "
+                "published on the original.",
+            )
     parts = {lookup(run.config, "stream.evaluate_on") for run in suite.finished_runs}
     if "validation" in parts:
         yield Check("caution", "Scored on the validation split", "Not on the test set.")

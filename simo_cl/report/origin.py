@@ -25,15 +25,13 @@ class Origin:
 
 def origins(suite: Suite, comparisons: Sequence[Comparison]) -> list[Origin]:
     """Split every comparison in average accuracy whose parts were measured on the same seeds."""
-    if suite.num_experiences < 2:
-        return []
-    weight = 1 - 1 / suite.num_experiences
     learnt = {c.label: c for c in compare_with_control(suite, "learning_accuracy")}
     kept = {c.label: c for c in compare_with_control(suite, "backward_transfer")}
     return [
-        Origin(total, learnt[total.label], _scaled(kept[total.label], weight))
+        Origin(total, learnt[total.label], _scaled(kept[total.label], 1 - 1 / experiences))
         for total in comparisons
-        if total.difference is not None
+        if (experiences := suite.experiences_of(total.label)) > 1
+        and total.difference is not None
         and total.seeds == learnt[total.label].seeds == kept[total.label].seeds
     ]
 

@@ -160,7 +160,7 @@ def render_page(
     return templates.get_template("report.html.j2").render(
         suite=suite,
         results=shlex.join(map(str, suite.parts or [suite.folder])),
-        facts=_facts(suite, settings),
+        facts=_facts(suite),
         headline=headline(suite, comparisons),
         summary=summary(suite, comparisons),
         checks=checks(suite),
@@ -194,14 +194,23 @@ def _lacking(suite: Suite) -> list[tuple[Run, str]]:
     return [*found, *((run, run.unusable) for run in drawn if run.unusable)]
 
 
-def _facts(suite: Suite, settings: Settings) -> list[str]:
-    """The line under the title: what was run on what."""
+def _facts(suite: Suite) -> list[str]:
+    """The line under the title: what was run on what; of several suites, what they share and then
+    what each has of its own."""
+    of_each = {part.plan.suite: _facts_of(part) for part in suite.split("suite")}
+    first = next(iter(of_each.values()))
+    shared = [fact for fact in first if all(fact in facts for facts in of_each.values())]
+    own = {name: [f for f in facts if f not in shared] for name, facts in of_each.items()}
+    return [*shared, *(f"{name}: {'; '.join(facts)}" for name, facts in own.items() if facts)]
+
+
+def _facts_of(suite: Suite) -> list[str]:
     facts = [suite.plan.data] if suite.plan.data else []
     if suite.num_experiences:
         classes = len(suite.plan.class_names)
         of = f", {classes} classes" if classes else ""
         facts.append(f"{suite.num_experiences} experiences{of}")
-    shared = settings.common
+    shared = compare_settings(suite).common
     if "model.encoder" in shared and "model.width" in shared:
         facts.append(f"{shared['model.encoder']}, width {shared['model.width']}")
     if "memory.size" in shared:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from simo_cl.results.history import Measured
 from simo_cl.results.labels import variant_settings
@@ -65,9 +66,14 @@ class Suite:
     @cached_property
     def num_experiences(self) -> int:
         """Experiences in the stream; 0 if no run says."""
-        matrices = [run.array("accuracy/own") for run in self.finished_runs]
+        return max(map(self.experiences_of, self.finished_labels), default=0)
+
+    def experiences_of(self, label: str) -> int:
+        """Experiences in the row's stream, also where it saw them all at once; 0 if no run says."""
+        runs = self.finished(label)
+        matrices = [run.array("accuracy/own") for run in runs]
         columns = [matrix.shape[1] for matrix in matrices if matrix is not None]
-        return max(columns + [len(run.history) for run in self.finished_runs], default=0)
+        return max(columns + [len(run.history) for run in runs], default=0)
 
     def finished(self, label: str) -> tuple[Run, ...]:
         """The finished runs of one row, by seed."""
@@ -143,6 +149,23 @@ class Suite:
         """Whether two rows are of one data set, so that their numbers can be compared."""
         sources = [self._first_runs[row].source for row in (label, other)]
         return len({source.data if source else None for source in sources}) == 1
+
+    def split(self, by: Literal["suite", "data"]) -> list[Suite]:
+        """Of several suites each alone, or the runs of each data set, whose numbers can be
+        compared; a suite that stands alone is the only one."""
+        groups: dict[object, list[Run]] = {}
+        for run in self.runs:
+            if run.source is not None:
+                groups.setdefault(getattr(run.source, by), []).append(run)
+        return [self._of(runs) for runs in groups.values()] or [self]
+
+    def _of(self, runs: Sequence[Run]) -> Suite:
+        """With a few of its runs, which are of one data set."""
+        sources = [run.source for run in runs if run.source is not None]
+        data, class_names = sources[0].data
+        name = " and ".join(dict.fromkeys(source.suite for source in sources))
+        changed = {"suite": name, "data": data, "class_names": class_names}
+        return replace(self, plan=self.plan.model_copy(update=changed), runs=tuple(runs))
 
     @cached_property
     def _first_runs(self) -> dict[str, Run]:

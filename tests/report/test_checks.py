@@ -5,7 +5,7 @@ import json
 import pytest
 
 from simo_cl.report.checks import checks
-from simo_cl.results import load_suite
+from simo_cl.results import load_suite, merge_suites
 
 
 def checks_of(folder):
@@ -133,3 +133,29 @@ def test_one_setting_that_differs_is_one(make_suite):
     path = folder / "runs/er/seed0-1a2b3c4d/config.yaml"
     path.write_text(path.read_text().replace("epochs: 3", "epochs: 5"))
     assert checks_of(folder)["1 shared setting differs"].detail == "training.epochs."
+
+
+def test_numbers_are_compared_within_a_data_set(write_suite_at, tmp_path):
+    one = write_suite_at(tmp_path / "one", strategies=("joint", "finetune", "er", "simo"))
+    small = {"data": "digits", "experiences": 2, "classes": 4, "sample": 4}
+    two = write_suite_at(tmp_path / "two", strategies=("finetune", "simo"), **small)
+    edit_final_metrics(two, "simo", average_accuracy=1.0, **rank(3.9), **{"cost/images": 1e6})
+    edit_final_metrics(two, "finetune", average_accuracy=0.1, **{"cost/images": 1e6})
+    found = checks(merge_suites([load_suite(one), load_suite(two)]))
+    said = [(check.state, check.title, check.detail.partition(": ")[0]) for check in found]
+    photos = "CIFAR-10, JPEG copy"
+    assert [each for each in said if each[2] in (photos, "digits")] == [
+        ("good", "Equal budgets", photos),
+        ("good", "Equal budgets", "digits"),
+        ("good", "Joint training bounds the stream from above", photos),
+        ("good", "Fine-tuning bounds it from below", photos),
+        ("good", "Fine-tuning bounds it from below", "digits"),
+        ("good", "Loss spaces of full rank", photos),
+        ("good", "Loss spaces of full rank", "digits"),
+    ]
+    (lossy,) = (check.title for check in found if "lossy" in check.detail)
+    assert lossy == photos
+    details = [check.detail for check in found if check.title.startswith("Fine-tuning")]
+    assert [text[-4:-1] for text in details] == [".20", ".50"]
+    ranks = [check.detail for check in found if check.title.startswith("Loss spaces")]
+    assert "3.9 of 4 (simo[suite=two])" in ranks[1]

@@ -4,7 +4,7 @@ import pytest
 
 from simo_cl.report.origin import origins
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.results import load_suite
+from simo_cl.results import load_suite, merge_suites
 
 
 def origins_of(folder):
@@ -29,3 +29,16 @@ def test_finetuning_loses_by_what_it_keeps(make_suite):
 
 def test_a_stream_of_one_experience_has_nothing_to_keep(make_suite):
     assert origins_of(make_suite(strategies=("er", "simo"), experiences=1)) == []
+
+
+def test_each_stream_has_as_many_experiences_as_it_has(write_suite_at, tmp_path):
+    folders = [
+        write_suite_at(tmp_path / name, strategies=("er", "simo"), experiences=experiences)
+        for name, experiences in (("one", 5), ("two", 2))
+    ]
+    suite = merge_suites([load_suite(folder) for folder in folders])
+    found = origins(suite, compare_with_control(suite))
+    assert [origin.total.label for origin in found] == ["simo[suite=one]", "simo[suite=two]"]
+    for origin in found:
+        parts = origin.learnt.difference + origin.kept.difference
+        assert parts == pytest.approx(origin.total.difference, abs=1e-9)
