@@ -285,6 +285,34 @@ def test_a_line_that_would_flatten_all_others_leaves_the_axis(open_page):
     assert name.text_content() == "finetune ↑"
 
 
+def test_a_line_without_a_name_of_its_own_has_it_where_it_leaves_the_axis(open_page):
+    page = open_page()
+    page.locator("#geometry button[data-space=features]").click()
+    drift = "#figure-geometry_features .panel:last-child"
+    name = page.locator(f"{drift} text", has_text="finetune")
+    assert name.text_content() == "finetune ↑"
+    box, axes = name.bounding_box(), page.locator(f"{drift} [data-axis=y]").bounding_box()
+    assert axes["x"] < box["x"] < box["x"] + box["width"] < axes["x"] + axes["width"]
+    assert 0 <= box["y"] - axes["y"] < box["height"]
+    svg = saved(page, "geometry_features", "svg").read_text(encoding="utf-8")
+    assert "finetune ↑" in svg
+    assert "data-series" not in svg
+    leave_out(page, "finetune")
+    assert name.count() == 0
+
+
+def test_text_in_figures_can_be_read_on_a_phone(open_page):
+    page = open_page(390)
+    for figure in ("accuracy", "accuracy_against_time"):
+        of_each = page.locator(f"#figure-{figure} text").evaluate_all(
+            """texts => texts.map(
+                (text) => Math.abs(text.getScreenCTM().a || text.getScreenCTM().b)
+                    * parseFloat(getComputedStyle(text).fontSize)
+            )"""
+        )
+        assert min(of_each) > 9, figure
+
+
 def test_names_keep_apart_and_within_the_axes(open_page):
     page = open_page()
     leave_out(page, "finetune", "joint")
@@ -412,6 +440,14 @@ def test_a_figure_stays_whole_on_paper(open_page):
         "figures => figures.map((figure) => getComputedStyle(figure).breakInside)"
     )
     assert set(of_each) == {"avoid"}
+
+
+def test_a_table_goes_on_over_pages_row_by_row(open_page):
+    page = open_page()
+    page.emulate_media(media="print")
+    breaks = "parts => parts.map((part) => getComputedStyle(part).breakInside)"
+    assert set(page.locator(".table").evaluate_all(breaks)) == {"auto"}
+    assert set(page.locator(".table tr").evaluate_all(breaks)) == {"avoid"}
 
 
 def test_wide_tables_go_on_below_themselves_on_paper(open_page):

@@ -9,6 +9,7 @@ const rescale = () => drawn.forEach((_, svg) => {
   axes.forEach((axis) => rescaleAxis(svg, axis));
   closeRows(svg);
   placeNames(svg);
+  nameBeyond(svg);
 });
 
 const WAYS = ["x", "y"];
@@ -125,4 +126,25 @@ const placeNames = (svg) => {
     const [atX, atY] = [x + (4 * (left - x)) / apart, y + (4 * (at - y)) / apart];
     tie?.setAttribute("d", `M ${left.toFixed(2)} ${at.toFixed(2)} L ${atX.toFixed(2)} ${atY.toFixed(2)}`);
   });
+};
+
+// Where a legend has the names, the line that leaves the axis has its own where it does.
+const nameBeyond = (svg) => {
+  const marker = svg.querySelector("[data-tip][data-beyond]:not(.off)");
+  if (!marker || svg.querySelector("[data-name]")) return;
+  const axis = svg.querySelector("[data-axis=y]");
+  const [left, right] = coordinatesOf(shapesOf(axis, "path")[0], "x");
+  const [shape] = shapesOf(marker, "use");
+  const [x] = coordinatesOf(shape, "x");
+  const { series, beyond } = marker.dataset;
+  const text = axis.querySelector("text").cloneNode();
+  text.textContent = `${series} ${beyond}`;
+  text.setAttribute("x", x);
+  text.setAttribute("y", beyond === "↑" ? axis.ends[1] + NAME_HEIGHT : axis.ends[0] - BELOW_MIDDLE);
+  text.style.textAnchor = x > (left + right) / 2 ? "end" : "start";
+  text.style.fill = shape.style.fill === "var(--surface)" ? shape.style.stroke : shape.style.fill;
+  const name = marker.cloneNode();
+  ["tip", "beyond"].forEach((part) => delete name.dataset[part]);
+  name.append(text);
+  svg.append(name);
 };
