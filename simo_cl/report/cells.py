@@ -169,4 +169,5 @@ def spread_note(suite: Suite) -> str:
     if counts in ([], [1]):
         return "One seed" if counts else ""
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    return f"Mean ± standard deviation over {seeds} seeds"
+    of_one = ", of one there is none" if counts[0] == 1 else ""
+    return f"Mean ± standard deviation over {seeds} seeds{of_one}"

@@ -25,6 +25,7 @@ from simo_cl.results import Suite
 
 PROBE = "linear_probe/average_accuracy"
 EXPLAINED_AT_MOST = 3
+NAMED_AT_MOST = 3
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,18 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     if control is None or not compared:
         why = "The suite names no control"
         if control is not None:
-            why = _without_control(suite, control)
+            why = without_control(suite, control)
         return Headline(
             "Means, and nothing tested",
             f"{why}, so no strategy was compared with another by a test.",
         )
     if not tested and all(len(c.seeds) == 1 for c in compared):
+        without = "With one seed there is no deviation"
+        if any(len(suite.finished(label)) > 1 for label in suite.finished_labels):
+            without = f"Over the one seed shared with {control} there is no deviation"
         return Headline(
             "A first look, not yet a result",
-            f"With one seed there is no deviation, no interval and no test. The differences from "
+            f"{without}, no interval and no test. The differences from "
             f"{control} below are single observations and order nothing.",
         )
     if not tested:
@@ -61,7 +65,8 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     return Headline(_verdict(tested, control), _basis(tested, comparisons, control))
 
 
-def _without_control(suite: Suite, control: str) -> str:
+def without_control(suite: Suite, control: str) -> str:
+    """In words, why nothing was compared with it."""
     rows = [label for label in suite.labels if control in (label, suite.strategy_of(label))]
     if not rows:
         return f"The control, {control}, was left out of the command, and no run of it has begun"
@@ -89,14 +94,15 @@ def _verdict(tested: Sequence[Comparison], control: str) -> str:
     if as_far := _as_far(tested):
         level = [c for c in tested if c in above or c in as_far]
         return (
-            f"{listed(_with_differences(level))} end above {control} in average accuracy; the test "
-            f"bears out {listed([c.label for c in above])} alone"
+            f"{listed(_with_differences(level), NAMED_AT_MOST)} end above {control} in average "
+            f"accuracy; the test bears out {listed([c.label for c in above], NAMED_AT_MOST)} alone"
         )
     if len(above) == 1:
         (c,) = above
         return f"{c.label} ends {c.difference or 0.0:.3f} above {control} in average accuracy"
     if above:
-        return f"{listed(_with_differences(above))} end above {control} in average accuracy"
+        named = listed(_with_differences(above), NAMED_AT_MOST)
+        return f"{named} end above {control} in average accuracy"
     if all(c.verdict == "below" for c in tested):
         return f"{control} ends above every strategy tested against it"
     return f"No strategy is shown to end above {control} in average accuracy"
@@ -127,7 +133,7 @@ def _basis(tested: Sequence[Comparison], all_of_them: Sequence[Comparison], cont
             "is corrected over all of them."
         )
     if as_far := _as_far(tested):
-        named = listed([c.label for c in as_far])
+        named = listed([c.label for c in as_far], NAMED_AT_MOST)
         its = "its" if len(as_far) == 1 else "their"
         parts.append(
             f"What keeps {named} from a verdict is {its} spread over seeds, not {its} difference."

@@ -21,6 +21,7 @@ from simo_cl.report.cells import (
     p_cell,
     spread_note,
 )
+from simo_cl.report.findings import without_control
 from simo_cl.report.settings import differing_settings
 from simo_cl.report.statistics import (
     ALPHA,
@@ -30,7 +31,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
-from simo_cl.report.wording import differ, listed
+from simo_cl.report.wording import count, differ, listed
 from simo_cl.results import Suite
 
 
@@ -69,7 +70,7 @@ def comparison_table(suite: Suite) -> Table:
     table.add_column("strategy", no_wrap=True)
     for heading in ("seeds", "average accuracy", "forgetting"):
         table.add_column(heading, justify="right")
-    if suite.control is not None:
+    if comparisons:
         table.add_column(escape(f"difference from {suite.control}"), justify="right")
     table.add_column("mean training\nof a run", justify="right")
     for label in suite.finished_labels:
@@ -80,7 +81,7 @@ def comparison_table(suite: Suite) -> Table:
             str(len(suite.finished(label))),
             str(metric_cell(suite, label, PRIMARY_METRIC)),
             str(metric_cell(suite, label, "forgetting")),
-            *([] if suite.control is None else [f"{difference_cell(c)}{star}"]),
+            *([f"{difference_cell(c)}{star}"] if comparisons else []),
             metric_cell(suite, label, "cost/train_seconds").text,
         ]
         table.add_row(*map(escape, cells))
@@ -176,12 +177,19 @@ def _groups(
 
 
 def _caption(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    seeds = {label: len(suite.finished(label)) for label in suite.finished_labels}
+    if any(number > 1 for number in seeds.values()):
+        yield "± standard deviation over seeds"
     if any(c.low is not None for c in comparisons):
         yield f"[95 % paired t interval]; * p < {ALPHA:.2g} after Holm's correction"
     if any(c.verdict == "not told apart" and c.excludes_zero for c in comparisons):
         yield "an interval is of its comparison alone: it may leave out 0 where there is no *"
-    if suite.finished_runs and all(len(suite.finished(label)) < 2 for label in suite.labels):
+    if seeds and max(seeds.values()) == 1:
         yield "one seed: no deviation and no interval; no difference here is established"
+    else:
+        yield from _over_fewer_seeds(seeds, comparisons)
+    if seeds and suite.control is not None and not comparisons:
+        yield without_control(suite, suite.control)
     if suite.parts and (differing := differing_settings(suite)):
         yield f"not with the same settings: {listed(differing, at_most=6)} {differ(differing)}"
     states: dict[str, list[str]] = {}
@@ -191,3 +199,14 @@ def _caption(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]:
         yield f"{state}: {listed(runs, at_most=6)}"
     if not suite.finished_runs:
         yield "no run has finished"
+
+
+def _over_fewer_seeds(seeds: Mapping[str, int], comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Which differences are over one seed, or over fewer than their row's number of them."""
+    rows: dict[int, list[str]] = {}
+    for c in comparisons:
+        if c.seeds and (len(c.seeds) == 1 or len(c.seeds) < seeds[c.label]):
+            rows.setdefault(len(c.seeds), []).append(c.label)
+    for shared, labels in sorted(rows.items()):
+        over = f"difference over {count(shared, 'shared seed')}: {listed(labels, at_most=6)}"
+        yield over if shared > 1 else f"{over}; no interval, and nothing established"

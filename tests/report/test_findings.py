@@ -183,3 +183,25 @@ def test_the_summary_of_one_seed_orders_nothing(make_suite):
 def test_the_summary_without_a_control_still_reads_the_features(make_suite):
     (features,) = summary_of(make_suite(strategies=("er", "simo"), control=None, seeds=range(4)))
     assert features.startswith("On the final features of 2 of the 2 rows")
+
+
+def test_the_headline_names_a_few_and_counts_the_others(make_suite):
+    rows = ("er_balanced", "er_ace", "der", "icarl", "supcon")
+    folder = make_suite(strategies=("er", *rows))
+    with_differences(folder, **dict.fromkeys(rows, (0.032, 0.033, 0.034)))
+    assert headline_of(folder).title == (
+        "er_balanced (+0.033), er_ace (+0.033), der (+0.033) and 2 more end above er in average "
+        "accuracy"
+    )
+    with_differences(folder, supcon=(0.003, 0.033, 0.063))
+    assert headline_of(folder).title == (
+        "er_balanced (+0.033), er_ace (+0.033), der (+0.033) and 2 more end above er in average "
+        "accuracy; the test bears out er_balanced, er_ace, der and 1 more alone"
+    )
+
+
+def test_the_headline_of_one_shared_seed_claims_no_more(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0, 1), missing=[("simo", 1)])
+    found = headline_of(folder)
+    assert found.title == "A first look, not yet a result"
+    assert found.basis.startswith("Over the one seed shared with er there is no deviation")

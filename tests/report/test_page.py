@@ -16,7 +16,7 @@ from simo_cl.report import ReportPaths, ResultsError, write_chosen_figures, writ
 from simo_cl.report.figures import suite_figures
 from simo_cl.report.page import render_page
 from simo_cl.report.statistics import compare_with_control
-from simo_cl.results import load_suite
+from simo_cl.results import load_suite, merge_suites
 
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 
@@ -144,6 +144,33 @@ def test_the_first_table_has_the_interval_of_every_mean(report, html):
     half = 12.706205 * np.std(list(values.values()), ddof=1) / np.sqrt(2)  # t, one degree
     mean = np.mean(list(values.values()))
     assert (low, high) == pytest.approx((mean - half, mean + half))
+
+
+def test_what_a_deviation_is_stands_below_the_first_table(html):
+    below = html[html.index('id="table-result"') :].partition("</table>")[2]
+    assert "<small>Mean ± standard deviation over 2 to 3 seeds" in below.partition("LaTeX")[0]
+
+
+def test_a_deviation_that_some_rows_lack_is_explained(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0, 1), missing=[("simo", 1)])
+    html = page_without_figures(folder)
+    assert "over 1 to 2 seeds, of one there is none" in html
+    assert "With one seed there is no deviation" not in html
+
+
+def test_the_head_of_two_suites_says_what_they_share_and_what_each_has(write_suite_at, tmp_path):
+    one = write_suite_at(tmp_path / "one", strategies=("er", "simo"), sample=4)
+    small = {"experiences": 2, "classes": 4, "sample": 4, "seeds": (0,), "data": "digits"}
+    two = write_suite_at(tmp_path / "two", strategies=("er", "icarl"), **small)
+    suite = merge_suites([load_suite(one), load_suite(two)])
+    html = render_page(suite, compare_with_control(suite), [], {})
+    facts = html[html.index('class="facts"') :].partition("</p>")[0]
+    assert re.findall("<span>([^<]+)</span>", facts) == [
+        "slim_resnet18, width 20",
+        "memory 1000",
+        "one: CIFAR-10, JPEG copy; 5 experiences, 10 classes; seeds 0, 1, 2",
+        "two: digits; 2 experiences, 4 classes; seed 0",
+    ]
 
 
 @pytest.mark.parametrize(("seeds", "shown"), [(5, False), (10, True)])

@@ -282,6 +282,29 @@ def test_the_terminal_table_of_one_seed_claims_nothing(make_suite):
     assert "*" not in text
 
 
+def test_the_terminal_table_says_what_a_deviation_is(make_suite):
+    assert "± standard deviation over seeds" in shown(comparison_table(load_suite(make_suite())))
+
+
+def test_the_terminal_table_says_which_differences_rest_on_fewer_seeds(make_suite):
+    folder = make_suite(
+        strategies=("er", "simo", "icarl", "supcon"),
+        seeds=range(4),
+        missing=[("er", 3), *(("icarl", seed) for seed in (1, 2, 3)), ("supcon", 3)],
+    )
+    text = shown(comparison_table(load_suite(folder)))
+    assert "difference over 3 shared seeds: simo\n" in re.sub(" +\n", "\n", text)
+    assert "difference over 1 shared seed: icarl; no interval, and nothing established" in text
+    assert "one seed: no deviation" not in text
+
+
+def test_the_terminal_table_says_why_there_are_no_differences(make_suite):
+    folder = make_suite(strategies=("simo", "icarl"), control="er")
+    text = shown(comparison_table(load_suite(folder)))
+    assert "difference" not in text
+    assert "The control, er, was left out of the command" in text
+
+
 def test_the_terminal_table_shows_variants_in_brackets(make_suite):
     text = shown(
         comparison_table(load_suite(make_suite(variants=("memory.size=200",), seeds=(0,))))
