@@ -79,6 +79,11 @@ def test_large_images_are_read_a_few_at_a_time(monkeypatch):
     assert sizes == [16, 16, 8]
 
 
+def test_images_without_a_patch_are_refused():
+    with pytest.raises(ValueError, match="patches of 2 x 2, got 1 x 5 images"):
+        fitted(torch.zeros(4, 3, 1, 5))
+
+
 def test_batches_and_the_order_of_images_do_not_matter():
     images = smooth_images(3)
     whole = fitted(images).filters

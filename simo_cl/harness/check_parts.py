@@ -160,7 +160,7 @@ def _parts() -> Mapping[str, list[str]]:
 
 def _check_measured(added: Mapping[str, list[str]], folder: Path) -> Iterator[Finding]:
     """Looks whether what is measured is ever defined."""
-    names = {name for measured in _measured(folder) for name in measured}
+    names = {name for measured in _measured(folder, is_finished=False) for name in measured}
     for name in added["metric"]:
         where = name if METRICS[name].family == "continual" else f"features/{name}"
         problem = "" if where in names else "was NaN or infinite after each experience"
@@ -280,15 +280,18 @@ def _outcome(folder: Path) -> dict[str, Any]:
     """All results of a run but times."""
     metrics = [
         {name: value for name, value in measured.items() if not name.endswith("_seconds")}
-        for measured in _measured(folder)
+        for measured in _measured(folder, is_finished=True)
     ]
     arrays = dict(np.load(folder / "arrays.npz"))
     return {"metrics": metrics, **{name: array.tobytes() for name, array in arrays.items()}}
 
 
-def _measured(folder: Path) -> list[Mapping[str, float]]:
+def _measured(folder: Path, *, is_finished: bool) -> list[Mapping[str, float]]:
     """After each experience, as far as the run has come."""
-    return [measured.metrics for measured in read_history(folder, is_finished=False)[0]]
+    history, problem = read_history(folder, is_finished=is_finished)
+    if problem:
+        raise RuntimeError(problem)
+    return [measured.metrics for measured in history]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,6 @@ class _Queue:
 
     def __init__(self, resources: ResourceSettings, common: Common, data: DataSet) -> None:
         import ray
-        from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray = ray
@@ -155,7 +155,7 @@ class _Queue:
         self._arrays = ray.put([part.numpy() for part in parts])
         # Here, where it dies with this process alone.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._mailbox = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self._mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
         self.pending: dict[ray.ObjectRef, PlannedRun] = {}
         self.attempts: dict[str, int] = {}
         self._running: dict[tuple[str, int], PlannedRun] = {}
@@ -173,7 +173,7 @@ class _Queue:
         that are over; ``"died"`` with what has happened to a run's process."""
         tasks = list(self.pending)
         done, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=_SECONDS_BETWEEN_LOOKS)
-        for key, *said in self._mailbox.get_nowait_batch(self._mailbox.qsize()):
+        for key, *said in self._ray.get(self._mailbox.take.remote()):
             if (run := self._running.get(key)) is not None:
                 yield (run, *said)
         for task in done:
@@ -194,11 +194,25 @@ class _Queue:
         return result
 
 
-def _task(job: bytes, common: Common, arrays: Any, mailbox: Any, key: Any) -> tuple[Any, ...]:
-    def say(*content: Any) -> None:
-        mailbox.actor.put_nowait.remote((key, *content))  # which waits for nobody
+class _Mailbox:
+    """Takes what runs say to the process that began them.
 
-    return execute_on_node(job, common, arrays, say)
+    Ray's own queue would not keep the order in which a run says it.
+    """
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[Any, ...]] = []
+
+    def put(self, *letter: Any) -> None:
+        self._letters.append(letter)
+
+    def take(self) -> list[tuple[Any, ...]]:
+        letters, self._letters = self._letters, []
+        return letters
+
+
+def _task(job: bytes, common: Common, arrays: Any, mailbox: Any, key: Any) -> tuple[Any, ...]:
+    return execute_on_node(job, common, arrays, partial(mailbox.put.remote, key))
 
 
 def cpus_of(run: PlannedRun, resources: ResourceSettings) -> float:

@@ -116,8 +116,8 @@ def busyness() -> str | None:
     if busy < _BUSY:
         return None
     return (
-        f"other processes keep this machine {busy:.0f} % busy: what is measured now is less than "
-        "it can do, and what looks best may not be. Measure again when it is idle"
+        f"other processes keep this machine {busy:.0f} % busy: what is measured now is slower than "
+        "it is on an idle one, and not equally so for all"
     )
 
 

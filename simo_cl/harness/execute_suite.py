@@ -147,6 +147,8 @@ def _note(
         case "ended" | "lost", (reason,):
             outcome.failed[run.name] = reason
             progress.run_failed(run, reason)
+        case _:
+            raise ValueError(f"a run says {kind!r} with {content}, which nobody understands")
 
 
 def write_plan(

@@ -89,11 +89,10 @@ def preview_table(
         f"{f', {at_once} at once' if at_once > 1 else ''}, about {duration(total)} and "
         f"{sum(megabytes[run.label] for run in left):.0f} MB; start, report and MLflow about "
         f"{duration(rest)} more",
-        f"Estimates from a few steps on {device}; other work on the machine makes it longer",
+        f"Estimates from a few steps on {device}",
         *(f"Not counted: {label}: {why}" for label, why in problems.items()),
     ]
-    if busy is not None:
-        lines.append(f"Warning: {busy}.")
+    lines.append(f"Warning: {busy}" if busy else "Other work on the machine would make it longer")
     table.caption = escape("\n".join(lines))
     return table
 

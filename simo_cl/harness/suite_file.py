@@ -195,7 +195,10 @@ def _suites_near(path: Path) -> str:
     there = [suite for folder in folders for suite in sorted(folder.glob("*.yaml"))]
     if not there:
         return "`simo-cl init DIR` writes the shipped suites."
-    hint = did_you_mean(path.stem, [suite.stem for suite in there])
+    paths = {suite.stem: str(suite) for suite in there}
+    hint = did_you_mean(path.stem, paths)
+    for name, suite in paths.items():
+        hint = hint.replace(repr(name), repr(suite))
     return f"Suites near there: {', '.join(map(str, there))}.{hint}"
 
 
@@ -234,11 +237,11 @@ def _apply(
                 f"{where}: the suite has no strategy {entry!r}; it has {', '.join(names)}."
                 f"{did_you_mean(entry, names)}"
             )
-        section, _, setting = key.partition(".")
-        if section in names and section not in Suite.model_fields:
+        section, dot, setting = key.partition(".")
+        if dot and not at and section in names and section not in Suite.model_fields:
             raise SuiteError(
-                f"{where}: {section} is an entry of the suite; write {section}@{setting or 'lr'}="
-                f"{value} for a setting of an entry"
+                f"{where}: {section} is an entry of the suite; write {section}@{setting}={value} "
+                "for a setting of an entry"
             )
         if key not in Suite.model_fields:
             having = [
@@ -284,6 +287,10 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
         if kind == "string_pattern_mismatch":
             problem = _WANTED[kind]
         return f"key {key.removesuffix('.[key]')!r} {problem}"
+    if given is None and kind in ("literal_error", "value_error"):
+        allowed = item["ctx"].get("expected")
+        wanted = f"; allowed: {allowed}" if allowed else f": {item['ctx']['error']}"
+        return f"{key} has no value{wanted}"
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]

@@ -66,11 +66,16 @@ class PatchWhitening(nn.Module):
             batches: (N, channels, H, W) each, as :meth:`forward` will get them.
 
         Raises:
-            ValueError: there is no image.
+            ValueError: there is no image, or one that is smaller than a patch.
         """
         size = self.channels * _SIDE**2
         moments, count = torch.zeros(size, size, dtype=torch.float64), 0
         for batch in batches:
+            if min(batch.shape[2:]) < _SIDE:
+                shape = " x ".join(map(str, batch.shape[2:]))
+                raise ValueError(
+                    f"whitening takes patches of {_SIDE} x {_SIDE}, got {shape} images"
+                )
             at_once = max(1, _NUMBERS_AT_ONCE // batch.shape[1:].numel())
             for images in batch.cpu().split(at_once):
                 # As columns, in the order of a filter's weights.

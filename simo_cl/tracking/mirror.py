@@ -258,14 +258,15 @@ class _Mirror:
 def _one_at_a_time(suite_folder: Path, seconds: float) -> Iterator[None]:
     lock = FileLock(suite_folder / "mlflow.lock", timeout=seconds)
     try:
-        with lock:
-            yield
+        held = lock.acquire()
     except Timeout as error:
         raise TrackingError(
             f"another command has been writing this suite's runs to MLflow for {seconds:.0f} s (it "
             f"holds {lock.lock_file}). It brings MLflow up to date itself; to see to it here, try "
             "again when it has ended"
         ) from error
+    with held:
+        yield
 
 
 def _origin(suite: Suite, uri: str) -> str:

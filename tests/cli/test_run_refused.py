@@ -137,7 +137,10 @@ def test_a_suite_in_benchmarks_is_found_by_its_name(
 
     assert "'simmo' is not in benchmarks/tiny.yaml" in found.output
     assert lost.exit_code == 2
-    assert "Suites near there: benchmarks/tiny.yaml. Did you mean 'tiny'?" in lost.output
+    assert (
+        "Suites near there: benchmarks/tiny.yaml. Did you mean 'benchmarks/tiny.yaml'?"
+        in lost.output
+    )
 
 
 EARLY = """\

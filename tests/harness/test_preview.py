@@ -56,7 +56,7 @@ def test_each_strategy_is_told_of_once_it_is_timed(
 
     assert told[0] == "Timing a few steps of each strategy ..."
     assert [line.partition(" (")[0] for line in told[1:]] == ["   ok  er", "   ok  joint"]
-    assert str(table.caption).endswith("\nWarning: others keep it 90 % busy.")
+    assert str(table.caption).endswith("\nWarning: others keep it 90 % busy")
 
 
 def test_what_is_finished_is_not_left_to_do(tmp_path: Path, runs: list[Any]) -> None:

@@ -229,7 +229,7 @@ def test_a_file_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -
 
     assert complaint(tmp_path / "benchmarks" / "quikstart.yaml").startswith(
         "quikstart.yaml: cannot read the suite file: No such file or directory. Suites near there: "
-        "quickstart.yaml. Did you mean 'quickstart'?"
+        "quickstart.yaml. Did you mean 'quickstart.yaml'?"
     )
     assert "Did you mean" not in complaint(tmp_path / "benchmarks" / "nothing.yaml")
     assert "benchmarks/quickstart.yaml" in complaint(tmp_path / "quickstart")
@@ -284,6 +284,13 @@ def test_a_mistake_on_the_command_line_is_shown_as_one(
 
     assert shown.startswith(f"--set {override}: ")
     assert re.search(re.escape(message).replace(r"\.\*", ".*"), shown)
+
+
+def test_an_entry_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
+    text = "strategies: {er: {lr: 0.1}, er.v2: {strategy: er, lr: 0.2}}\n"
+    suite = read_suite(write_suite(tmp_path, "data: {name: digits}\n" + text), ("er.v2@lr=0.3",))
+
+    assert suite.suite.strategies["er.v2"]["lr"] == 0.3
 
 
 @given(
