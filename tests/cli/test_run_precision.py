@@ -25,7 +25,7 @@ def test_a_dry_run_shows_what_auto_stands_for(
     output = dry_run(project, "auto", "--device", "cpu")
     (line,) = [line for line in output.splitlines() if "er, seed 0" in line]
     assert f" {stands_for} " in line
-    assert "Warning" not in output
+    assert SAYS not in output
 
 
 def test_bfloat16_is_obeyed_after_a_warning(

@@ -86,13 +86,14 @@ def test_shipped_files_are_complete(name: str) -> None:
             file.settings({setting: value}, Locations(file.path))
 
 
-def test_strategies_that_differ_in_the_loss_alone_have_as_many_trials_to_draw_from() -> None:
+def test_what_differs_from_simo_in_the_loss_alone_is_searched_at_least_as_widely() -> None:
+    """An axis whose best value lay at its end has been widened since."""
     sizes = {
         name: math.prod(map(len, load_strategy(name, STRATEGIES).search_space.values()))
         for name in ("simo", "supcon", "triplet")
     }
 
-    assert len(set(sizes.values())) == 1, sizes
+    assert sizes["simo"] == min(sizes.values()), sizes
 
 
 def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -> None:
