@@ -288,9 +288,9 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
             problem = _WANTED[kind]
         return f"key {key.removesuffix('.[key]')!r} {problem}"
     if given is None and kind in ("literal_error", "value_error"):
-        allowed = item["ctx"].get("expected")
-        wanted = f"; allowed: {allowed}" if allowed else f": {item['ctx']['error']}"
-        return f"{key} has no value{wanted}"
+        expected = item["ctx"].get("expected")
+        what = f"; allowed: {expected}" if expected else f": {item['ctx']['error']}"
+        return f"{key} has no value{what}"
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         allowed = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
