@@ -29,38 +29,18 @@ from simo_cl.report.statistics import holm, paired_t
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "docs" / "study.md", ROOT / "README.md")
 FIGURES = ROOT / "docs" / "figures"
-TRAINING_IMAGES = ROOT / "results" / "digits" / "training_images.csv"
 
 CONTROL = "er_balanced"
 CHOSEN = "simo"
-RIVALS = (
-    "er_balanced",
-    "er_ace",
-    "supcon",
-    "triplet",
-    "opl",
-    "fixed_orthonormal",
-    "fixed_simplex",
-    "co2l",
-)
-"""That the chosen strategy is tested against; named before any test run."""
+DIGITS, CIFAR10 = "digits", "split_cifar10"
+TRAINING_IMAGES = ROOT / "results" / DIGITS / "training_images.csv"
 
-IN_README = (
-    "joint",
-    "finetune",
-    "er",
-    "er_balanced",
-    "er_ace",
-    "der",
-    "icarl",
-    "opl",
-    "fixed_orthonormal",
-    "co2l",
-    "supcon",
-    "triplet",
-    "simo_kernel",
-    CHOSEN,
-)
+_IN_BOTH = ("er_balanced", "er_ace", "supcon", "triplet", "opl", "co2l")
+RIVALS = {
+    DIGITS: (*_IN_BOTH, "fixed_orthonormal", "fixed_simplex"),
+    CIFAR10: (*_IN_BOTH, "fixed_targets"),
+}
+"""That the chosen strategy is tested against; named before any run that a table has."""
 
 ACCURACY, FORGETTING, LEARNT = "average_accuracy", "forgetting", "learning_accuracy"
 BY_MEANS = "ncm_memory/average_accuracy"
@@ -118,13 +98,13 @@ def ranked(table: pd.DataFrame) -> list[str]:
     return list(table.groupby("strategy")[ACCURACY].mean().sort_values(ascending=False).index)
 
 
-def strategies_table(only: Callable[[str], bool] = lambda strategy: True) -> str:
-    table = runs("digits")
+def strategies_table(suite: str) -> str:
+    table = runs(suite)
     tested = [s for s in ranked(table) if s not in (CONTROL, "joint")]
     found = {s: difference(table, s, CONTROL, ACCURACY) for s in tested}
     p_of = dict(zip(found, holm([f[3] for f in found.values()]), strict=True))
     rows = []
-    for strategy in filter(only, ranked(table)):
+    for strategy in ranked(table):
         forgetting = values(table, strategy, FORGETTING)
         rows.append(
             [
@@ -140,24 +120,9 @@ def strategies_table(only: Callable[[str], bool] = lambda strategy: True) -> str
     return markdown(["strategy", *measured, f"difference from `{CONTROL}`", "p"], rows)
 
 
-def cifar10_table() -> str:
-    table = runs("split_cifar10")
-    metrics = (ACCURACY, FORGETTING, LEARNT, f"features/{COS}", f"embedding/{COS}")
-    rows = []
-    for strategy in ranked(table):
-        found = [values(table, strategy, metric) for metric in metrics]
-        cells = ["" if of.isna().any() else with_interval(of) for of in found]
-        alone = strategy in (CONTROL, "joint")
-        tested = "" if alone else signed(*difference(table, strategy, CONTROL, ACCURACY)[:3])
-        rows.append([f"`{strategy}`", *cells, tested])
-    measured = ["average accuracy", "forgetting", "learnt"]
-    cosines = ["mean abs cos, features", "loss space"]
-    return markdown(["strategy", *measured, *cosines, f"difference from `{CONTROL}`"], rows)
-
-
-def claim_table() -> str:
-    table = runs("digits")
-    found = {rival: difference(table, CHOSEN, rival, ACCURACY) for rival in RIVALS}
+def claim_table(suite: str) -> str:
+    table = runs(suite)
+    found = {rival: difference(table, CHOSEN, rival, ACCURACY) for rival in RIVALS[suite]}
     adjusted = holm([f[3] for f in found.values()])
     rows = [
         [
@@ -169,14 +134,14 @@ def claim_table() -> str:
                 for metric in (BY_MEANS, FORGETTING)
             ),
         ]
-        for rival, p in zip(RIVALS, adjusted, strict=True)
+        for rival, p in zip(found, adjusted, strict=True)
     ]
     header = ["average accuracy", "p", "both by nearest class mean", "forgetting"]
     return markdown([f"`{CHOSEN}` minus", *header], rows)
 
 
-def learnt_table() -> str:
-    table = runs("digits")
+def learnt_table(suite: str) -> str:
+    table = runs(suite)
     rows = [
         [
             f"`{strategy}`",
@@ -188,12 +153,14 @@ def learnt_table() -> str:
     return markdown(["strategy", "learnt", "forgotten"], rows)
 
 
-def validation_table() -> str:
-    table = runs("digits")
-    entries = read_suite(ROOT / "benchmarks" / "digits.yaml").suite.strategies
+def validation_table(suite: str) -> str:
+    table = runs(suite)
+    entries = read_suite(ROOT / "benchmarks" / f"{suite}.yaml").suite.strategies
+    # On CIFAR-10 the bounds had other searches.
+    bounds = ("joint", "finetune") if suite == CIFAR10 else ()
     rows, scores = [], []
-    for strategy in ranked(table):
-        path = ROOT / "results" / "digits" / "tuning" / f"{strategy}.json"
+    for strategy in (s for s in ranked(table) if s not in bounds):
+        path = ROOT / "results" / suite / "tuning" / f"{strategy}.json"
         found = json.loads(path.read_text(encoding="utf-8"))
         axes = found["search_space"]
         chosen = {axis: type(axes[axis][0])(entries[strategy][axis]) for axis in axes}
@@ -211,7 +178,7 @@ def validation_table() -> str:
 
 
 def link_table() -> str:
-    table = runs("digits")
+    table = runs(DIGITS)
     kept = table[~table["strategy"].isin(["joint", "finetune"])]
     rows = []
     for metric in (ACCURACY, FORGETTING):
@@ -238,8 +205,8 @@ def measure_training_images() -> None:
     from simo_cl import load_results
     from simo_cl.metrics.geometry import centred, class_mean_cosines
 
-    results, rows = load_results(ROOT / "results" / "digits"), []
-    for strategy, seed in runs("digits")[["strategy", "seed"]].itertuples(index=False):
+    results, rows = load_results(ROOT / "results" / DIGITS), []
+    for strategy, seed in runs(DIGITS)[["strategy", "seed"]].itertuples(index=False):
         arrays = {k: torch.from_numpy(v) for k, v in results.embeddings(strategy, seed).items()}
         spaces = {"features": arrays["train_features"].float()}
         spaces["features_centred"] = centred(spaces["features"])
@@ -255,7 +222,7 @@ def measure_training_images() -> None:
 
 
 def geometry_table() -> str:
-    test, train = runs("digits"), pd.read_csv(TRAINING_IMAGES)
+    test, train = runs(DIGITS), pd.read_csv(TRAINING_IMAGES)
 
     def cell(table: pd.DataFrame, strategy: str, space: str) -> str:
         name = f"{space}/{COS}"
@@ -269,6 +236,21 @@ def geometry_table() -> str:
     ]
     header = [f"{NAMES[space]}, {part}" for space in SPACES for part in ("training", "test")]
     return markdown(["strategy", *header], rows)
+
+
+def cosines_table(suite: str) -> str:
+    table = runs(suite)
+    rows = [
+        [
+            f"`{strategy}`",
+            *(
+                "" if of.isna().any() else with_interval(of)
+                for of in (values(table, strategy, f"{space}/{COS}") for space in SPACES)
+            ),
+        ]
+        for strategy in ranked(table)
+    ]
+    return markdown(["strategy", *NAMES.values()], rows)
 
 
 def sweep_table() -> str:
@@ -311,7 +293,7 @@ def dimensions_table() -> str:
 
 
 def budget_table() -> str:
-    short, long = runs("digits"), runs("digits_12_epochs")
+    short, long = runs(DIGITS), runs("digits_12_epochs")
     seeds = long["seed"].unique()
     short = short[short["seed"].isin(seeds)]
     rows = [
@@ -345,20 +327,22 @@ def colour(strategy: str) -> str:
 
 
 def claim_figure() -> Figure:
-    table = runs("digits")
-    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    for row, rival in enumerate(reversed(RIVALS)):
-        mean, low, high, _ = difference(table, CHOSEN, rival, ACCURACY)
-        bars = {"xerr": [[mean - low], [high - mean]], "capsize": 3}
-        axes.errorbar(mean, row, fmt="o", color="tab:red", **bars)
-    axes.set_yticks(range(len(RIVALS)), list(reversed(RIVALS)))
-    axes.axvline(0, color="grey", linewidth=0.8)
-    axes.set_xlabel(f"average accuracy, {CHOSEN} minus the other")
+    figure, panels = plt.subplots(1, 2, figsize=(11, 3), layout="constrained")
+    for axes, (suite, rivals) in zip(panels, RIVALS.items(), strict=True):
+        table = runs(suite)
+        for row, rival in enumerate(reversed(rivals)):
+            mean, low, high, _ = difference(table, CHOSEN, rival, ACCURACY)
+            bars = {"xerr": [[mean - low], [high - mean]], "capsize": 3}
+            axes.errorbar(mean, row, fmt="o", color="tab:red", **bars)
+        axes.set_yticks(range(len(rivals)), list(reversed(rivals)))
+        axes.axvline(0, color="grey", linewidth=0.8)
+        axes.set_title(suite)
+        axes.set_xlabel(f"average accuracy, {CHOSEN} minus the other")
     return figure
 
 
 def learnt_figure() -> Figure:
-    table = runs("digits")
+    table = runs(DIGITS)
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     near = {"xlim": (0.86, 0.94), "ylim": (0.04, 0.14)}
     for strategy in ranked(table):
@@ -381,7 +365,7 @@ def learnt_figure() -> Figure:
 
 
 def geometry_figure() -> Figure:
-    test, train = runs("digits"), pd.read_csv(TRAINING_IMAGES)
+    test, train = runs(DIGITS), pd.read_csv(TRAINING_IMAGES)
     order = list(test.groupby("strategy")[f"features/{COS}"].mean().sort_values().index)
     figure, panels = plt.subplots(1, 3, figsize=(9, 5), sharey=True, layout="constrained")
     for axes, (space, name) in zip(panels, NAMES.items(), strict=True):
@@ -397,7 +381,7 @@ def geometry_figure() -> Figure:
 
 
 def link_figure() -> Figure:
-    table = runs("digits")
+    table = runs(DIGITS)
     figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     kept = table[~table["strategy"].isin(["joint", "finetune"])]
     for axes, space in zip(panels, ("features", "embedding"), strict=True):
@@ -462,18 +446,21 @@ def parts_figure() -> Figure:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "strategies": strategies_table,
-    "cifar10": cifar10_table,
-    "claim": claim_table,
-    "learnt": learnt_table,
-    "validation": validation_table,
+    "cifar10": lambda: strategies_table(CIFAR10),
+    "cifar10_claim": lambda: claim_table(CIFAR10),
+    "cifar10_learnt": lambda: learnt_table(CIFAR10),
+    "cifar10_cosines": lambda: cosines_table(CIFAR10),
+    "cifar10_validation": lambda: validation_table(CIFAR10),
+    "strategies": lambda: strategies_table(DIGITS),
+    "claim": lambda: claim_table(DIGITS),
+    "learnt": lambda: learnt_table(DIGITS),
+    "validation": lambda: validation_table(DIGITS),
     "geometry": geometry_table,
     "link": link_table,
     "sweep": sweep_table,
     "dimensions": dimensions_table,
     "parts": parts_table,
     "budget": budget_table,
-    "readme": lambda: strategies_table(IN_README.__contains__),
 }
 DRAWN: dict[str, Callable[[], Figure]] = {
     "claim": claim_figure,
@@ -496,7 +483,7 @@ def with_blocks(page: str) -> str:
 
 
 def main() -> None:
-    if any((ROOT / "results" / "digits" / "runs").glob("*/*")):
+    if any((ROOT / "results" / DIGITS / "runs").glob("*/*")):
         measure_training_images()
     for page in PAGES:
         page.write_text(with_blocks(page.read_text(encoding="utf-8")), encoding="utf-8")
