@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 from processes import forks
 
+import simo_cl.harness  # noqa: F401 - before any of the tests' processes imports Avalanche
 from simo_cl.metrics import described
 from simo_cl.models import registry
 from simo_cl.report.figures import FIGURES
