@@ -177,8 +177,8 @@ def validation_table(suite: str) -> str:
     return markdown(header, rows) + f"\n\nRank correlation of the last two columns: {rank:.2f}."
 
 
-def link_table() -> str:
-    table = runs(DIGITS)
+def link_table(suite: str) -> str:
+    table = runs(suite)
     kept = table[~table["strategy"].isin(["joint", "finetune"])]
     rows = []
     for metric in (ACCURACY, FORGETTING):
@@ -456,7 +456,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "learnt": lambda: learnt_table(DIGITS),
     "validation": lambda: validation_table(DIGITS),
     "geometry": geometry_table,
-    "link": link_table,
+    "link": lambda: link_table(DIGITS),
+    "cifar10_link": lambda: link_table(CIFAR10),
     "sweep": sweep_table,
     "dimensions": dimensions_table,
     "parts": parts_table,
