@@ -306,9 +306,7 @@ class Results:
             >>> results.accuracy_matrix("simo", seed=0).shape
             (5, 5)
         """
-        import pandas as pd
-
-        from simo_cl.report.tables import mean_array
+        from simo_cl.report.tables import matrix_table, mean_array
 
         name = f"accuracy/{read_out}"
         if seed is None:
@@ -318,12 +316,7 @@ class Results:
             matrix = self._run(strategy, seed).array(name)
         if matrix is None:
             raise ValueError(f"{strategy} has no accuracies of the read-out {read_out!r}")
-        rows: Iterable[int | str] = range(1, len(matrix) + 1) if len(matrix) > 1 else ["all"]
-        return pd.DataFrame(
-            matrix,
-            index=pd.Index(rows, name="after experience"),
-            columns=pd.RangeIndex(1, matrix.shape[1] + 1, name="experience"),
-        )
+        return matrix_table(matrix)
 
     def embeddings(self, strategy: str, seed: int) -> dict[str, NDArray[Any]]:
         """A bounded sample of images as the trained model of one run embeds them.

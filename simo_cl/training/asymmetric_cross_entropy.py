@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simo_cl.training.balanced_replay import BalancedReplayPlugin
-from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.replay import Replay, refuse_without_current_samples
 
 
 class AsymmetricCrossEntropy(nn.Module):
@@ -26,7 +25,7 @@ class AsymmetricCrossEntropy(nn.Module):
             experience is over.
 
     Example:
-        >>> from simo_cl.training import ClassBalancedMemory
+        >>> from simo_cl.training import ClassBalancedMemory, OnlineReplayPlugin
         >>> replay = OnlineReplayPlugin(ClassBalancedMemory(200))
         >>> loss = AsymmetricCrossEntropy(replay)  # the criterion of Naive, with replay as a plugin
         >>> replay.new_samples = 2  # which every batch sets
@@ -34,7 +33,7 @@ class AsymmetricCrossEntropy(nn.Module):
         tensor(1.2425)
     """
 
-    def __init__(self, replay: BalancedReplayPlugin | OnlineReplayPlugin) -> None:
+    def __init__(self, replay: Replay) -> None:
         super().__init__()
         refuse_without_current_samples(replay, "ER-ACE")
         self._replay = replay
@@ -48,29 +47,3 @@ class AsymmetricCrossEntropy(nn.Module):
         absent.index_fill_(0, labels[:new], False)
         of_new = F.cross_entropy(scores[:new].masked_fill(absent, -torch.inf), labels[:new])
         return (of_new + F.cross_entropy(scores[new:], labels[new:])) / 2
-
-
-def refuse_without_current_samples(
-    replay: BalancedReplayPlugin | OnlineReplayPlugin, method: str
-) -> None:
-    """Refuses a plugin for a method by which only the memory tells new classes from older ones.
-
-    Raises:
-        ValueError: more than one view, or no current samples in the memory.
-    """
-    refuse_views(replay, method)
-    if isinstance(replay, BalancedReplayPlugin) and not replay.replays_current:
-        raise ValueError(
-            "replay keeps current samples out of its memory while it trains on them, so that "
-            "nothing would tell their classes from older ones; give it replays_current=True"
-        )
-
-
-def refuse_views(replay: BalancedReplayPlugin | OnlineReplayPlugin, method: str) -> None:
-    """Refuses a plugin whose batches hold more than one view, for a method that is for one.
-
-    Raises:
-        ValueError: more than one view.
-    """
-    if replay.views != 1:
-        raise ValueError(f"replay has {replay.views} views; {method} is for 1")

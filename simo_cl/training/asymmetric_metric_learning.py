@@ -8,12 +8,7 @@ from torch.nn import functional as F
 
 from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.asymmetric_metric import asymmetric_metric_loss
-from simo_cl.training.asymmetric_cross_entropy import (
-    refuse_views,
-    refuse_without_current_samples,
-)
-from simo_cl.training.balanced_replay import BalancedReplayPlugin
-from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.replay import Replay, refuse_views, refuse_without_current_samples
 
 
 class AsymmetricMetricLoss(nn.Module):
@@ -28,7 +23,7 @@ class AsymmetricMetricLoss(nn.Module):
         ValueError: more than one view, or a temperature that is not positive.
 
     Example:
-        >>> from simo_cl.training import ClassBalancedMemory, SimOPlugin
+        >>> from simo_cl.training import ClassBalancedMemory, OnlineReplayPlugin, SimOPlugin
         >>> replay = OnlineReplayPlugin(ClassBalancedMemory(200))
         >>> loss = AsymmetricMetricLoss(replay)
         >>> plugins = [replay, SimOPlugin(1.0, loss)]  # of Naive
@@ -37,9 +32,7 @@ class AsymmetricMetricLoss(nn.Module):
         tensor(1.0986)
     """
 
-    def __init__(
-        self, replay: BalancedReplayPlugin | OnlineReplayPlugin, *, temperature: float = 0.1
-    ) -> None:
+    def __init__(self, replay: Replay, *, temperature: float = 0.1) -> None:
         super().__init__()
         refuse_views(replay, "ER-AML")
         check_positive(temperature=temperature)
@@ -71,7 +64,7 @@ class MemoryCrossEntropy(nn.Module):
             experience is over.
 
     Example:
-        >>> from simo_cl.training import ClassBalancedMemory
+        >>> from simo_cl.training import ClassBalancedMemory, OnlineReplayPlugin
         >>> replay = OnlineReplayPlugin(ClassBalancedMemory(200))
         >>> loss = MemoryCrossEntropy(replay)  # the criterion of Naive, with replay as a plugin
         >>> replay.new_samples = 2  # which every batch sets
@@ -79,7 +72,7 @@ class MemoryCrossEntropy(nn.Module):
         tensor(1.7918)
     """
 
-    def __init__(self, replay: BalancedReplayPlugin | OnlineReplayPlugin) -> None:
+    def __init__(self, replay: Replay) -> None:
         super().__init__()
         refuse_without_current_samples(replay, "ER-AML")
         self._replay = replay

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from simo_cl.losses.arguments import check_positive
 from simo_cl.losses.asymmetric_supcon import asymmetric_supcon
-from simo_cl.training.balanced_replay import BalancedReplayPlugin
-from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.replay import Replay
 
 
 class AsymmetricSupCon(nn.Module):
@@ -22,6 +21,7 @@ class AsymmetricSupCon(nn.Module):
         ValueError: a temperature that is not positive.
 
     Example:
+        >>> from simo_cl.training import BalancedReplayPlugin
         >>> replay = BalancedReplayPlugin(memory_size=200, batch_size=64)
         >>> loss = AsymmetricSupCon(replay)  # of ContrastiveReplay, with the same replay
         >>> replay.new_classes = torch.tensor([4, 5])  # which training on an experience sets
@@ -29,9 +29,7 @@ class AsymmetricSupCon(nn.Module):
         tensor(0.5493)
     """
 
-    def __init__(
-        self, replay: BalancedReplayPlugin | OnlineReplayPlugin, *, temperature: float = 0.1
-    ) -> None:
+    def __init__(self, replay: Replay, *, temperature: float = 0.1) -> None:
         super().__init__()
         check_positive(temperature=temperature)
         self.temperature = temperature

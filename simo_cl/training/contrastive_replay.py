@@ -18,8 +18,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from simo_cl.models import EmbeddingModel, evaluating
-from simo_cl.training.balanced_replay import BalancedReplayPlugin
-from simo_cl.training.online_replay import OnlineReplayPlugin
+from simo_cl.training.replay import Replay
 from simo_cl.training.stock_plugins import refuse_unsuitable
 
 
@@ -82,7 +81,7 @@ class ContrastiveReplay(SupervisedTemplate):
         model: EmbeddingModel,
         optimizer: Optimizer,
         loss: Callable[[Tensor, Tensor], Tensor],
-        replay: BalancedReplayPlugin | OnlineReplayPlugin,
+        replay: Replay,
         clip_grad_norm: float | None = 1.0,
         train_epochs: int = 1,
         eval_mb_size: int = 128,
