@@ -15,6 +15,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import trim_mean
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -50,20 +51,14 @@ def interquartile_mean(runs: Sequence[ArrayLike]) -> Estimate:
         0.625
     """
     ordered = [np.sort(np.asarray(of_set, dtype=float)) for of_set in runs]
-    values = np.concatenate(ordered)
-    order = np.argsort(values, kind="stable")
-    cut = len(values) // 4
-
-    def of_middle(times: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(resamples,), of how often each run is there, (resamples, number of runs)."""
-        ends = np.clip(times[:, order].cumsum(axis=1), cut, len(values) - cut)
-        return np.diff(ends, prepend=cut) @ values[order] / (len(values) - 2 * cut)
-
-    value = float(of_middle(np.ones((1, len(values)), np.int64))[0])
+    value = float(trim_mean(np.concatenate(ordered), 0.25))
     if min(map(len, ordered)) < UNITS_FOR_AN_INTERVAL:
         return Estimate(value)
-    times = [times_drawn(len(of_set), place, 0) for place, of_set in enumerate(ordered)]
-    return Estimate(value, *percentile_interval(of_middle(np.hstack(times))))
+    resampled = [
+        [np.repeat(of_set, times) for times in times_drawn(len(of_set), place, 0)]
+        for place, of_set in enumerate(ordered)
+    ]
+    return Estimate(value, *percentile_interval(trim_mean(np.hstack(resampled), 0.25, axis=1)))
 
 
 def probability_above(ours: Sequence[ArrayLike], theirs: Sequence[ArrayLike]) -> Estimate:
