@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from simo_cl.report.settings import compare_environments, differing_settings, lookup
+from simo_cl.report.settings import Settings, lookup, unplanned
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
 from simo_cl.report.wording import count, differ, listed, sentence
 from simo_cl.results import RunState, Suite
@@ -39,12 +39,16 @@ class Check:
     detail: str = ""
 
 
-def checks(suite: Suite) -> list[Check]:
-    """Everything about the runs that a reviewer would ask first."""
+def checks(suite: Suite, settings: Settings, environments: Settings) -> list[Check]:
+    """Everything about the runs that a reviewer would ask first.
+
+    Args:
+        settings, environments: of the suite's finished runs, compared.
+    """
     if not suite.finished_runs:
         return [_runs(suite)]
     found = [_seeds(suite), _runs(suite), *_data(suite), *_by_data(suite, _budget)]
-    found += [_settings(suite), _machines(suite)]
+    found += [_settings(suite, settings), _machines(environments)]
     return [*found, *_by_data(suite, _bounds), *_by_data(suite, _collapse)]
 
 
@@ -146,8 +150,8 @@ def _why_most(suite: Suite, spent: Mapping[str, float], what: str) -> str:
     return f"{'; '.join(parts)}{reason}"
 
 
-def _settings(suite: Suite) -> Check:
-    differing = differing_settings(suite)
+def _settings(suite: Suite, settings: Settings) -> Check:
+    differing = unplanned(suite, settings)
     if not differing:
         beside = " and the grid's" if any(run.variant for run in suite.runs) else ""
         return Check(
@@ -157,8 +161,8 @@ def _settings(suite: Suite) -> Check:
     return Check("caution", title, f"{listed(differing, at_most=4)}.")
 
 
-def _machines(suite: Suite) -> Check:
-    differing = list(compare_environments(suite).differing)
+def _machines(environments: Settings) -> Check:
+    differing = list(environments.differing)
     if differing:
         return Check(
             "caution",

@@ -22,7 +22,7 @@ from simo_cl.report.cells import (
     spread_note,
 )
 from simo_cl.report.findings import without_control
-from simo_cl.report.settings import differing_settings
+from simo_cl.report.settings import compare_settings, unplanned
 from simo_cl.report.statistics import (
     ALPHA,
     PRIMARY_METRIC,
@@ -190,7 +190,7 @@ def _caption(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]:
         yield from _over_fewer_seeds(seeds, comparisons)
     if seeds and suite.control is not None and not comparisons:
         yield without_control(suite, suite.control)
-    if suite.parts and (differing := differing_settings(suite)):
+    if suite.parts and (differing := unplanned(suite, compare_settings(suite))):
         yield f"not with the same settings: {listed(differing, at_most=6)} {differ(differing)}"
     states: dict[str, list[str]] = {}
     for run in suite.unfinished_runs:

@@ -42,7 +42,7 @@ from simo_cl.report.page_tables import (
     settings_table,
 )
 from simo_cl.report.sections import make_sections
-from simo_cl.report.settings import Settings, compare_environments, compare_settings
+from simo_cl.report.settings import Settings, compare_environments, compare_settings, lookup
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
@@ -163,7 +163,7 @@ def render_page(
         facts=_facts(suite),
         headline=headline(suite, comparisons),
         summary=summary(suite, comparisons),
-        checks=checks(suite),
+        checks=checks(suite, settings, environment),
         board=make_leaderboard(suite, comparisons),
         glyphs={label: Markup(glyph(style)) for label, style in drawn_as.items()},
         result_figures=[figure for figure in figures if figure.section == "result"],
@@ -210,14 +210,20 @@ def _facts_of(suite: Suite) -> list[str]:
         classes = len(suite.plan.class_names)
         of = f", {classes} classes" if classes else ""
         facts.append(f"{suite.num_experiences} experiences{of}")
-    shared = compare_settings(suite).common
-    if "model.encoder" in shared and "model.width" in shared:
-        facts.append(f"{shared['model.encoder']}, width {shared['model.width']}")
-    if "memory.size" in shared:
-        facts.append(f"memory {shared['memory.size']}")
+    encoder, width = _shared(suite, "model.encoder"), _shared(suite, "model.width")
+    if encoder is not None and width is not None:
+        facts.append(f"{encoder}, width {width}")
+    if (memory := _shared(suite, "memory.size")) is not None:
+        facts.append(f"memory {memory}")
     seeds = ", ".join(map(str, suite.seeds))
     facts.append(f"seed {seeds}" if len(suite.seeds) == 1 else f"seeds {seeds}")
     return facts
+
+
+def _shared(suite: Suite, setting: str) -> Any:
+    """The value that all finished runs have; None where they have several, or none."""
+    values = [lookup(run.config, setting) for run in suite.finished_runs]
+    return values[0] if values and values.count(values[0]) == len(values) else None
 
 
 def _shades() -> str:

@@ -44,10 +44,10 @@ def compare_settings(suite: Suite) -> Settings:
     return Settings(common, differing, {k.removeprefix(_OWN): v for k, v in own.items()})
 
 
-def differing_settings(suite: Suite) -> list[str]:
+def unplanned(suite: Suite, settings: Settings) -> list[str]:
     """The suite settings that differ between rows and are not what a grid sets."""
     crossed = {key for run in suite.runs for key in variant_settings(run.variant)}
-    return [key for key in compare_settings(suite).differing if key not in crossed]
+    return [key for key in settings.differing if key not in crossed]
 
 
 def compare_environments(suite: Suite) -> Settings:

@@ -5,11 +5,16 @@ import json
 import pytest
 
 from simo_cl.report.checks import checks
+from simo_cl.report.settings import compare_environments, compare_settings
 from simo_cl.results import load_suite, merge_suites
 
 
+def checks_in_order(suite):
+    return checks(suite, compare_settings(suite), compare_environments(suite))
+
+
 def checks_of(folder):
-    return {check.title: check for check in checks(load_suite(folder))}
+    return {check.title: check for check in checks_in_order(load_suite(folder))}
 
 
 def edit_final_metrics(folder, strategy, **changes) -> None:
@@ -141,7 +146,7 @@ def test_numbers_are_compared_within_a_data_set(write_suite_at, tmp_path):
     two = write_suite_at(tmp_path / "two", strategies=("finetune", "simo"), **small)
     edit_final_metrics(two, "simo", average_accuracy=1.0, **rank(3.9), **{"cost/images": 1e6})
     edit_final_metrics(two, "finetune", average_accuracy=0.1, **{"cost/images": 1e6})
-    found = checks(merge_suites([load_suite(one), load_suite(two)]))
+    found = checks_in_order(merge_suites([load_suite(one), load_suite(two)]))
     said = [(check.state, check.title, check.detail.partition(": ")[0]) for check in found]
     photos = "CIFAR-10, JPEG copy"
     assert [each for each in said if each[2] in (photos, "digits")] == [
