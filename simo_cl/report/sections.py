@@ -29,6 +29,9 @@ class Part:
     figures: list[Figure]
     tables: list[PageTable]
 
+    def __bool__(self) -> bool:
+        return bool(self.figures or self.tables)
+
 
 @dataclass(frozen=True)
 class Section(Part):
@@ -81,25 +84,24 @@ def make_sections(
     suite: Suite, comparisons: Sequence[Comparison], figures: Sequence[Figure]
 ) -> list[Section]:
     """Every section that there is something to show in; the figures of "result" are elsewhere."""
-    tables = {
-        "statistics": present([data_sets_table(suite), estimates_table(suite, comparisons)]),
-        "stream": present([continual_table(suite), origin_table(suite, comparisons)]),
-        "readouts": present([readouts_table(suite)]),
-        "loss": present([optimum_table(suite)]),
-        "cost": present([cost_table(suite)]),
+    tables: dict[tuple[str, str], list[PageTable | None]] = {
+        ("statistics", ""): [data_sets_table(suite), estimates_table(suite, comparisons)],
+        ("stream", ""): [continual_table(suite), origin_table(suite, comparisons)],
+        ("readouts", ""): [readouts_table(suite)],
+        ("loss", ""): [optimum_table(suite)],
+        ("cost", ""): [cost_table(suite)],
     }
+    for space, name in SPACES.items():
+        tables["geometry", space] = [geometry_table(suite, space, name)]
+
+    def part(key: str, space: str) -> Part:
+        drawn = [figure for figure in figures if (figure.section, figure.space) == (key, space)]
+        return Part(drawn, present(tables.get((key, space), [])))
+
     sections = []
     for key, heading in _HEADINGS.items():
-
-        def part(space: str, tables: list[PageTable], key: str = key) -> Part:
-            return Part([f for f in figures if (f.section, f.space) == (key, space)], tables)
-
-        spaces = {}
-        for space, name in SPACES.items():
-            of_it = present([geometry_table(suite, space, name)]) if key == "geometry" else []
-            spaces[space] = part(space, of_it)
-        own = part("", tables.get(key, []))
-        spaces = {space: found for space, found in spaces.items() if found.figures or found.tables}
-        if own.figures or own.tables or spaces:
+        own = part(key, "")
+        spaces = {space: found for space in SPACES if (found := part(key, space))}
+        if own or spaces:
             sections.append(Section(own.figures, own.tables, key, *heading, spaces))
     return sections
