@@ -118,22 +118,17 @@ def difference_cell(comparison: Comparison | None) -> Cell:
     """A difference from the control with its interval, or why there is none."""
     if comparison is None or comparison.difference is None:
         return Cell(comparison.reason if comparison else "")
-    value, low, high = comparison.difference, comparison.low, comparison.high
-    if low is None or high is None:
-        return Cell(show_signed(value), value)
-    minor = f"[{show_signed(low)}, {show_signed(high)}]"
-    return Cell(show_signed(value), value, low=low, high=high, minor=minor)
+    difference = Estimate(comparison.difference, comparison.low, comparison.high)
+    return estimate_cell(difference, show_signed)
 
 
-def estimate_cell(estimate: Estimate | None) -> Cell:
+def estimate_cell(estimate: Estimate | None, show: Callable[[float], str] = show_number) -> Cell:
     """A statistic with its interval, or an empty cell."""
     if estimate is None:
         return Cell()
     value, low, high = estimate.value, estimate.low, estimate.high
-    if low is None or high is None:
-        return Cell(show_number(value), value)
-    minor = f"[{show_number(low)}, {show_number(high)}]"
-    return Cell(show_number(value), value, low=low, high=high, minor=minor)
+    minor = "" if low is None or high is None else f"[{show(low)}, {show(high)}]"
+    return Cell(show(value), value, low=low, high=high, minor=minor)
 
 
 def number_cell(value: float | None, style: str = "") -> Cell:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from simo_cl.metrics.described import METRICS, READ_OUTS, Metric, of_family
-from simo_cl.report.bootstrap import Estimate, interquartile_mean
+from simo_cl.report.bootstrap import interquartile_mean
 from simo_cl.report.cells import (
     Cell,
     Column,
@@ -119,11 +120,7 @@ def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable |
 def estimates_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable | None:
     """Average accuracy by statistics that suppose less than the t test; None without an interval:
     of few seeds they say little more."""
-    above = {
-        c.label: Estimate(c.probability_above, c.probability_above_low, c.probability_above_high)
-        for c in comparisons
-        if c.probability_above is not None
-    }
+    above = {c.label: c.probability_above for c in comparisons if c.probability_above}
     middle = {
         label: interquartile_mean([list(values.values())])
         for label in suite.finished_labels
@@ -178,15 +175,12 @@ def optimum_table(suite: Suite) -> PageTable | None:
     """For each SimO row: the cosine its loss asks of two classes, beside what was measured."""
     best = {label: optimum_of(suite, label) for label in suite.finished_labels}
 
-    def setting(name: str) -> Callable[[str], Cell]:
-        def cell(label: str) -> Cell:
-            config = suite.finished(label)[0].config
-            return number_cell(lookup(config, f"settings.{name}"), "{:.4g}")
+    def setting(name: str, label: str) -> Cell:
+        config = suite.finished(label)[0].config
+        return number_cell(lookup(config, f"settings.{name}"), "{:.4g}")
 
-        return cell
-
-    def measured(name: str) -> Callable[[str], Cell]:
-        return lambda label: metric_cell(suite, label, f"embedding/orthogonality/{name}")
+    def measured(name: str, label: str) -> Cell:
+        return metric_cell(suite, label, f"embedding/orthogonality/{name}")
 
     asked = "Where SimO's term for two dissimilar unit vectors is smallest."
     between = "Between class means in the loss space"
@@ -195,15 +189,15 @@ def optimum_table(suite: Suite) -> PageTable | None:
         "What SimO asks for, and what is reached",
         [label for label, cosine in best.items() if cosine is not None],
         [
-            (Column("ε"), setting("epsilon")),
-            (Column("leaning"), setting("leaning")),
+            (Column("ε"), partial(setting, "epsilon")),
+            (Column("leaning"), partial(setting, "leaning")),
             (Column("best cosine", asked), lambda label: number_cell(best[label])),
             (
                 Column("mean cos, measured", f"{between}, with its sign."),
                 lambda label: spread_cell(class_cosine(suite, label)),
             ),
-            (Column("mean |cos|, measured", f"{between}."), measured("mean_abs_cos")),
-            (Column("largest |cos|, measured", f"{between}."), measured("coherence")),
+            (Column("mean |cos|, measured", f"{between}."), partial(measured, "mean_abs_cos")),
+            (Column("largest |cos|, measured", f"{between}."), partial(measured, "coherence")),
         ],
         spread_note(suite),
     )

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from simo_cl.metrics.over_seeds import Spread, spread
-from simo_cl.report.bootstrap import CONFIDENCE, probability_above
+from simo_cl.report.bootstrap import CONFIDENCE, Estimate, probability_above
 from simo_cl.results import Suite
 
 PRIMARY_METRIC = "average_accuracy"
@@ -40,8 +40,8 @@ class Comparison:
         p_wilcoxon: two-sided Wilcoxon signed-rank test, from `SEEDS_FOR_WILCOXON` seeds on;
             `p_wilcoxon_holm` adjusted likewise. No verdict rests on it.
         probability_above: that a run of the row is above a run of the control, whatever their
-            seeds, with its 95 % bootstrap interval; of accuracy it is the probability of
-            improvement. See `bootstrap.probability_above`.
+            seeds; of accuracy it is the probability of improvement. See
+            `bootstrap.probability_above`.
         verdict: "above" or "below" if `p_holm` < `ALPHA`, "not told apart" otherwise, and
             "untested" where no test is defined; `reason` then says why.
     """
@@ -56,9 +56,7 @@ class Comparison:
     p_holm: float | None = None
     p_wilcoxon: float | None = None
     p_wilcoxon_holm: float | None = None
-    probability_above: float | None = None
-    probability_above_low: float | None = None
-    probability_above_high: float | None = None
+    probability_above: Estimate | None = None
     verdict: Verdict = "untested"
     reason: str = ""
 
@@ -135,12 +133,7 @@ def compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
     if len(seeds) == 1:
         return replace(comparison, reason="one seed")
     above = probability_above([[ours[seed] for seed in seeds]], [[theirs[seed] for seed in seeds]])
-    comparison = replace(
-        comparison,
-        probability_above=above.value,
-        probability_above_low=above.low,
-        probability_above_high=above.high,
-    )
+    comparison = replace(comparison, probability_above=above)
     try:
         low, high, p = paired_t(differences)
     except ValueError as error:
@@ -156,18 +149,17 @@ def standard_error(comparison: Comparison) -> float:
     return float((comparison.high - comparison.low) / (2 * quantile))
 
 
-def compare_all_pairs(
-    suite: Suite, labels: Sequence[str], metric: str = PRIMARY_METRIC
-) -> list[Comparison]:
+def compare_all_pairs(suite: Suite, labels: Sequence[str]) -> list[Comparison]:
     """Every row against every later one, Holm's correction over all these pairs."""
-    return _with_holm([compare(suite, a, b, metric) for a, b in combinations(labels, 2)])
+    pairs = combinations(labels, 2)
+    return _with_holm([compare(suite, a, b, PRIMARY_METRIC) for a, b in pairs])
 
 
-def paired_t(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, ...]:
+def paired_t(differences: Sequence[float]) -> tuple[float, ...]:
     """Two-sided paired t test of differences, one a seed, against zero.
 
     Returns:
-        Lower and upper end of the interval, and the p value.
+        Lower and upper end of the 95 % interval, and the p value.
 
     Raises:
         ValueError: fewer than two differences, or no variation between them, where t is undefined.
@@ -178,7 +170,7 @@ def paired_t(differences: Sequence[float], confidence: float = CONFIDENCE) -> tu
     if np.ptp(values) <= 1e-12:
         raise ValueError("the difference is the same for every seed, so t is undefined")
     result = stats.ttest_1samp(values, 0.0)
-    interval = result.confidence_interval(confidence)
+    interval = result.confidence_interval(CONFIDENCE)
     return float(interval.low), float(interval.high), float(result.pvalue)
 
 

@@ -180,7 +180,11 @@ def comparisons_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     columns = ["strategy", "control", "seeds", "difference", "low", "high", "p", "p_holm"]
     columns += ["p_wilcoxon", "p_wilcoxon_holm"]
     columns += [f"probability_above{end}" for end in ("", "_low", "_high")]
-    rows = [{"strategy": c.label, **asdict(c), "seeds": len(c.seeds)} for c in comparisons]
+    rows = [
+        {"strategy": c.label, **asdict(c), "seeds": len(c.seeds)}
+        | _estimate("probability_above", c.probability_above)
+        for c in comparisons
+    ]
     return pd.DataFrame(rows, columns=[*columns, "verdict", "reason"])
 
 

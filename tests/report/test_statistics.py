@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from simo_cl.metrics.over_seeds import spread
+from simo_cl.report.bootstrap import Estimate
 from simo_cl.report.statistics import (
     compare_all_pairs,
     compare_with_control,
@@ -157,14 +158,15 @@ def test_the_probability_above_the_control_is_of_the_shared_seeds(make_suite):
     ours, theirs = (suite.values(label, "average_accuracy") for label in ("simo", "er"))
     shared = [theirs[seed] for seed in ours]
     statistic = stats.mannwhitneyu(list(ours.values()), shared).statistic
-    assert simo.probability_above == pytest.approx(statistic / 25)
-    assert simo.probability_above_low < simo.probability_above < simo.probability_above_high
+    found = simo.probability_above
+    assert found.value == pytest.approx(statistic / 25)
+    assert found.low < found.value < found.high
 
 
 def test_three_seeds_have_a_probability_without_an_interval(make_suite):
     strategies = ("finetune", "er")
     (three,) = compare_with_control(load_suite(make_suite(strategies=strategies)))
-    assert (three.probability_above, three.probability_above_low) == (0.0, None)
+    assert three.probability_above == Estimate(0.0)
 
 
 def test_without_a_common_seed_there_is_no_difference(make_suite):
