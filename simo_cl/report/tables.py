@@ -63,7 +63,8 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
     for label in suite.finished_labels:
         matrix = mean_array(suite, label, "accuracy/own")
         if matrix is not None:
-            tables[folder / f"accuracy_matrix_{file_label(label)}.csv"] = _matrix_table(matrix)
+            table = matrix_table(matrix).add_prefix("experience_").rename_axis("after_experience")
+            tables[folder / f"accuracy_matrix_{file_label(label)}.csv"] = table.reset_index()
     _remove_all_but([path.name for path in tables if path.parent == folder], folder)
     for path, table in tables.items():
         numbers = table.select_dtypes("floating")
@@ -256,10 +257,12 @@ def _estimate(name: str, estimate: Estimate | None) -> dict[str, float]:
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _matrix_table(matrix: np.ndarray) -> pd.DataFrame:
-    """Experiences from 1; "all" after which a joint row is measured."""
-    columns = [f"experience_{i + 1}" for i in range(matrix.shape[1])]
-    table = pd.DataFrame(matrix, columns=columns)
+def matrix_table(matrix: np.ndarray) -> pd.DataFrame:
+    """Accuracies on each experience (columns), from 1, after each (rows); "all" after which a joint
+    row is measured."""
     after = range(1, len(matrix) + 1) if len(matrix) > 1 else ["all"]
-    table.insert(0, "after_experience", after)
-    return table
+    return pd.DataFrame(
+        matrix,
+        index=pd.Index(after, name="after experience"),
+        columns=pd.RangeIndex(1, matrix.shape[1] + 1, name="experience"),
+    )
