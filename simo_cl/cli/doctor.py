@@ -18,6 +18,7 @@ from simo_cl.cli.options import (
     use_plugins,
 )
 from simo_cl.cli.terminal import make_console, tell
+from simo_cl.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +140,7 @@ def _speed_table(speeds: Sequence[Speed]) -> Table:
     images = {(s.precision, s.layout, s.threads): s.images for s in speeds}
     table = Table("precision", "layout", box=None)
     for number in threads:
-        table.add_column(f"{number} thread{'s' if number > 1 else ''}", justify="right")
+        table.add_column(count(number, "thread"), justify="right")
     for precision, layout in dict.fromkeys((s.precision, s.layout) for s in speeds):
         cells = (images.get((precision, layout, number)) for number in threads)
         table.add_row(precision, layout, *("" if n is None else f"{n:,.0f}" for n in cells))

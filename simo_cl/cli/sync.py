@@ -12,6 +12,7 @@ from simo_cl.cli.options import (
 )
 from simo_cl.cli.terminal import make_console, tell, warn
 from simo_cl.tracking.redact import without_secrets
+from simo_cl.wording import count
 
 
 def sync(
@@ -30,8 +31,7 @@ def sync(
     warn(shown.problems)
     tell(
         make_console(),
-        f"{without_secrets(shown.tracking_uri)} shows {shown.children} "
-        f"run{'' if shown.children == 1 else 's'} of {shown.parents} "
-        f"{'strategy' if shown.parents == 1 else 'strategies'}. New or changed entries: "
-        f"{shown.written}; moved to its trash: {shown.removed}.",
+        f"{without_secrets(shown.tracking_uri)} shows {count(shown.children, 'run')} of "
+        f"{count(shown.parents, 'strategy')}. New or changed entries: {shown.written}; moved to "
+        f"its trash: {shown.removed}.",
     )

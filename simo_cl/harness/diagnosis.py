@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from simo_cl.harness.precision import has_bfloat16
 from simo_cl.harness.settings import ModelSettings
 from simo_cl.models import Precision, build_encoder
+from simo_cl.wording import count
 
 _SECONDS_A_CELL = 0.25
 _BUSY = 20.0  # percent of all cores: of two, nearly half of one
@@ -60,8 +61,8 @@ def measure(
     """
     for precision in _PRECISIONS:
         slow = precision == "bfloat16" and not has_bfloat16(device)
-        count = min(batch_size, _MOST_IMAGES_EMULATED if slow else _MOST_IMAGES)
-        images = torch.rand(count, *shape, device=device)
+        most = _MOST_IMAGES_EMULATED if slow else _MOST_IMAGES
+        images = torch.rand(min(batch_size, most), *shape, device=device)
         for layout in _LAYOUTS:
             for number in threads[:2] if slow else threads:
                 speed = _images_a_second(model, images, precision, layout, number)
@@ -143,9 +144,8 @@ def too_many_threads(threads: int, at_once: int = 1) -> str | None:
         fewer.append(f"--jobs {max(1, cores // threads)}")
     many = f"{at_once} runs at once with " if at_once > 1 else ""
     return (
-        f"{many}{threads} thread{'' if threads == 1 else 's'} each (training.threads) on {cores} "
-        f"core{'' if cores == 1 else 's'}: threads that wait for each other make it slower. Try "
-        f"{' or '.join(fewer)}"
+        f"{many}{count(threads, 'thread')} each (training.threads) on {count(cores, 'core')}: "
+        f"threads that wait for each other make it slower. Try {' or '.join(fewer)}"
     )
 
 

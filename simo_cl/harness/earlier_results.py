@@ -17,6 +17,7 @@ from simo_cl.results import (
     read_plan,
     run_label,
 )
+from simo_cl.wording import count
 
 _SHOWN = 4
 
@@ -83,15 +84,15 @@ def refuse_to_replace(
         label, reason = _label_and_difference(path, planned)
         by_reason[reason].append(label)
     lines = [
-        f"  {_listed(list(dict.fromkeys(labels)))} ({_counted(labels)}): {reason}"
+        f"  {_listed(list(dict.fromkeys(labels)))} ({count(len(labels), 'run')}): {reason}"
         for reason, labels in by_reason.items()
     ]
     raise SuiteError(
-        f"{_counted(leaving)} finished in {folder} would leave {shown}, where only runs with the "
-        "present settings are:\n" + "\n".join(lines) + "\nNothing was changed. To keep both apart: "
-        "--results DIR, or --set name=NAME (in the suite file, another `name`). To show the "
-        "present settings alone: --replace; the others stay in their folders, and with their "
-        "settings they are shown again, not executed again."
+        f"{count(len(leaving), 'run')} finished in {folder} would leave {shown}, where only runs "
+        "with the present settings are:\n" + "\n".join(lines) + "\nNothing was changed. To keep "
+        "both apart: --results DIR, or --set name=NAME (in the suite file, another `name`). To "
+        "show the present settings alone: --replace; the others stay in their folders, and with "
+        "their settings they are shown again, not executed again."
     )
 
 
@@ -144,7 +145,3 @@ def _flatten(settings: Mapping[str, Any], entry: str) -> Iterator[tuple[str, Any
 def _listed(items: Sequence[str], between: str = ", ") -> str:
     more = [f"and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
     return between.join([*items[:_SHOWN], *more])
-
-
-def _counted(runs: Sequence[Any]) -> str:
-    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}"

@@ -28,6 +28,7 @@ from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet
+from simo_cl.wording import count
 
 _TRIAL_STEPS = 4
 _TRIAL_SAMPLES = 50
@@ -60,8 +61,8 @@ def preview_table(
         jobs: runs at once; None: see :func:`default_jobs`.
         tell: told what takes a while, and of each strategy what it took.
     """
-    title = f"{len(runs)} run{'' if len(runs) == 1 else 's'} in {folder}"
-    table = Table("run", "state", "precision", title=escape(title))
+    title = escape(f"{count(len(runs), 'run')} in {folder}")
+    table = Table("run", "state", "precision", title=title)
     for column in ("images", "time, about", "disk"):
         table.add_column(column, justify="right")
     start_seconds = time.process_time()
@@ -85,7 +86,7 @@ def preview_table(
     total = max([sum(seconds) / at_once, *seconds], default=0.0)
     rest = (1 + _REPORT_IN_STARTS) * start_seconds + _REPORT_SECONDS_A_RUN * len(runs)
     lines = [
-        f"left to do: {len(left)} run{'' if len(left) == 1 else 's'}"
+        f"left to do: {count(len(left), 'run')}"
         f"{f', {at_once} at once' if at_once > 1 else ''}, about {duration(total)} and "
         f"{sum(megabytes[run.label] for run in left):.0f} MB; start, report and MLflow about "
         f"{duration(rest)} more",

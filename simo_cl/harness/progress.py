@@ -15,6 +15,7 @@ from rich.text import Text
 
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.terminal import tell
+from simo_cl.wording import count
 
 _SECONDS_BETWEEN_LINES = 60.0
 _RUNS_IN_A_LINE = 4
@@ -140,8 +141,8 @@ class SuiteProgress:
         counts = Counter(watched.state for watched in self._runs.values())
         states = ("finished", "failed", "elsewhere", "running", "waiting")
         counted = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
-        many = f"{len(self._runs)} run{'' if len(self._runs) == 1 else 's'}"
-        text = f"{many}: {counted}; {duration(time.monotonic() - self._started)}"
+        took = duration(time.monotonic() - self._started)
+        text = f"{count(len(self._runs), 'run')}: {counted}; {took}"
         left = self._seconds_left()
         return text if left is None else f"{text}, about {duration(left)} left"
 

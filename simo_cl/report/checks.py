@@ -9,8 +9,8 @@ from typing import Literal
 
 from simo_cl.report.settings import Settings, lookup, unplanned
 from simo_cl.report.statistics import PRIMARY_METRIC, seed_spread
-from simo_cl.report.wording import count, differ, listed, sentence
 from simo_cl.results import RunState, Suite
+from simo_cl.wording import count, differ, listed, sentence
 
 SEEDS_FOR_A_TABLE = 5
 # A point or a line, whatever the aim.

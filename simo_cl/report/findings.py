@@ -20,8 +20,9 @@ from simo_cl.report.statistics import (
     seed_spread,
     standard_error,
 )
-from simo_cl.report.wording import count, listed, sentence, show_signed
+from simo_cl.report.wording import show_signed
 from simo_cl.results import Suite
+from simo_cl.wording import count, listed, sentence
 
 PROBE = "linear_probe/average_accuracy"
 EXPLAINED_AT_MOST = 3

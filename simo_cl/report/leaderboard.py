@@ -31,8 +31,8 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
-from simo_cl.report.wording import count, differ, listed
 from simo_cl.results import Suite
+from simo_cl.wording import count, differ, listed
 
 
 def make_leaderboard(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable:

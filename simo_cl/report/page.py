@@ -46,9 +46,10 @@ from simo_cl.report.settings import Settings, compare_environments, compare_sett
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
-from simo_cl.report.wording import listed, show_seconds
+from simo_cl.report.wording import show_seconds
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
 from simo_cl.results.styles import css_variable_of, css_variables, styles
+from simo_cl.wording import listed
 
 _SECONDS_WITHOUT_A_WORD = 0.5
 

@@ -19,6 +19,7 @@ from simo_cl.results.plan import PlanEntry
 from simo_cl.results.safe_paths import run_path
 from simo_cl.results.schema import NewerSchemaError
 from simo_cl.results.status import Failure, RunState, RunStatus, examine
+from simo_cl.wording import count
 
 ARRAYS = "arrays.npz"
 EMBEDDINGS = "embeddings.npz"
@@ -243,8 +244,8 @@ def _why_unfinished(run: Run) -> str:
         why = f"{run.error.type}: {run.error.message}"
     elif run.state == "failed":
         why = "failed, and does not say why"
-    count = len(run.history)
-    return f"{why} ({count or 'no'} experience{'s' if count != 1 else ''} measured)"
+    measured = count(len(run.history), "experience") if run.history else "no experiences"
+    return f"{why} ({measured} measured)"
 
 
 def _unsoundness(name: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -13,6 +13,7 @@ from simo_cl.results.labels import variant_settings
 from simo_cl.results.plan import Plan, read_plan
 from simo_cl.results.run import Run, read_run, with_arrays_checked
 from simo_cl.results.schema import ResultsError
+from simo_cl.wording import count
 
 
 @dataclass(frozen=True)
@@ -234,13 +235,13 @@ def refuse_without_runs(suite_folder: Path) -> None:
     table = suite_folder / "runs.csv"
     if not table.is_file() or any(suite_folder.glob("runs/*/*")):
         return
-    count = len(table.read_text(encoding="utf-8").splitlines()) - 1
-    if count > 0:
+    rows = len(table.read_text(encoding="utf-8").splitlines()) - 1
+    if rows > 0:
         files = [suite_folder / name for name in ("report.html", "summary.csv", "runs.csv")]
         there = ", ".join(str(file) for file in files if file.is_file())
         raise ResultsError(
-            f"{suite_folder} has the results of {count} run{'' if count == 1 else 's'} and none of "
-            "their folders, so tables, figures, page and MLflow's view cannot be made from it. "
+            f"{suite_folder} has the results of {count(rows, 'run')} and none of their folders, so "
+            "tables, figures, page and MLflow's view cannot be made from it. "
             f"Nothing was changed. The results are in {there}. New runs go to another folder with "
             "`simo-cl run SUITE --results DIR`, and in their place with --replace"
         )

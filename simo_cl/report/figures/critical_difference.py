@@ -8,9 +8,10 @@ from simo_cl.report.data_sets import rank_over_data_sets
 from simo_cl.report.drawing import draw_point
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.statistics import ALPHA
-from simo_cl.report.wording import fixed, listed
+from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
 from simo_cl.results.styles import INK, MUTED, styles
+from simo_cl.wording import listed
 
 _LINE = 0.2
 """Inches from one name or bar to the next."""

@@ -13,9 +13,10 @@ from simo_cl.report.figures.embeddings import shown_note, shown_rows
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.figures.matrices import name_sides, with_tooltips
 from simo_cl.report.statistics import ALPHA, compare_all_pairs
-from simo_cl.report.wording import count, show_signed
+from simo_cl.report.wording import show_signed
 from simo_cl.results import Suite
 from simo_cl.results.styles import MUTED
+from simo_cl.wording import count
 
 MOST_ROWS = 14
 CELL = 0.56
