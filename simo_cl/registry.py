@@ -143,5 +143,11 @@ def did_you_mean(given: str, names: Iterable[str]) -> str:
         >>> did_you_mean("simmo", ["er", "simo"])
         " Did you mean 'simo'?"
     """
+    near = nearest(given, names)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def nearest(given: str, names: Iterable[str]) -> str | None:
+    """The name that was perhaps meant."""
     near = difflib.get_close_matches(given, list(names), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return near[0] if near else None

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from simo_cl.harness.settings import BUDGETS, OF_KEYS, Suite
-from simo_cl.registry import did_you_mean
+from simo_cl.registry import did_you_mean, nearest
 
 KeyPath = tuple[str, ...]
 """Keys from the top of a suite down; a place in a list is a key, too, such as ``"0"``."""
@@ -195,10 +195,9 @@ def _suites_near(path: Path) -> str:
     there = [suite for folder in folders for suite in sorted(folder.glob("*.yaml"))]
     if not there:
         return "`simo-cl init DIR` writes the shipped suites."
-    paths = {suite.stem: str(suite) for suite in there}
-    hint = did_you_mean(path.stem, paths)
-    for name, suite in paths.items():
-        hint = hint.replace(repr(name), repr(suite))
+    suites = {suite.stem: str(suite) for suite in there}
+    near = nearest(path.stem, suites)
+    hint = f" Did you mean {suites[near]!r}?" if near else ""
     return f"Suites near there: {', '.join(map(str, there))}.{hint}"
 
 
