@@ -9,7 +9,6 @@ import signal
 import socket
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,18 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 import simo_cl
-from simo_cl.harness.attempt import Listener, RunsListener, attempt, throttled
+from simo_cl.harness.attempt import RunsListener
+from simo_cl.harness.cluster_node import Common, execute_on_node
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.plugins import register_parts
-from simo_cl.harness.precision import slowness_of
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.harness.user_files import UserFile
 from simo_cl.results import STATUS, RunFolder, write_atomically
-from simo_cl.streams import DataSet, Images
+from simo_cl.streams import DataSet
 
 if TYPE_CHECKING:
     import ray
@@ -111,27 +107,6 @@ def execute_on_cluster(
                     queue.add(run)
                 else:
                     listener(run, "lost", f"{content[0]}, {_ATTEMPTS} times")
-
-
-@dataclass(frozen=True)
-class Common:
-    """What all runs of a command share.
-
-    Attributes:
-        version: of simo-cl.
-        results: the suite's folder, as messages name it.
-        shared: a file in it that every node must see, if runs are to be written there.
-        plugins: the user's file, and the modules beside it.
-        data: name, class names and note of the data set.
-        cuda: whether a run gets a GPU, or a part of one.
-    """
-
-    version: str
-    results: Path
-    shared: Path | None
-    plugins: UserFile | None
-    data: tuple[str, tuple[str, ...], str]
-    cuda: bool
 
 
 class _Queue:
@@ -310,72 +285,3 @@ def _try_to_reach(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_REACH).close()
-
-
-def execute_on_node(job: bytes, common: Common, arrays: Any, listener: Listener) -> tuple[Any, ...]:
-    """Executes one run.
-
-    Args:
-        job: the run, pickled.
-        common: to all runs.
-        arrays: images and labels for training, then for testing, as NumPy arrays that may be in
-            memory shared with other processes.
-        listener: told ``"begins"`` with this node's name, and what an attempt says.
-
-    Returns:
-        ``"ended"``, why it failed if it did, and the files of its folder by name, none if that is
-        on shared storage; or ``"lost"`` and why it could not begin.
-    """
-    node = socket.gethostname()
-    listener("begins", node)
-    if common.version != simo_cl.__version__:
-        return "lost", (
-            f"{node} has simo-cl {simo_cl.__version__}, and the command is of {common.version}; "
-            "install the same version on every node"
-        )
-    if common.shared is not None and not common.shared.exists():
-        return "lost", (
-            f"{node} does not see {common.results}; --ray-shared needs a results folder that has "
-            "the same path on every node. Without it, results are sent back"
-        )
-    try:
-        if common.plugins is not None:
-            register_parts(common.plugins)
-        run: PlannedRun = pickle.loads(job)
-    except SuiteError as error:
-        return "lost", f"{node}: {error}"
-    with tempfile.TemporaryDirectory(prefix="simo-cl-") as temporary:
-        return _execute(run, Path(temporary), common, _data_set(common, arrays), listener)
-
-
-def _execute(
-    run: PlannedRun, temporary: Path, common: Common, data: DataSet, listener: Listener
-) -> tuple[Any, ...]:
-    results = temporary if common.shared is None else common.results
-
-    def say_there(kind: str, *content: Any) -> None:
-        """Messages name the folder in which the user will find what they are about."""
-        listener(kind, *(as_there(text) if isinstance(text, str) else text for text in content))
-
-    def as_there(text: str) -> str:
-        return text.replace(str(results), str(common.results))
-
-    device = torch.device("cuda" if common.cuda else "cpu")
-    if slowness := slowness_of(run.settings.model.precision, device):
-        listener("warning", f"{run.name} on {socket.gethostname()}: {slowness}")
-    reason = attempt(run, results, data, device, throttled(say_there))
-    written = [] if common.shared is not None else (results / run.folder).glob("*")
-    files = {path.name: path.read_bytes() for path in written if path.is_file()}
-    if reason is not None and common.shared is None and not files:
-        # Its folder could not even be made.
-        return "lost", as_there(reason)
-    return "ended", reason and as_there(reason), files
-
-
-def _data_set(common: Common, arrays: Any) -> DataSet:
-    with warnings.catch_warnings():
-        # That nobody may write to them is as it should be: other processes read them, too.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        train, train_labels, test, test_labels = map(torch.from_numpy, arrays)
-    name, class_names, note = common.data
-    return DataSet(name, Images(train, train_labels), Images(test, test_labels), class_names, note)

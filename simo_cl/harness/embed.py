@@ -1,9 +1,7 @@
-"""Features and embeddings of images, from a model in evaluation mode, and where the same few lie
-after each experience."""
+"""Features and embeddings of images, from a model in evaluation mode."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +15,6 @@ from torch.utils.data import DataLoader
 
 from simo_cl.models import evaluating
 from simo_cl.models.feature_hook import FeatureHook
-
-MOST_SNAPSHOTS = 200  # images
 
 
 @dataclass
@@ -91,44 +87,6 @@ class EvaluationRecorder(SupervisedPlugin):
         predictions = torch.cat(self._predictions).cpu()
         self._spaces, self._labels, self._predictions = {}, [], []
         return embedded, predictions
-
-
-class Snapshots:
-    """Keeps the first images of every class, those to come included.
-
-    About ``MOST_SNAPSHOTS`` in all, and in half precision where it holds the values, so that
-    pictures over the experiences cost little disk; at least one of each class, however many there
-    are.
-
-    Args:
-        num_classes: of the data set.
-        samples_per_class: the most of one class.
-    """
-
-    def __init__(self, num_classes: int, samples_per_class: int) -> None:
-        self._classes = range(num_classes)
-        self.per_class = max(1, min(samples_per_class, MOST_SNAPSHOTS // num_classes))
-        self._spaces: dict[str, list[NDArray[np.floating]]] = defaultdict(list)
-        self._labels = np.zeros(0, dtype=np.int64)
-
-    def add(self, recorded: Embedded) -> None:
-        """Takes the images from what the evaluation after an experience gave."""
-        sample = recorded.first_per_class(self._classes, self.per_class)
-        self._labels = sample.labels.numpy()
-        for space, points in sample.spaces.items():
-            self._spaces[space].append(in_half_precision(points))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """``labels`` (N,) and, by space, (experiences trained, N, d)."""
-        spaces = {space: np.stack(points) for space, points in self._spaces.items()}
-        return {"labels": self._labels, **spaces}
-
-    def load_arrays(self, arrays: dict[str, Any]) -> None:
-        """Takes over what :meth:`arrays` gave."""
-        spaces = {name: np.asarray(array) for name, array in arrays.items()}
-        self._labels = spaces.pop("labels")
-        for space, points in spaces.items():
-            self._spaces[space] = list(points)
 
 
 @torch.no_grad()

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simo_cl.harness.anytime import AnytimeAccuracy
-from simo_cl.harness.embed import Embedded, EvaluationRecorder, Snapshots, embed
+from simo_cl.harness.embed import Embedded, EvaluationRecorder, embed
 from simo_cl.harness.plan import PlannedRun
+from simo_cl.harness.snapshots import Snapshots
 from simo_cl.metrics.continual import (
     class_accuracy,
     confusion_matrix,

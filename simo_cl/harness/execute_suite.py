@@ -14,11 +14,11 @@ import torch
 import simo_cl
 from simo_cl.harness.attempt import RunsListener, attempt
 from simo_cl.harness.checkpoint import Checkpoints
+from simo_cl.harness.claimed_runs import claimed_runs
 from simo_cl.harness.cluster import Cluster, execute_on_cluster
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
-from simo_cl.harness.suite_lock import claimed_runs
 from simo_cl.harness.user_files import UserFile
 from simo_cl.harness.workers import default_jobs, execute_in_workers
 from simo_cl.results import PLAN, Plan, PlanEntry, RunFolder, examine

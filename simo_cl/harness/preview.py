@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from simo_cl.harness.diagnosis import busyness, usable_cores
-from simo_cl.harness.embed import Snapshots
 from simo_cl.harness.execute_run import execute_run, make_benchmark, steps_of_experiences
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import duration
 from simo_cl.harness.settings import RunSettings
+from simo_cl.harness.snapshots import Snapshots
 from simo_cl.harness.trial import made_small
 from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder

@@ -6,21 +6,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from simo_cl.harness.plan import PlannedRun
-from simo_cl.results import RunFolder, read_status, refuse_links, write_atomically
-
-if TYPE_CHECKING:
-    from simo_cl.harness.attempt import RunsListener
+from simo_cl.results import refuse_links, write_atomically
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-_SECONDS_BETWEEN_CLAIMS = 1.0
 
 
 @contextmanager
@@ -83,64 +77,6 @@ class Membership:
         return [_named(stem) for stem in _members(self._suite) if stem != self._file.stem]
 
 
-def claimed_runs(
-    runs: Sequence[PlannedRun], folder: Path, claims: Path, listener: RunsListener
-) -> Generator[PlannedRun, None, None]:
-    """Gives, one after the other, the runs that no other command is at, until none is left.
-
-    A run is claimed, until the next one is asked for, by a lock on a file, which the operating
-    system frees when the command ends, however it ends: another one then goes on with the run. What
-    has failed since this command began is not tried again.
-
-    Args:
-        runs: of the suite; all commands have the same, or some of the same.
-        folder: that the run folders are relative to.
-        claims: folder for the locks, the same for all commands.
-        listener: told of the runs that others have ended.
-    """
-    claims.mkdir(parents=True, exist_ok=True)
-    failed_before = {run.name: _failure(folder / run.folder) for run in runs}
-
-    def is_over(run: PlannedRun) -> bool:
-        """Whether another command has ended it; then it is told."""
-        path = folder / run.folder
-        # Has a network file system look for what other machines have renamed in there.
-        with suppress(OSError):
-            os.listdir(path)
-        failure = _failure(path)
-        if RunFolder(path).state == "finished":
-            listener(run, "ended elsewhere", None)
-        elif failure is not None and failure != failed_before[run.name]:
-            listener(run, "ended elsewhere", failure[1])
-        else:
-            return False
-        return True
-
-    left = list(runs)
-    while left:
-        waiting = []
-        for run in left:
-            if is_over(run):
-                continue
-            with _held_if_free(claims / f"{'_'.join(run.folder.parts)}.lock") as is_mine:
-                if not is_mine:
-                    waiting.append(run)
-                elif not is_over(run):
-                    yield run
-        if len(waiting) == len(left):
-            time.sleep(_SECONDS_BETWEEN_CLAIMS)
-        left = waiting
-
-
-def _failure(path: Path) -> tuple[float | None, str] | None:
-    """When a run failed and with what, if it has."""
-    with suppress(FileNotFoundError, ValueError):
-        status = read_status(path)
-        if status is not None and status.state == "failed":
-            return status.ended, status.error.message if status.error else ""
-    return None
-
-
 def shared_folder(path: Path) -> Path:
     """Beside a suite's lock: the locks of commands that share its runs, and of their runs."""
     return path.with_suffix(".shared")
@@ -150,7 +86,7 @@ def _members(path: Path) -> list[str]:
     """The locks of those that are alive; what dead ones have left is removed."""
     alive = []
     for file in sorted(shared_folder(path).glob("*.lock")):
-        with _held_if_free(file) as is_free:
+        with held_if_free(file) as is_free:
             if is_free:
                 file.unlink(missing_ok=True)
             else:
@@ -164,8 +100,8 @@ def _named(member: str) -> str:
 
 
 @contextmanager
-def _held_if_free(path: Path) -> Iterator[bool]:
-    """Whether a lock could be had, which is then held as long."""
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Whether a lock could be had at once; then it is held within."""
     lock = FileLock(path)
     with suppress(Timeout):
         lock.acquire(timeout=0)

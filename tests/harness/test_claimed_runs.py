@@ -17,7 +17,6 @@ from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import SuiteError
-from simo_cl.harness.suite_lock import Membership, suite_lock
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.running import run_suite
 
@@ -124,41 +123,6 @@ def test_what_failed_before_is_tried_again_once(attempts: list[str], tmp_path: P
     share([failed], tmp_path)
 
     assert attempts == [failed.name]
-
-
-def test_others_are_told_of(attempts: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "suite.lock"
-    with suite_lock(path, "mine", print, shares=True):
-        one = Membership(path)
-        (another,) = [tmp_path / "suite.shared" / "node7-12.lock"]
-        dead = tmp_path / "suite.shared" / "node8-12.lock"
-        dead.touch()
-        with FileLock(another):
-            assert one.others() == ["process 12 on node7"]
-        assert one.others() == []
-        assert not dead.exists()
-        one.leave()
-
-
-def test_a_command_that_does_not_share_waits_for_those_that_do(tmp_path: Path) -> None:
-    path = tmp_path / "suite.lock"
-    with suite_lock(path, "mine", print, shares=True):
-        sharing = Membership(path)
-    told: list[str] = []
-    with suite_lock(path, "also shares", told.append, shares=True):
-        pass
-    assert told == []
-
-    def tell(text: str) -> None:
-        told.append(text)
-        with suite_lock(path, "leaves", print, shares=True):
-            sharing.leave()
-
-    with suite_lock(path, "alone", tell):
-        pass
-
-    (text,) = told
-    assert "with --shared. Waiting for its end" in text
 
 
 @pytest.mark.parametrize("options", [{"jobs": 2}, {"ray": "auto"}])

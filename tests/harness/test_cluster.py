@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import re
 import shutil
 import signal
 import socket
@@ -18,10 +16,8 @@ import torch
 from rich.console import Console
 from tiny import planned
 
-import simo_cl
-from simo_cl.harness import precision
 from simo_cl.harness.checked_data import checked_data
-from simo_cl.harness.cluster import Cluster, Common, cpus_of, execute_on_node
+from simo_cl.harness.cluster import Cluster, cpus_of
 from simo_cl.harness.execute_suite import Outcome, execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import load_plugins
@@ -29,7 +25,6 @@ from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import ResourceSettings
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results import RunFolder
-from simo_cl.streams import load_data
 
 STRATEGY = """\
 import os, sys
@@ -233,66 +228,3 @@ def test_a_run_has_a_core_for_each_thread_unless_the_suite_says_otherwise(tmp_pa
 def test_wrong_resources_are_refused(tmp_path: Path, given: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
         planned(tmp_path, f"strategies: {{er: }}\nresources: {given}\n")
-
-
-class TestANode:
-    """What it refuses, without a cluster."""
-
-    def said(self, tmp_path: Path, strategies: Path, **changes: Any) -> Any:
-        runs = planned(tmp_path, "strategies: {own: }\n", strategies=strategies)
-        data = checked_data(runs, None)
-        parts = (data.train.images, data.train.labels, data.test.images, data.test.labels)
-        common: dict[str, Any] = {
-            "version": simo_cl.__version__,
-            "results": tmp_path,
-            "shared": None,
-            "plugins": None,
-            "data": (data.name, data.class_names, data.note),
-            "cuda": False,
-        }
-        arrays = [part.numpy() for part in parts]
-        job = pickle.dumps(runs[0])
-        kind, reason = execute_on_node(job, Common(**common | changes), arrays, lambda *_: None)
-        assert kind == "lost"
-        return reason
-
-    def test_another_version(self, tmp_path: Path, strategies: Path) -> None:
-        reason = self.said(tmp_path, strategies, version="0.0.1")
-
-        assert "and the command is of 0.0.1; install the same version" in reason
-
-    def test_a_folder_that_it_does_not_see(self, tmp_path: Path, strategies: Path) -> None:
-        reason = self.said(tmp_path, strategies, shared=tmp_path / "nowhere")
-
-        assert f"does not see {tmp_path}; --ray-shared needs" in reason
-
-    def test_a_precision_that_it_has_to_emulate_is_warned_of(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        run = planned(tmp_path, "strategies: {er: }\n", ("model.precision=bfloat16",))[0]
-        monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
-        monkeypatch.setattr("simo_cl.harness.cluster.attempt", lambda *_: "not tried")
-        said: list[Any] = []
-        data = load_data("digits")
-        parts = (data.train.images, data.train.labels, data.test.images, data.test.labels)
-        names = (data.name, data.class_names, data.note)
-        common = Common(simo_cl.__version__, tmp_path, None, None, names, cuda=False)
-        arrays = [part.numpy() for part in parts]
-        execute_on_node(pickle.dumps(run), common, arrays, lambda *letter: said.append(letter))
-        ((_, warning),) = [letter for letter in said if letter[0] == "warning"]
-        assert re.match(r"er, seed 0 on \S+: model.precision is bfloat16, which this CPU", warning)
-
-
-def test_a_node_gets_what_a_run_was_planned_with(tmp_path: Path, strategies: Path) -> None:
-    (run,) = planned(tmp_path, "strategies: {own: }\n", strategies=strategies)
-    (strategies / "own.py").write_text("changed meanwhile")
-    job = pickle.dumps(run)
-    shutil.rmtree(strategies)
-    for name in [name for name in sys.modules if name.startswith("simo_cl_file_")]:
-        del sys.modules[name]
-
-    there = pickle.loads(job)
-
-    assert there.digest == run.digest
-    assert there.strategy_file.module is not run.strategy_file.module
-    there.strategy_file.module.wait_for(tmp_path)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from simo_cl.harness.embed import Embedded, embed
+from simo_cl.harness.embed import Embedded, embed, in_half_precision
 from simo_cl.models import EmbeddingModel, build_encoder, projection_head
 
 LAYERS = {"features": "encoder", "embedding": "head"}
@@ -58,3 +58,25 @@ def test_the_first_of_each_class_come_class_by_class() -> None:
 
     assert first.labels.tolist() == [0, 0, 2, 2]
     assert first.spaces["features"].flatten().tolist() == [1, 3, 0, 4]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0.5, -3.0, 0.0], "float16"),
+        ([65_504.0, 1.0, 0.0], "float16"),
+        ([65_536.0, 1.0, 0.0], "float32"),
+        ([1e30, 1.0, 0.0], "float32"),
+        ([1e-9, -1e-9, 0.0], "float32"),
+        ([0.0, 0.0, 0.0], "float16"),
+    ],
+)
+def test_half_precision_where_it_holds_the_values(values: list[float], dtype: str) -> None:
+    points = torch.tensor([values, [1.0, 2.0, 3.0]])
+
+    stored = in_half_precision(points)
+
+    assert stored.dtype == dtype
+    torch.testing.assert_close(
+        torch.from_numpy(stored).float(), points, rtol=1e-3, atol=0, check_dtype=False
+    )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from simo_cl.harness.embed import Embedded, Snapshots, in_half_precision
+from simo_cl.harness.embed import Embedded
+from simo_cl.harness.snapshots import Snapshots
 
 
 def recorded(num_classes: int, samples_per_class: int) -> Embedded:
@@ -33,28 +34,6 @@ def test_the_first_images_of_a_class_are_kept() -> None:
     snapshots.add(recorded(2, 10))
 
     assert snapshots.arrays()["features"][0, :3, 0].tolist() == [0, 4, 8]
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype"),
-    [
-        ([0.5, -3.0, 0.0], "float16"),
-        ([65_504.0, 1.0, 0.0], "float16"),
-        ([65_536.0, 1.0, 0.0], "float32"),
-        ([1e30, 1.0, 0.0], "float32"),
-        ([1e-9, -1e-9, 0.0], "float32"),
-        ([0.0, 0.0, 0.0], "float16"),
-    ],
-)
-def test_half_precision_where_it_holds_the_values(values: list[float], dtype: str) -> None:
-    points = torch.tensor([values, [1.0, 2.0, 3.0]])
-
-    stored = in_half_precision(points)
-
-    assert stored.dtype == dtype
-    torch.testing.assert_close(
-        torch.from_numpy(stored).float(), points, rtol=1e-3, atol=0, check_dtype=False
-    )
 
 
 def test_snapshots_of_different_sizes_are_kept_together() -> None:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from simo_cl.harness.suite_lock import suite_lock
+from simo_cl.harness.suite_lock import Membership, suite_lock
 
 HOLDER = """\
 import sys, time
@@ -101,3 +102,38 @@ def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
 
     with suite_lock(path, "mine", lambda text: pytest.fail(text)):
         pass
+
+
+def test_the_commands_that_share_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "suite.lock"
+    with suite_lock(path, "mine", print, shares=True):
+        one = Membership(path)
+        (another,) = [tmp_path / "suite.shared" / "node7-12.lock"]
+        dead = tmp_path / "suite.shared" / "node8-12.lock"
+        dead.touch()
+        with FileLock(another):
+            assert one.others() == ["process 12 on node7"]
+        assert one.others() == []
+        assert not dead.exists()
+        one.leave()
+
+
+def test_a_command_that_does_not_share_waits_for_those_that_do(tmp_path: Path) -> None:
+    path = tmp_path / "suite.lock"
+    with suite_lock(path, "mine", print, shares=True):
+        sharing = Membership(path)
+    told: list[str] = []
+    with suite_lock(path, "also shares", told.append, shares=True):
+        pass
+    assert told == []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        with suite_lock(path, "leaves", print, shares=True):
+            sharing.leave()
+
+    with suite_lock(path, "alone", tell):
+        pass
+
+    (text,) = told
+    assert "with --shared. Waiting for its end" in text
