@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import torch
 
     from simo_cl.harness.cluster import Cluster
-    from simo_cl.harness.execute_suite import Outcome
     from simo_cl.streams import DataSet
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -172,24 +171,28 @@ class Request:
 
         lock_file, say = asked.folder / "suite.lock", partial(tell, console)
         lock = partial(suite_lock, lock_file, command, say, shares=self.shared)
-        execute = partial(
-            execute_runs,
-            asked.chosen,
-            asked.folder,
-            data=asked.data,
-            device=asked.device,
-            jobs=self.jobs,
-            cluster=asked.cluster,
-            plugins=asked.plugins,
-        )
+
+        def execute(claims: Path | None = None) -> dict[str, str]:
+            with SuiteProgress(console) as progress:
+                return execute_runs(
+                    asked.chosen,
+                    asked.folder,
+                    data=asked.data,
+                    device=asked.device,
+                    progress=progress,
+                    jobs=self.jobs,
+                    cluster=asked.cluster,
+                    claims=claims,
+                    plugins=asked.plugins,
+                )
+
         with lock():
             self._write_plan(asked, command)
             if not self.shared:
                 return self._follow_and_report(asked, console, execute)
             membership = Membership(lock_file)
         try:
-            with SuiteProgress(console) as progress:
-                outcome = execute(progress=progress, claims=shared_folder(lock_file) / "runs")
+            failed = execute(claims=shared_folder(lock_file) / "runs")
             with lock():
                 membership.leave()
                 if others := membership.others():
@@ -197,11 +200,11 @@ class Request:
                         f"The last of the commands still at work ({', '.join(others)}) writes the "
                         "report."
                     )
-                    return with_changes(load_results(asked.folder), problems=outcome.failed)
+                    return with_changes(load_results(asked.folder), problems=failed)
                 shutil.rmtree(shared_folder(lock_file))
                 # Other commands may have been given other seeds.
                 self._write_plan(asked, command)
-                return self._follow_and_report(asked, console, lambda progress: outcome)
+                return self._follow_and_report(asked, console, lambda: failed)
         finally:
             membership.leave()
 
@@ -212,15 +215,14 @@ class Request:
         write_plan(asked.folder, asked.suite, kept, command=command, data=asked.data)
 
     def _follow_and_report(
-        self, asked: _Asked, console: Console, execute: Callable[..., Outcome]
+        self, asked: _Asked, console: Console, execute: Callable[[], dict[str, str]]
     ) -> Results:
         folder = asked.folder
         with Follower(folder, self.tracking_uri, partial(tell, console)) as follower:
-            with SuiteProgress(console) as progress:
-                outcome = execute(progress=progress)
+            failed = execute()
             # Leaving the Follower waits for MLflow; Ctrl-C then cuts nothing else short.
             results, unreported = _report(console, folder)
-            for name, reason in outcome.failed.items():
+            for name, reason in failed.items():
                 tell(console, f"Failed: {name}: {reason}", style="red")
         if follower.problem is not None:
             sync = ["simo-cl", "sync", str(folder)]
@@ -232,7 +234,7 @@ class Request:
                 f"to date once the server answers:\n  {shlex.join(sync)}",
                 style="red",
             )
-        problems = {**outcome.failed, **unreported}
+        problems = {**failed, **unreported}
         return with_changes(results or load_results(folder), problems=problems)
 
     def command_line(self) -> str:

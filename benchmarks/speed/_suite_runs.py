@@ -75,10 +75,10 @@ class SuiteRuns:
         """
         options |= {"data": self.data, "device": self.device, "plugins": self.plugins}
         with _Heard(Console(quiet=True)) as heard:
-            outcome = execute_runs(self.runs, self.folder, progress=heard, **options)
+            failed = execute_runs(self.runs, self.folder, progress=heard, **options)
         self.warnings = heard.warnings
-        if outcome.failed:
-            raise RuntimeError("; ".join(outcome.failed.values()))
+        if failed:
+            raise RuntimeError("; ".join(failed.values()))
 
     def last_metrics(self) -> dict[str, float]:
         """Of the first run."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,6 @@ from simo_cl.results import PLAN, Plan, PlanEntry, RunFolder, examine
 from simo_cl.streams import DataError, DataSet
 
 
-@dataclass
-class Outcome:
-    """What came of some runs.
-
-    Attributes:
-        finished: in the order in which they ended.
-        skipped: finished before, or by another command.
-        failed: a run's name to why, in the order of the plan.
-    """
-
-    finished: list[PlannedRun] = field(default_factory=list)
-    skipped: list[PlannedRun] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-
 def execute_runs(
     runs: Sequence[PlannedRun],
     folder: Path,
@@ -51,7 +35,7 @@ def execute_runs(
     cluster: Cluster | None = None,
     claims: Path | None = None,
     plugins: UserFile | None = None,
-) -> Outcome:
+) -> dict[str, str]:
     """Executes what is missing or unfinished.
 
     Args:
@@ -65,26 +49,28 @@ def execute_runs(
         claims: folder for the locks of commands that share the runs, each of which executes one at
             a time; see :func:`claimed_runs`.
         plugins: a file that other processes import first.
+
+    Returns:
+        A run's name to why it failed, in the order of the plan.
     """
-    outcome = Outcome()
     unfinished: list[PlannedRun] = []
     damaged: list[str] = []
     for run in runs:
         state, damage, _ = examine(folder / run.folder)
         if state == "finished":
-            outcome.skipped.append(run)
             # One that was killed as soon as it had finished.
             Checkpoints(folder / run.folder).remove()
             continue
         unfinished.append(run)
         if damage:
             damaged.append(f"{run.name}: {damage}; it is executed again")
-    progress.begin(unfinished, outcome.skipped)
+    progress.begin(unfinished, finished=len(runs) - len(unfinished))
     for text in damaged:
         progress.warn(text)
     if jobs is None:
         jobs = default_jobs(unfinished, device)
-    listener = partial(_note, outcome, folder, progress)
+    failed: dict[str, str] = {}
+    listener = partial(_note, failed, folder, progress)
     options: dict[str, Any] = {"folder": folder, "data": data, "listener": listener}
     if claims is not None:
         with closing(claimed_runs(unfinished, folder, claims, listener)) as mine:
@@ -95,9 +81,7 @@ def execute_runs(
         execute_in_workers(unfinished, jobs, device=device, plugins=plugins, **options)
     else:
         _execute_here(unfinished, device=device, **options)
-    failed = outcome.failed
-    outcome.failed = {run.name: failed[run.name] for run in unfinished if run.name in failed}
-    return outcome
+    return {run.name: failed[run.name] for run in unfinished if run.name in failed}
 
 
 def _execute_here(
@@ -113,14 +97,14 @@ def _execute_here(
 
 
 def _note(
-    outcome: Outcome,
+    failed: dict[str, str],
     folder: Path,
     progress: SuiteProgress,
     run: PlannedRun,
     kind: str,
     *content: Any,
 ) -> None:
-    """Hears of a run, shows it, and keeps how it ended."""
+    """Hears of a run, shows it, and keeps why it failed."""
     run_folder = RunFolder(folder / run.folder)
     if kind == "lost":
         # On a full disk the reason is told all the same.
@@ -136,16 +120,14 @@ def _note(
         case "warning", _:
             progress.warn(*content)
         case "ended elsewhere", (None,):
-            outcome.skipped.append(run)
             progress.run_ended_elsewhere(run, "finished")
         case "ended elsewhere", (reason,):
-            outcome.failed[run.name] = f"in another command: {reason}"
+            failed[run.name] = f"in another command: {reason}"
             progress.run_ended_elsewhere(run, "failed")
         case "ended", (None,):
-            outcome.finished.append(run)
             progress.run_ends(run, run_folder.last_metrics())
         case "ended" | "lost", (reason,):
-            outcome.failed[run.name] = reason
+            failed[run.name] = reason
             progress.run_failed(run, reason)
         case _:
             raise ValueError(f"a run says {kind!r} with {content}, which nobody understands")

@@ -49,11 +49,12 @@ class SuiteProgress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def begin(self, unfinished: Sequence[PlannedRun], skipped: Sequence[PlannedRun]) -> None:
-        if skipped:
-            total = len(skipped) + len(unfinished)
-            verb = "is" if len(skipped) == 1 else "are"
-            self.tell(f"{len(skipped)} of {total} runs {verb} finished already.")
+    def begin(self, unfinished: Sequence[PlannedRun], *, finished: int = 0) -> None:
+        """Runs are to be executed, beside so many that have finished before."""
+        if finished:
+            verb = "is" if finished == 1 else "are"
+            total = finished + len(unfinished)
+            self.tell(f"{finished} of {total} runs {verb} finished already.")
         self._runs = {run.name: _Watched(run) for run in unfinished}
         self._started = self._said = time.monotonic()
 

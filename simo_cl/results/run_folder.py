@@ -50,11 +50,6 @@ class RunFolder:
         return examine(self.path)[0]
 
     @property
-    def damage(self) -> str:
-        """What has happened to the run's files since it wrote them, if anything has."""
-        return examine(self.path)[1]
-
-    @property
     def data(self) -> DataRecord:
         """The data that the run is on; empty if it has none yet."""
         return self._status().data

@@ -17,7 +17,7 @@ from tiny import SETTINGS, part_of_digits, planned
 
 from simo_cl.harness import execute_run
 from simo_cl.harness.evaluation import Evaluation
-from simo_cl.harness.execute_suite import Outcome, execute_runs
+from simo_cl.harness.execute_suite import execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.streams import DataSet
@@ -55,7 +55,7 @@ def saved_often(folder: Path, *strategies: str) -> list[PlannedRun]:
 
 def execute_here(
     runs: list[PlannedRun], folder: Path, *, data: DataSet | None = None, quiet: bool = True
-) -> Outcome:
+) -> dict[str, str]:
     """Executes runs in this process, on a part of the digits or other data."""
     with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
         return execute_runs(
@@ -118,7 +118,7 @@ def execute(
     Evaluation.after_experience = noted(Evaluation.after_experience, "evaluation")
     execute_run.export_model = noted(execute_run.export_model, "export")
     sys.addaudithook(watch)
-    outcome = execute_here(runs, folder)
+    failed = execute_here(runs, folder)
     kill_if_too_late()
-    if outcome.failed:
-        raise SystemExit(str(outcome.failed))
+    if failed:
+        raise SystemExit(str(failed))

@@ -22,7 +22,7 @@ from simo_cl.results import RunFolder
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[PlannedRun], Path]:
     folder = tmp_path_factory.mktemp("undisturbed")
     runs = saved_often(folder, "finetune", "simo")
-    assert execute_here(runs, folder).failed == {}
+    assert execute_here(runs, folder) == {}
     return runs, folder
 
 
@@ -46,15 +46,15 @@ def test_runs_fail_and_go_on_once_there_is_room(
 ) -> None:
     runs, whole = undisturbed
     ballast = fill(small_disk, room)
-    first = execute_here(runs, small_disk)
+    failed = execute_here(runs, small_disk)
     # The disk is as full for the second run: it was tried, too.
-    assert list(first.failed) == [run.name for run in runs]
-    for reason in first.failed.values():
+    assert list(failed) == [run.name for run in runs]
+    for reason in failed.values():
         assert "No space left on device" in reason
         assert str(small_disk) in reason
 
     ballast.unlink()
-    assert execute_here(runs, small_disk).failed == {}
+    assert execute_here(runs, small_disk) == {}
 
     for run in runs:
         assert outcome(small_disk / run.folder) == outcome(whole / run.folder)
@@ -95,15 +95,15 @@ def test_runs_go_on_once_files_may_grow_again(
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
     try:
-        first = execute_here(runs, tmp_path)
+        failed = execute_here(runs, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert list(first.failed) == [run.name for run in runs]
-    for run, reason in zip(runs, first.failed.values(), strict=True):
+    assert list(failed) == [run.name for run in runs]
+    for run, reason in zip(runs, failed.values(), strict=True):
         assert "File too large" in reason
         assert RunFolder(tmp_path / run.folder).state == "failed"
 
-    assert execute_here(runs, tmp_path).failed == {}
+    assert execute_here(runs, tmp_path) == {}
     for run in runs:
         assert outcome(tmp_path / run.folder) == outcome(whole / run.folder)
 

@@ -86,7 +86,7 @@ def test_the_command_itself(tmp_path: Path) -> None:
         process.join()
         assert process.exitcode == -signal.SIGKILL
     for results in (killed, whole):
-        assert execute_here(runs, results / "tiny", data=load_data("digits")).failed == {}
+        assert execute_here(runs, results / "tiny", data=load_data("digits")) == {}
 
     for run in runs:
         folder = killed / "tiny" / run.folder

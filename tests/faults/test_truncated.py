@@ -14,7 +14,7 @@ from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.report import write_report
-from simo_cl.results import ResultsError, RunFolder, load_suite
+from simo_cl.results import ResultsError, RunFolder, examine, load_suite
 from simo_cl.results import read_suite as read_results
 from simo_cl.tracking.content import started_runs
 from simo_cl.tracking.mirror import mirror
@@ -80,8 +80,7 @@ def test_damage_to_it_is_seen_by_all(
     damage(folder / run.folder / name)  # type: ignore[operator]
 
     problem = f"what the run wrote is not what is in {name} now"
-    there = RunFolder(folder / run.folder)
-    assert (there.state, there.damage) == ("broken", problem)
+    assert examine(folder / run.folder)[:2] == ("broken", problem)
     reported, other = load_suite(folder).runs
     assert (reported.state, other.state) == ("broken", "finished")
     assert problem in reported.problem
@@ -109,14 +108,14 @@ def test_a_status_that_is_none_is_seen_by_all(
     (run, _), folder = copied
     (folder / run.folder / "status.json").write_bytes(content)
 
-    there = RunFolder(folder / run.folder)
-    assert there.state == "broken"
-    assert there.damage.startswith(f"status.json cannot be read: {why}")
+    state, damage, _ = examine(folder / run.folder)
+    assert state == "broken"
+    assert damage.startswith(f"status.json cannot be read: {why}")
     reported, other = load_suite(folder).runs
-    assert (reported.state, reported.problem, other.state) == ("broken", there.damage, "finished")
+    assert (reported.state, reported.problem, other.state) == ("broken", damage, "finished")
     problems: list[str] = []
     assert [r.label for r in started_runs(read_results(folder), problems)] == ["simo"]
-    assert there.damage in problems[0]
+    assert damage in problems[0]
 
 
 @pytest.mark.parametrize("name", [*WRITTEN[:3], "status.json"])
@@ -128,10 +127,10 @@ def test_a_damaged_run_is_executed_again(
 ) -> None:
     (run, other), folder = copied
     cut(folder / run.folder / name)
-    again = execute_here([run, other], folder, quiet=False)
+    assert execute_here([run, other], folder, quiet=False) == {}
 
-    assert (again.finished, again.skipped) == ([run], [other])
     shown = capsys.readouterr().out
+    assert "1 of 2 runs is finished already" in shown
     assert f"Warning: {run.name}: " in shown
     assert "; it is executed again" in shown
     assert outcome(folder / run.folder) == outcome(finished[1] / run.folder)

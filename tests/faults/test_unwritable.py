@@ -61,7 +61,7 @@ def test_a_disk_that_turns_read_only_meanwhile(small_disk: Path, tmp_path: Path)
     assert "Read-only file system" in reason
 
     remount(small_disk, "rw")
-    assert execute_here(runs, small_disk).failed == {}
+    assert execute_here(runs, small_disk) == {}
     assert outcome(small_disk / run.folder) == outcome(tmp_path / run.folder)
 
 
@@ -70,12 +70,13 @@ def test_a_file_in_the_place_of_a_run_s_folder(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     in_the_way = (tmp_path / first.folder).parent
     in_the_way.write_text("")
-    outcome_of_both = execute_here(runs, tmp_path)
+    failed = execute_here(runs, tmp_path)
 
-    assert list(outcome_of_both.failed) == [first.name]
-    assert str(in_the_way) in outcome_of_both.failed[first.name]
+    assert list(failed) == [first.name]
+    assert str(in_the_way) in failed[first.name]
     assert RunFolder(tmp_path / second.folder).state == "finished"
 
     in_the_way.unlink()
-    assert execute_here(runs, tmp_path).finished == [first]
+    assert execute_here(runs, tmp_path) == {}
+    assert RunFolder(tmp_path / first.folder).state == "finished"
     shutil.rmtree(tmp_path / "runs")

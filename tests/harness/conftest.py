@@ -13,13 +13,13 @@ from rich.console import Console
 from torch import nn
 
 from simo_cl.harness.checked_data import checked_data
-from simo_cl.harness.execute_suite import Outcome, execute_runs
+from simo_cl.harness.execute_suite import execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet
 
-Execute = Callable[..., Outcome]
+Execute = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,12 @@ def _workers_are_forked() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def execute() -> Execute:
-    """Executes runs below a folder, without MLflow and report; prints nothing unless told to."""
+    """Executes runs below a folder, without MLflow and report; prints nothing unless told to.
 
-    def execute(runs: Sequence[PlannedRun], folder: Path, *, quiet: bool = True) -> Outcome:
+    Gives why they failed, by name.
+    """
+
+    def execute(runs: Sequence[PlannedRun], folder: Path, *, quiet: bool = True) -> dict[str, str]:
         with SuiteProgress(Console(quiet=quiet, width=200)) as progress:
             return execute_runs(
                 runs,

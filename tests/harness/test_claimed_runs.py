@@ -13,7 +13,7 @@ from rich.console import Console
 from test_suite_lock import another_process_with
 from tiny import entries, part_of_digits, planned
 
-from simo_cl.harness.execute_suite import Outcome, execute_runs
+from simo_cl.harness.execute_suite import execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.suite_file import SuiteError
@@ -48,7 +48,7 @@ def end(folder: Path, run: PlannedRun) -> str | None:
     return None
 
 
-def share(runs: list[PlannedRun], folder: Path, console: Console | None = None) -> Outcome:
+def share(runs: list[PlannedRun], folder: Path, console: Console | None = None) -> dict[str, str]:
     with SuiteProgress(console or Console(quiet=True)) as progress:
         return execute_runs(
             runs,
@@ -71,11 +71,10 @@ def three_seeds(folder: Path) -> list[PlannedRun]:
 
 def test_all_are_executed_by_one_command(attempts: list[str], tmp_path: Path) -> None:
     runs = three_seeds(tmp_path)
-    outcome = share(runs, tmp_path)
+    failed = share(runs, tmp_path)
 
     assert attempts == [run.name for run in runs]
-    assert outcome.finished == [runs[0], runs[2]]
-    assert outcome.failed == {runs[1].name: "no good"}
+    assert failed == {runs[1].name: "no good"}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -85,8 +84,8 @@ def test_a_run_at_which_another_command_is_is_left_to_it(
     runs = three_seeds(tmp_path)
     others = runs[seed]
     with claim_of(others, tmp_path) as claim:
-        outcomes: list[Outcome] = []
-        thread = threading.Thread(target=lambda: outcomes.append(share(runs, tmp_path)))
+        failed: dict[str, str] = {}
+        thread = threading.Thread(target=lambda: failed.update(share(runs, tmp_path)))
         thread.start()
         while len(attempts) < 2:
             assert thread.is_alive()
@@ -94,12 +93,9 @@ def test_a_run_at_which_another_command_is_is_left_to_it(
         claim.release()
         thread.join()
 
-    (outcome,) = outcomes
     assert attempts == [run.name for run in runs if run is not others]
-    if seed == 0:
-        assert others in outcome.skipped
-    else:
-        assert outcome.failed == {others.name: "in another command: no good"}
+    reason = "no good" if seed == 0 else "in another command: no good"
+    assert failed == {runs[1].name: reason}
 
 
 def test_a_run_whose_command_is_dead_is_taken_over(attempts: list[str], tmp_path: Path) -> None:

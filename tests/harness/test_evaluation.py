@@ -298,10 +298,10 @@ def test_a_layer_that_an_evaluation_does_not_use_is_named(tmp_path: Path, execut
     (tmp_path / "strategies" / "own.py").write_text(text)
     (run,) = planned(tmp_path, "strategies: {own: }\n", strategies=tmp_path / "strategies")
 
-    outcome = execute([run], tmp_path)
+    failed = execute([run], tmp_path)
 
-    assert "no_layer" in outcome.failed["own, seed 0"]
-    assert "FEATURE_LAYER" in outcome.failed["own, seed 0"]
+    assert "no_layer" in failed["own, seed 0"]
+    assert "FEATURE_LAYER" in failed["own, seed 0"]
 
 
 HEADED = """
@@ -328,14 +328,12 @@ def test_the_space_of_the_loss_is_the_one_that_the_strategy_names(
     (strategies / "wrong.py").write_text(HEADED.replace('"classifier"', '"no_layer"'))
     runs = planned(tmp_path, "strategies: {named: , none: , wrong: }\n", strategies=strategies)
 
-    outcome = execute(runs, tmp_path)
+    failed = execute(runs, tmp_path)
 
     named, none = (np.load(tmp_path / run.folder / "embeddings.npz") for run in runs[:2])
     assert named["test_embedding"].shape[1] == 10
     assert "test_embedding" not in none
-    assert (
-        "EMBEDDING_LAYER is 'no_layer', which the model has not" in outcome.failed["wrong, seed 0"]
-    )
+    assert "EMBEDDING_LAYER is 'no_layer', which the model has not" in failed["wrong, seed 0"]
 
 
 @pytest.fixture(scope="module")

@@ -48,15 +48,15 @@ def runs_of(folder: Path, do: list[str], budget: str = "[setup.budget()]") -> li
 
 def test_what_is_finished_is_not_run_again_and_what_failed_is(execute: Any, tmp_path: Path) -> None:
     runs = runs_of(tmp_path, ["pass", "1 // 0"])
-    first = execute(runs, tmp_path)
-    again = execute(runs, tmp_path)
+    folders = [RunFolder(tmp_path / run.folder) for run in runs]
 
-    assert [run.settings.settings["do"] for run in first.finished] == ["pass"]
-    assert first.skipped == []
-    assert again.finished == []
-    assert again.skipped == first.finished
-    assert list(again.failed) == list(first.failed) == ["own[do=1 ~2F~2F 0], seed 0"]
-    assert "ZeroDivisionError" in first.failed["own[do=1 ~2F~2F 0], seed 0"]
+    for _ in range(2):
+        failed = execute(runs, tmp_path)
+        assert list(failed) == ["own[do=1 ~2F~2F 0], seed 0"]
+        assert "ZeroDivisionError" in failed["own[do=1 ~2F~2F 0], seed 0"]
+        assert [folder.state for folder in folders] == ["finished", "failed"]
+    begun = [(folder.path / "log.txt").read_text().count("steps on cpu") for folder in folders]
+    assert begun[0] == 1
 
 
 def test_failures_are_listed_in_the_order_of_the_plan(
@@ -71,7 +71,7 @@ def test_failures_are_listed_in_the_order_of_the_plan(
     monkeypatch.setattr("simo_cl.harness.execute_suite.execute_in_workers", end_backwards)
     runs = planned(tmp_path, "strategies: {er: , simo: }\nseeds: [0, 1]\n")
     with SuiteProgress(Console(quiet=True)) as progress:
-        outcome = execute_runs(
+        failed = execute_runs(
             runs,
             tmp_path,
             data=load_data("digits"),
@@ -80,7 +80,7 @@ def test_failures_are_listed_in_the_order_of_the_plan(
             jobs=2,
         )
 
-    assert list(outcome.failed.items()) == [(run.name, f"{run.name} had no luck") for run in runs]
+    assert list(failed.items()) == [(run.name, f"{run.name} had no luck") for run in runs]
 
 
 def test_a_run_that_was_cut_short_begins_anew(execute: Any, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_run_that_was_cut_short_begins_anew(execute: Any, tmp_path: Path) -> N
 def test_a_strategy_without_a_step_budget_fails_with_the_remedy(
     execute: Any, tmp_path: Path
 ) -> None:
-    (reason,) = execute(runs_of(tmp_path, ["pass"], budget="[]"), tmp_path).failed.values()
+    (reason,) = execute(runs_of(tmp_path, ["pass"], budget="[]"), tmp_path).values()
 
     assert "put setup.budget() among its plugins" in reason
 

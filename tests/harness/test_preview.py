@@ -87,7 +87,7 @@ def test_images_are_those_that_the_run_will_forward(
 
     text = shown(runs, tmp_path)
 
-    assert execute(runs, tmp_path).failed == {}
+    assert execute(runs, tmp_path) == {}
     lines = [line for line in text.splitlines() if ", seed 0" in line]
     for line, run in zip(lines, runs, strict=True):
         foreseen = int(re.search(r"missing +│ +float32 +│ +([\d,]+) ", line)[1].replace(",", ""))  # type: ignore[index]
@@ -122,7 +122,7 @@ def test_runs_at_once_share_the_time(
 def lines_of(terminal: bool, runs: list[Any]) -> list[str]:
     console = Console(width=100, force_terminal=terminal, color_system=None)
     with console.capture() as captured, SuiteProgress(console) as progress:
-        progress.begin(runs[:1], runs[1:])
+        progress.begin(runs[:1], finished=len(runs) - 1)
         progress.run_begins(runs[0])
         for step in range(1, 4):
             progress.step(runs[0], step, 3)

@@ -35,7 +35,7 @@ def runs_of(folder: Path, seeds: int) -> list[PlannedRun]:
 
 def halfway(progress: SuiteProgress, runs: list[PlannedRun], wait: Wait) -> None:
     """One run has finished in 100 s, one failed, two are half done after 50 s."""
-    progress.begin(runs, [])
+    progress.begin(runs)
     progress.run_begins(runs[0])
     progress.run_begins(runs[1])
     progress.run_failed(runs[1], "ValueError: no such luck")
@@ -103,7 +103,7 @@ def test_elsewhere_a_line_a_minute_says_how_far_it_is(tmp_path: Path, wait: Wait
 def test_a_run_that_goes_on_has_less_left(tmp_path: Path, wait: Wait) -> None:
     (run,) = runs_of(tmp_path, 1)[:1]
     progress = SuiteProgress(Console(quiet=True))
-    progress.begin([run], [])
+    progress.begin([run])
     progress.run_begins(run)
     progress.step(run, 800, 1000)
     wait(10)
@@ -116,7 +116,7 @@ def test_a_run_may_begin_again_on_another_node(tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, 1)[:1]
     console = Console(width=110)
     with console.capture() as captured, SuiteProgress(console) as progress:
-        progress.begin([run], [])
+        progress.begin([run])
         progress.run_begins(run, "a")
         progress.run_restarts(run, "its node ended")
         progress.run_begins(run, "b")
@@ -134,7 +134,7 @@ def test_a_single_run_is_counted_as_one(tmp_path: Path, wait: Wait) -> None:
     run = runs_of(tmp_path, 1)[0]
     console = Console(width=110)
     with console.capture() as captured, SuiteProgress(console) as progress:
-        progress.begin([run], [])
+        progress.begin([run])
         progress.run_begins(run)
         wait(100)
         progress.step(run, 1, 10)

@@ -15,7 +15,7 @@ from rich.console import Console
 from tiny import planned
 
 from simo_cl.harness.checked_data import checked_data
-from simo_cl.harness.execute_suite import Outcome, execute_runs
+from simo_cl.harness.execute_suite import execute_runs
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.progress import SuiteProgress
@@ -59,7 +59,7 @@ def strategies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_two_processes(
     runs: Sequence[PlannedRun], folder: Path, plugins: UserFile | None = None
-) -> Outcome:
+) -> dict[str, str]:
     with SuiteProgress(Console(quiet=True)) as progress:
         return execute_runs(
             runs,
@@ -85,8 +85,8 @@ def test_runs_give_the_same_numbers_at_any_time_in_any_process(
     execute: Any, tmp_path: Path
 ) -> None:
     runs = planned(tmp_path, "strategies: {er: , simo: }\nseeds: [0, 1]\n")
-    assert in_two_processes(runs, tmp_path / "forth").failed == {}
-    assert in_two_processes(runs[::-1], tmp_path / "back").failed == {}
+    assert in_two_processes(runs, tmp_path / "forth") == {}
+    assert in_two_processes(runs[::-1], tmp_path / "back") == {}
     execute(runs, tmp_path / "here")
     for run in runs:
         first = results(tmp_path / "forth", run)
@@ -149,13 +149,12 @@ def test_a_run_that_fails_or_dies_leaves_the_others_alone(tmp_path: Path, strate
         "seeds: [0, 1]\n"
     )
     runs = planned(tmp_path, text, strategies=strategies)
-    outcome = in_two_processes(runs, tmp_path)
-    assert {run.name for run in outcome.finished} == {"third, seed 0", "third, seed 1"}
-    assert set(outcome.failed) == {
+    failed = in_two_processes(runs, tmp_path)
+    assert set(failed) == {
         f"{name}, seed {seed}" for name in ("first", "second") for seed in (0, 1)
     }
-    assert "ValueError: no such luck (traceback in " in outcome.failed["first, seed 0"]
-    assert "ended with exit code 7" in outcome.failed["second, seed 0"]
+    assert "ValueError: no such luck (traceback in " in failed["first, seed 0"]
+    assert "ended with exit code 7" in failed["second, seed 0"]
     states = {run.name: RunFolder(tmp_path / run.folder).state for run in runs}
     assert states["second, seed 1"] == "failed"
     assert states["third, seed 1"] == "finished"
@@ -167,7 +166,7 @@ def test_processes_execute_what_a_run_was_planned_with(tmp_path: Path, strategie
     before = (strategies / "third.py").read_text()
     (strategies / "third.py").write_text("raise RuntimeError('changed meanwhile')\n")
     try:
-        assert in_two_processes(runs, tmp_path).failed == {}
+        assert in_two_processes(runs, tmp_path) == {}
     finally:
         (strategies / "third.py").write_text(before)
 
@@ -181,7 +180,7 @@ def test_processes_have_the_plugins_that_the_command_has_read(tmp_path: Path) ->
     digest = digest_of_plugins(plugins)
     runs = planned(tmp_path, two, ("model.encoder=mine",), plugins=digest)
     (tmp_path / "_beside.py").write_text("raise RuntimeError('changed meanwhile')\n")
-    assert in_two_processes(runs, tmp_path, plugins).failed == {}
+    assert in_two_processes(runs, tmp_path, plugins) == {}
 
 
 def test_a_process_that_cannot_begin_says_why(tmp_path: Path) -> None:
@@ -192,10 +191,10 @@ def test_a_process_that_cannot_begin_says_why(tmp_path: Path) -> None:
     runs = planned(
         tmp_path, "strategies: {er: }\nseeds: [0, 1]\n", plugins=digest_of_plugins(plugins)
     )
-    outcome = in_two_processes(runs, tmp_path, plugins)
+    failed = in_two_processes(runs, tmp_path, plugins)
     for run in runs:
-        assert "could not begin it: --plugins" in outcome.failed[run.name]
-        assert "not here" in outcome.failed[run.name]
+        assert "could not begin it: --plugins" in failed[run.name]
+        assert "not here" in failed[run.name]
         assert RunFolder(tmp_path / run.folder).state == "failed"
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tiny import planned
 
-from simo_cl.results import DataRecord, RunFolder
+from simo_cl.results import DataRecord, RunFolder, examine
 from simo_cl.streams import load_data
 
 
@@ -100,8 +100,9 @@ def test_half_a_status_is_damage(folder: RunFolder, run: Any) -> None:
     folder.start(run.config, DataRecord.of(load_data("digits")), {})
     (folder.path / "status.json").write_text('{"state": "fini')
 
-    assert folder.state == "broken"
-    assert folder.damage.startswith("status.json cannot be read: ")
+    state, damage, _ = examine(folder.path)
+    assert state == "broken"
+    assert damage.startswith("status.json cannot be read: ")
 
 
 def test_nothing_is_left_half_written(folder: RunFolder, run: Any) -> None:
