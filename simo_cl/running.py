@@ -19,9 +19,10 @@ from rich.console import Console
 from simo_cl.analysis import Results, load_results
 from simo_cl.child_process import import_ahead
 from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
-from simo_cl.harness.plan import PlannedRun, plan_runs, read_checked
+from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.quick_checks import read_checked
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import strategy_names
 from simo_cl.harness.suite_file import SuiteError, SuiteFile

@@ -33,7 +33,7 @@ def check(
         fail(f"{file}: no such file; give a strategy's, or one that registers parts")
     failed = 0
     with plain_errors(), tempfile.TemporaryDirectory(prefix="simo-cl-") as folder:
-        from simo_cl.harness.plan import refuse_missing_root
+        from simo_cl.harness.quick_checks import refuse_missing_root
 
         refuse_missing_root(data_root)
         for finding in _findings(file, Path(folder), data_root):

@@ -42,7 +42,7 @@ def doctor(
     """
     console = make_console()
     with plain_errors():
-        from simo_cl.harness.plan import (
+        from simo_cl.harness.quick_checks import (
             refuse_missing_root,
             refuse_other_device,
             refuse_unknown_data,

@@ -46,7 +46,7 @@ def tune(
     """Choose a strategy's settings on a tenth of the training images held out."""
     console = make_console()
     with plain_errors(), interruptible(console):
-        from simo_cl.harness.plan import read_checked, refuse_unknown_entry
+        from simo_cl.harness.quick_checks import read_checked, refuse_unknown_entry
 
         suite_file, strategies = read_checked(
             suite, overrides or (), strategies_dir, data_root, plugins=plugins, device=device

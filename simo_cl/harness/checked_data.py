@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from simo_cl.harness.execute_run import make_benchmark
-from simo_cl.harness.plan import PlannedRun, refuse_unknown_data
+from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.plugins import refuse_unknown_part
+from simo_cl.harness.quick_checks import refuse_unknown_data
 from simo_cl.harness.suite_file import Locations, SuiteError
 from simo_cl.models import Encoder, build_encoder, encoder_names
 from simo_cl.streams import DataSet, check_augmentations, load_data

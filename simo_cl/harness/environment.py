@@ -14,8 +14,8 @@ import psutil
 import torch
 
 import simo_cl
-from simo_cl.harness.plan import DEVICES, refuse_other_device
 from simo_cl.harness.precision import instruction_set
+from simo_cl.harness.quick_checks import DEVICES, refuse_other_device
 from simo_cl.harness.suite_file import SuiteError
 
 

@@ -9,39 +9,30 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from simo_cl.harness.plugins import refuse_missing_plugins, refuse_unknown_part
 from simo_cl.harness.settings import CommonSettings, RunSettings, Suite
 from simo_cl.harness.strategy_files import (
     StrategyFile,
     load_strategy,
-    setting_names,
-    strategies_folder,
-    strategy_names,
     strategy_path,
 )
 from simo_cl.harness.suite_file import (
     Locations,
     SuiteError,
-    SuiteFile,
     explain_validation,
     key_path,
-    read_suite,
     set_key,
 )
 from simo_cl.registry import did_you_mean
 from simo_cl.results import run_folder_name, run_label
-from simo_cl.streams import data_source_names
 
 if TYPE_CHECKING:
     from simo_cl.models import Precision
 
-DEVICES = "use auto, cpu, cuda or cuda:<number>"
 TUNING_SEED = 1_000_000
 """The first of the trials of ``tune``: no table reports this seed and those from it on."""
 
@@ -99,70 +90,6 @@ class PlannedRun:
     def config(self) -> dict[str, Any]:
         """What its folder says of it."""
         return {**self.settings.model_dump(mode="json"), "variant": self.variant}
-
-
-def read_checked(
-    suite: Path,
-    overrides: Sequence[str],
-    strategies_dir: Path | None,
-    data_root: Path | None,
-    *,
-    plugins: Path | None,
-    device: str,
-) -> tuple[SuiteFile, Path]:
-    """The suite, with what ``overrides`` change, and the folder of its strategy files; what is
-    quickly found to be wrong is refused before the libraries are imported that take seconds.
-
-    Args:
-        plugins: a user's file, which is not imported yet and may register data sources.
-        device: what ``--device`` is.
-
-    Raises:
-        SuiteError: a file cannot be read, or something is named that there is not.
-    """
-    folder = strategies_folder(suite, strategies_dir)
-    file = read_suite(suite, overrides, partial(setting_names, folder))
-    refuse_unknown_names(file.suite, folder, file.locations)
-    refuse_missing_root(data_root)
-    refuse_other_device(device)
-    if plugins is not None:
-        refuse_missing_plugins(plugins)
-    else:
-        refuse_unknown_data(file.suite.data.name, file.locations)
-    return file, folder
-
-
-def refuse_missing_root(data_root: Path | None) -> None:
-    """Raises a :class:`SuiteError` where ``--data-root`` names no folder."""
-    if data_root is not None and not data_root.is_dir():
-        raise SuiteError(
-            f"--data-root {data_root}: there is no folder {data_root.absolute()}; name the one "
-            "that your data lie in"
-        )
-
-
-def refuse_other_device(name: str) -> None:
-    """Raises a :class:`SuiteError` for what is no word of ``--device``; whether there is such a
-    device, :func:`simo_cl.harness.environment.choose_device` looks."""
-    if not re.fullmatch(r"auto|(cpu|cuda)(:[0-9]+)?", name):
-        raise SuiteError(f"--device: device {name!r} is none that runs are for; {DEVICES}")
-
-
-def refuse_unknown_entry(name: str, file: SuiteFile, folder: Path) -> None:
-    """Raises a :class:`SuiteError` for what is neither an entry of a suite nor a strategy of the
-    folder, which ``--strategy`` takes with its defaults."""
-    entries, others = list(file.suite.strategies), strategy_names(folder)
-    if name not in entries and name not in others:
-        raise SuiteError(
-            f"--strategy: {name!r} is no entry of {file.locations.path}, which has "
-            f"{', '.join(entries)}, and no strategy in {folder}."
-            f"{did_you_mean(name, entries) or did_you_mean(name, others)}"
-        )
-
-
-def refuse_unknown_data(name: str, locations: Locations) -> None:
-    """Raises a :class:`SuiteError` for what is no data source's name."""
-    refuse_unknown_part(locations, "data.name", name, "data set", data_source_names())
 
 
 def plan_runs(
