@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from simo_cl.results import (
     NewerSchemaError,
     ResultsError,
     RunFolder,
+    flat_settings,
     read_config,
     read_plan,
     run_label,
@@ -121,8 +123,8 @@ def _label_and_difference(path: Path, planned: Sequence[PlannedRun]) -> tuple[st
     if not like_it:
         return label, "no point of the suite's grid now"
     run = like_it[0]
-    before = dict(_flatten(config, entry))
-    now = dict(_flatten(run.settings.model_dump(mode="json"), entry))
+    before = _by_set_name(config, entry)
+    now = _by_set_name(run.settings.model_dump(mode="json"), entry)
     changed = [
         f"{key} is {before.get(key, 'not set')} there, {now.get(key, 'not set')} here"
         for key in {**before, **now}
@@ -132,14 +134,13 @@ def _label_and_difference(path: Path, planned: Sequence[PlannedRun]) -> tuple[st
     return label, _listed(changed, "; ") or f"{file} has changed, or a file that it imports"
 
 
-def _flatten(settings: Mapping[str, Any], entry: str) -> Iterator[tuple[str, Any]]:
+def _by_set_name(config: Mapping[str, Any], entry: str) -> dict[str, Any]:
     """Settings by the names that ``--set`` has for them, without what names a run."""
-    for section, content in settings.items():
-        if section in ("numerics", "plugins"):
-            yield section, content
-        elif isinstance(content, Mapping):
-            prefix = f"{entry}@" if section == "settings" else f"{section}."
-            yield from ((prefix + key, value) for key, value in content.items())
+    return {
+        re.sub("^settings[.]", f"{entry}@", name): value
+        for name, value in flat_settings(config).items()
+        if "." in name or name in ("numerics", "plugins")
+    }
 
 
 def _listed(items: Sequence[str], between: str = ", ") -> str:

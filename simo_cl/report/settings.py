@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from simo_cl.results import Suite, variant_settings
+from simo_cl.results import Suite, flat_settings, variant_settings
 
 # What names a run, not what it was set to.
 _IDENTITY = ("entry", "strategy", "seed", "variant")
@@ -35,7 +35,7 @@ def compare_settings(suite: Suite) -> Settings:
 
     Those of the online protocol say nothing of runs in the other one, and are left out there.
     """
-    values = _by_row((run.label, dict(_flatten(run.config))) for run in suite.finished_runs)
+    values = _by_row((run.label, flat_settings(run.config)) for run in suite.finished_runs)
     batch = set(values.get("stream.protocol", {}).values()) == {"batch"}
     left_out = (*_IDENTITY, *(_ONLINE if batch else ()))
     values = {key: by_label for key, by_label in values.items() if key not in left_out}
@@ -87,14 +87,6 @@ def _sorted(suite: Suite, values: Values) -> tuple[dict[str, str], Values]:
         if len(by_label) == len(suite.finished_labels) and not others and " or " not in text:
             common[key] = text
     return common, {key: by_label for key, by_label in values.items() if key not in common}
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _show(value: Any) -> str:

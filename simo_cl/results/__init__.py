@@ -6,7 +6,7 @@ A suite's folder holds a :class:`Plan` and a folder for each of its runs, to whi
 
 from simo_cl.results.arrays import read_arrays
 from simo_cl.results.atomic_write import write_atomically, write_partial
-from simo_cl.results.config import read_config
+from simo_cl.results.config import flat_settings, read_config
 from simo_cl.results.history import Measured
 from simo_cl.results.labels import run_folder_name, run_label, variant_settings
 from simo_cl.results.merge import merge_suites
@@ -42,6 +42,7 @@ __all__ = [
     "RunStatus",
     "Suite",
     "examine",
+    "flat_settings",
     "load_suite",
     "merge_suites",
     "read_arrays",

@@ -34,6 +34,22 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{CONFIG} cannot be read: {e}") from e
 
 
+def flat_settings(settings: Mapping[Any, Any], within: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names; an empty section is a value.
+
+    Example:
+        >>> flat_settings({"memory": {"size": 200}, "seed": 0})
+        {'memory.size': 200, 'seed': 0}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flat_settings(value, f"{within}{key}.")
+        else:
+            flat[f"{within}{key}"] = value
+    return flat
+
+
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Replaces the file."""
     write_atomically(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))

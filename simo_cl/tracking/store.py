@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from simo_cl.results import flat_settings
 from simo_cl.tracking.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -362,14 +363,10 @@ def flat_parameters(
     settings: Mapping[str, Any], text_of: Callable[[Any], str] = as_json
 ) -> dict[str, str]:
     """Nested settings as MLflow parameters, with dotted names."""
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            inner = flat_parameters(value, text_of)
-            flat |= {f"{name}.{key}": text for key, text in inner.items()}
-        else:
-            flat[str(name)] = text_of(value)
-    return {accepted_name(name): text[:VALUE_LENGTH] for name, text in flat.items()}
+    return {
+        accepted_name(name): text_of(value)[:VALUE_LENGTH]
+        for name, value in flat_settings(settings).items()
+    }
 
 
 @cache

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simo_cl.results import read_config
+from simo_cl.results import flat_settings, read_config
 from simo_cl.results.config import write_config
 
 
@@ -12,6 +12,14 @@ def test_settings_come_back_as_they_were(tmp_path: Path) -> None:
     config = {"strategy": "simo", "seed": 0, "memory": {"size": 40}, "settings": {"lr": 0.1}}
     write_config(tmp_path, config)
     assert read_config(tmp_path) == config
+
+
+def test_settings_have_dotted_names() -> None:
+    config = {"memory": {"size": 40}, "settings": {"a": {"b": None}, "c": {}}, "seed": 0}
+
+    assert flat_settings(config) == {
+        "memory.size": 40, "settings.a.b": None, "settings.c": {}, "seed": 0
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
