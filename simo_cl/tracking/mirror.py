@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["MirrorReport", "TrackingError", "mirror"]
-
 ORIGIN_TAG = "mlflow.simo_cl.origin"
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
     from uvicorn import Server
 
-__all__ = ["TrackingError", "chart_view_url", "serve_ui"]
-
 HOST = "127.0.0.1"
 _STOP_SECONDS = 5.0
 

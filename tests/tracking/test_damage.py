@@ -14,7 +14,8 @@ from filelock import FileLock
 from shown import shown
 
 from simo_cl.tracking.damage import damage, set_aside
-from simo_cl.tracking.mirror import TrackingError, mirror
+from simo_cl.tracking.mirror import mirror
+from simo_cl.tracking.store import TrackingError
 
 if TYPE_CHECKING:
     from conftest import Exported, SuiteMaker

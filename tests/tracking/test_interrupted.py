@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 from processes import run_script
 from shown import shown
 
-from simo_cl.tracking.mirror import TrackingError, mirror
-from simo_cl.tracking.store import open_client
+from simo_cl.tracking.mirror import mirror
+from simo_cl.tracking.store import TrackingError, open_client
 
 if TYPE_CHECKING:
     from conftest import Exported, SuiteMaker

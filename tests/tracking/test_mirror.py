@@ -14,7 +14,8 @@ from test_view import state_of
 from simo_cl.report.statistics import seed_curve
 from simo_cl.results import ResultsError, load_suite
 from simo_cl.tracking import store
-from simo_cl.tracking.mirror import MirrorReport, TrackingError, mirror
+from simo_cl.tracking.mirror import MirrorReport, mirror
+from simo_cl.tracking.store import TrackingError
 from simo_cl.tracking.view import VIEW_TAG
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from simo_cl.tracking.mirror import mirror
-from simo_cl.tracking.ui import chart_view_url
+from simo_cl.tracking.view import chart_view_url
 
 if TYPE_CHECKING:
     from conftest import Exported, SuiteMaker

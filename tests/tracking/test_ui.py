@@ -16,7 +16,9 @@ from simo_cl.results import ResultsError
 from simo_cl.tracking import ui
 from simo_cl.tracking.mirror import mirror
 from simo_cl.tracking.redact import without_secrets
-from simo_cl.tracking.ui import TrackingError, chart_view_url, serve_ui
+from simo_cl.tracking.store import TrackingError
+from simo_cl.tracking.ui import serve_ui
+from simo_cl.tracking.view import chart_view_url
 
 if TYPE_CHECKING:
     from conftest import SuiteMaker
