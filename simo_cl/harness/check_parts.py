@@ -7,7 +7,7 @@ import ast
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from simo_cl.harness.execute_run import Progress, execute_run
 from simo_cl.harness.execute_suite import write_plan
 from simo_cl.harness.plan import PlannedRun, plan_runs
 from simo_cl.harness.plugins import load_plugins
-from simo_cl.harness.settings import Suite
+from simo_cl.harness.settings import MemorySettings, Suite
 from simo_cl.harness.shipped import shipped_folder
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import Locations, SuiteError
-from simo_cl.harness.trial import first_images, interrupt
+from simo_cl.harness.trial import interrupt, made_small
 from simo_cl.harness.user_files import import_problem
 from simo_cl.metrics.described import METRICS, READ_OUTS
 from simo_cl.models import encoder_names
@@ -38,8 +38,14 @@ _STEPS = 2
 _Choices = Sequence[tuple[Mapping[str, Any], DataSet | None]]
 """Settings to try a part with, and the data where no source has them."""
 _PROTOCOLS: dict[str, dict[str, Any]] = {
-    "batch": {},
-    "online": {"protocol": "online", "batch_size": _BATCH // 2, "replay_batch_size": _BATCH // 2},
+    "batch": {"training": {"batch_size": _BATCH}},
+    "online": {
+        "stream": {
+            "protocol": "online",
+            "batch_size": _BATCH // 2,
+            "replay_batch_size": _BATCH // 2,
+        }
+    },
 }
 
 
@@ -214,30 +220,22 @@ def _planned(
     content: dict[str, Any] = {
         "name": "check",
         "strategies": {strategy.stem: {}},
-        "stream": {"experiences": 2, **_PROTOCOLS[protocol]},
+        "stream": {"experiences": 2},
         "model": {"encoder": "small_cnn", "width": 8, "precision": "float32"},
         "training": {"threads": 1},
-        "evaluation": {"samples_per_class": 4},
         "checkpoint_minutes": 0,
     }
-    for section, settings in (more or {}).items():
+    for section, settings in (*_PROTOCOLS[protocol].items(), *(more or {}).items()):
         content[section] = {**content.get(section, {}), **settings}
-
-    def planned() -> PlannedRun:
-        suite = Suite.model_validate(content)
-        (run,) = plan_runs(suite, strategy.parent, locations, "float32")
-        return run
-
+    suite = Suite.model_validate(content)
+    (run,) = plan_runs(suite, strategy.parent, locations, "float32")
     if data is None:
-        data = checked_data([planned()], data_root)
+        data = checked_data([run], data_root)
     else:
-        refuse_unfit([planned()], data)
-    data = first_images(data, _IMAGES_OF_A_CLASS, _IMAGES_OF_A_CLASS)
-    content["memory"] = {"size": 4 * data.num_classes}
-    if protocol == "batch":
-        epochs = _STEPS * _BATCH / (len(data.train) / 2)
-        content["training"] |= {"batch_size": _BATCH, "epochs": epochs}
-    return planned(), data
+        refuse_unfit([run], data)
+    memory = MemorySettings(size=4 * data.num_classes)
+    run = replace(run, settings=run.settings.model_copy(update={"memory": memory}))
+    return made_small(run, data, images=0, steps=_STEPS, samples=_IMAGES_OF_A_CLASS)
 
 
 def _check_run(
