@@ -57,9 +57,11 @@ def _findings(file: Path, folder: Path, data_root: Path | None) -> Iterator[Find
 
         before = list(FIGURES)
         yield from check_plugins(file, folder, data_root)
+        plan = next(folder.glob("*/whole/plan.json"), None)
         for name in FIGURES:
-            if name not in before:
-                yield _drawn(name, next(folder.glob("*/whole/plan.json")).parent, file)
+            # Of parts that cannot even be built there are no results to draw.
+            if name not in before and plan is not None:
+                yield _drawn(name, plan.parent, file)
 
 
 def _drawn(name: str, suite: Path, file: Path) -> Finding:

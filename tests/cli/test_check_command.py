@@ -186,7 +186,8 @@ def test_an_encoder_is_tried_on_images_that_it_takes(project: Project) -> None:
 
 def test_of_an_encoder_that_takes_no_images_its_own_file_is_named(project: Project) -> None:
     path = project.suites.parent / "patches.py"
-    path.write_text(PATCHES.replace("8 * 8", "9 * 9"))
+    figure = '@register.figure("rows", title="Rows", caption="All.")\ndef rows(suite, axes): pass\n'
+    path.write_text(PATCHES.replace("8 * 8", "9 * 9") + figure)
 
     said = project.call("check", path)
 
@@ -194,6 +195,7 @@ def test_of_an_encoder_that_takes_no_images_its_own_file_is_named(project: Proje
     assert f"{path}: model.encoder is 'patches', which cannot embed the images of" in said.output
     assert "which cannot embed the images of colour noise of 32 x 32 pixels (3 x 32" in said.output
     assert "finetune.py" not in said.output
+    assert "figure rows" not in said.output  # there are no results to draw it of
 
 
 def test_parts_that_fail_are_named(project: Project) -> None:
