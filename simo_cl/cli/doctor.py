@@ -95,19 +95,28 @@ def doctor(
         console.print(_speed_table(speeds))
     best, at_once = diagnosis.recommend(speeds, cores, chosen_device)
     auto = precision_of(chosen_device)
+    # Without a suite there is nothing that they could change.
+    given = [] if file is None else overrides or []
+    settings = dict(override.split("=", 1) for override in given)
     # Of a GPU, threads are not measured.
-    is_other = chosen_device.type == "cpu" and best.threads != content.training.threads
-    settings = [f"training.threads={best.threads}"] if is_other else []
-    if best.precision != auto:
-        settings.append(f"model.precision={best.precision}")
-    options = "".join(f" --set {setting}" for setting in settings)
-    jobs = f" --jobs {at_once}" if at_once > 1 else ""
-    root = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
+    if chosen_device.type == "cpu" and best.threads != content.training.threads:
+        settings["training.threads"] = str(best.threads)
+    now = content.model.precision
+    if best.precision != (auto if now == "auto" else now):
+        settings["model.precision"] = best.precision
+    words = ["simo-cl", "run", str(suite or "SUITE")]
+    if data_root is not None:
+        words += ["--data-root", str(data_root)]
+    if plugins is not None:
+        words += ["--plugins", str(plugins)]
+    for key, value in settings.items():
+        words += ["--set", f"{key}={value}"]
+    if at_once > 1:
+        words += ["--jobs", str(at_once)]
     tell(
         console,
         f"\nmodel.precision: auto stands for {auto} here. Recommended, for about "
-        f"{best.images * at_once:,.0f} images a second in all:\n"
-        f"  simo-cl run {suite or 'SUITE'}{root}{options}{jobs}",
+        f"{best.images * at_once:,.0f} images a second in all:\n  {shlex.join(words)}",
     )
     for problem in problems:
         tell(console, f"Off: {problem}", style="yellow")

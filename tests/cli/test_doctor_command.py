@@ -64,6 +64,18 @@ def test_without_a_suite_the_usual_encoder_is_measured(
     assert "simo-cl run SUITE --set training.threads=1" in result.output
 
 
+def test_what_was_given_is_in_what_is_recommended(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_images_a_second", lambda *_: 1.0)
+    folder = project.suites / "my own"
+    folder.mkdir()
+    suite = project.suite("er").rename(folder / "tiny.yaml")
+    given = ("--set", "model.width=8", "--set", "training.threads=2")
+    result = project.call("doctor", suite, "--device", "cpu", *given)
+    assert f"simo-cl run '{suite}' --set model.width=8 --set training.threads=1" in result.output
+
+
 def test_nothing_is_recommended_that_was_not_measured(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
