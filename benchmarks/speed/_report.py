@@ -157,6 +157,7 @@ class Report:
             import matplotlib.pyplot as plt
 
             plt.rcParams["svg.fonttype"] = "none"  # text, not outlines: a tenth of the size
+            plt.rcParams["svg.hashsalt"] = self._name  # the same numbers, the same file
             plt.rcParams["axes.spines.top"] = plt.rcParams["axes.spines.right"] = False
             figure = self._draw(plt, self.measured)
             figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

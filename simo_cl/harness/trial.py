@@ -32,11 +32,7 @@ def made_small(
     of_a_class = images / max(1, data.num_classes // 2) / (1 - stream.validation)
     if stream.validation:
         of_a_class = max(of_a_class, 2 / stream.validation)
-    few = replace(
-        data,
-        train=_first_per_class(data.train, max(math.ceil(of_a_class), samples)),
-        test=_first_per_class(data.test, samples),
-    )
+    few = first_images(data, max(math.ceil(of_a_class), samples), samples)
     training = settings.training
     if stream.protocol == "batch":
         of_an_experience = len(few.train) * (1 - stream.validation) / 2
@@ -51,6 +47,12 @@ def made_small(
         }
     )
     return replace(run, settings=small), few
+
+
+def first_images(data: DataSet, train: int, test: int) -> DataSet:
+    """The first training and test images of each class, so many of each."""
+    parts = _first_per_class(data.train, train), _first_per_class(data.test, test)
+    return DataSet(data.name, *parts, data.class_names, data.note)
 
 
 def interrupt(execute: Callable[[Progress], object]) -> bool:
