@@ -50,6 +50,18 @@ def _draw_here() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _compiled_anew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a killed run, or one that took the processor for another, left in inductor's cache is
+    not loaded: it may end the process. The tests' processes share what is compiled now."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _mlflow_is_imported_once() -> Iterator[None]:
     """What follows a suite in a process of its own is forked from one that has imported MLflow."""
     with pytest.MonkeyPatch.context() as patch:
