@@ -32,13 +32,22 @@ FIGURES = ROOT / "docs" / "figures"
 
 CONTROL = "er_balanced"
 CHOSEN = "simo"
-DIGITS, CIFAR10 = "digits", "split_cifar10"
+DIGITS, CIFAR10, FASHION = "digits", "split_cifar10", "split_fashion_mnist"
+SMALL_MEMORY = "split_cifar10_memory_200"
+TITLES = {
+    CIFAR10: "Split CIFAR-10",
+    SMALL_MEMORY: "Split CIFAR-10, memory of 200",
+    FASHION: "Split Fashion-MNIST",
+    DIGITS: "digits",
+}
 TRAINING_IMAGES = ROOT / "results" / DIGITS / "training_images.csv"
 
-_IN_BOTH = ("er_balanced", "er_ace", "supcon", "triplet", "opl", "co2l")
+_IN_ALL = ("er_balanced", "er_ace", "supcon", "triplet", "opl", "co2l")
 RIVALS = {
-    DIGITS: (*_IN_BOTH, "fixed_orthonormal", "fixed_simplex"),
-    CIFAR10: (*_IN_BOTH, "fixed_targets"),
+    CIFAR10: (*_IN_ALL, "fixed_targets"),
+    SMALL_MEMORY: (*_IN_ALL, "fixed_targets"),
+    FASHION: (*_IN_ALL, "fixed_targets"),
+    DIGITS: (*_IN_ALL, "fixed_orthonormal", "fixed_simplex"),
 }
 """That the chosen strategy is tested against; named before any run that a table has."""
 
@@ -138,6 +147,37 @@ def claim_table(suite: str) -> str:
     ]
     header = ["average accuracy", "p", "both by nearest class mean", "forgetting"]
     return markdown([f"`{CHOSEN}` minus", *header], rows)
+
+
+def overview_table() -> str:
+    """SimO and the rivals that all settings have, by their mean rank."""
+    means = pd.DataFrame(
+        {
+            TITLES[suite]: runs(suite).groupby("strategy")[ACCURACY].mean().loc[[CHOSEN, *_IN_ALL]]
+            for suite in RIVALS
+        }
+    )
+    means["mean rank"] = means.rank(ascending=False).mean(axis=1)
+    rows = [
+        [f"`{strategy}`", *(f"{mean:.3f}" for mean in of[:-1]), f"{of.iloc[-1]:.2f}"]
+        for strategy, of in means.sort_values("mean rank").iterrows()
+    ]
+    return markdown(["strategy", *means.columns], rows)
+
+
+def memory_table() -> str:
+    large, small = runs(CIFAR10), runs(SMALL_MEMORY)
+    large = large[large["seed"].isin(small["seed"].unique())]
+    rows = [
+        [
+            f"`{strategy}`",
+            *(with_interval(values(table, strategy, ACCURACY)) for table in (large, small)),
+            with_interval(values(small, strategy, FORGETTING)),
+        ]
+        for strategy in ranked(small)
+    ]
+    header = ["strategy", "memory of 1,000", "memory of 200", "forgetting, memory of 200"]
+    return markdown(header, rows)
 
 
 def learnt_table(suite: str) -> str:
@@ -327,8 +367,8 @@ def colour(strategy: str) -> str:
 
 
 def claim_figure() -> Figure:
-    figure, panels = plt.subplots(1, 2, figsize=(11, 3), layout="constrained")
-    for axes, (suite, rivals) in zip(panels, RIVALS.items(), strict=True):
+    figure, panels = plt.subplots(2, 2, figsize=(11, 6), layout="constrained")
+    for axes, (suite, rivals) in zip(panels.flat, RIVALS.items(), strict=True):
         table = runs(suite)
         for row, rival in enumerate(reversed(rivals)):
             mean, low, high, _ = difference(table, CHOSEN, rival, ACCURACY)
@@ -336,7 +376,7 @@ def claim_figure() -> Figure:
             axes.errorbar(mean, row, fmt="o", color="tab:red", **bars)
         axes.set_yticks(range(len(rivals)), list(reversed(rivals)))
         axes.axvline(0, color="grey", linewidth=0.8)
-        axes.set_title(suite)
+        axes.set_title(TITLES[suite])
         axes.set_xlabel(f"average accuracy, {CHOSEN} minus the other")
     return figure
 
@@ -446,6 +486,12 @@ def parts_figure() -> Figure:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "overview": overview_table,
+    "memory": memory_table,
+    "memory_claim": lambda: claim_table(SMALL_MEMORY),
+    "fashion_mnist": lambda: strategies_table(FASHION),
+    "fashion_mnist_learnt": lambda: learnt_table(FASHION),
+    "fashion_mnist_claim": lambda: claim_table(FASHION),
     "cifar10": lambda: strategies_table(CIFAR10),
     "cifar10_claim": lambda: claim_table(CIFAR10),
     "cifar10_learnt": lambda: learnt_table(CIFAR10),
