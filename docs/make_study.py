@@ -44,9 +44,7 @@ TRAINING_IMAGES = ROOT / "results" / DIGITS / "training_images.csv"
 
 _IN_ALL = ("er_balanced", "er_ace", "supcon", "triplet", "opl", "co2l")
 RIVALS = {
-    CIFAR10: (*_IN_ALL, "fixed_targets"),
-    SMALL_MEMORY: (*_IN_ALL, "fixed_targets"),
-    FASHION: (*_IN_ALL, "fixed_targets"),
+    **dict.fromkeys((CIFAR10, SMALL_MEMORY, FASHION), (*_IN_ALL, "fixed_targets")),
     DIGITS: (*_IN_ALL, "fixed_orthonormal", "fixed_simplex"),
 }
 """That the chosen strategy is tested against; named before any run that a table has."""
@@ -73,6 +71,11 @@ def runs(suite: str) -> pd.DataFrame:
 def values(table: pd.DataFrame, strategy: str, metric: str) -> pd.Series:
     """Of one row's runs, by seed."""
     return table[table["strategy"] == strategy].set_index("seed")[metric].sort_index()
+
+
+def of_its_seeds(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The runs of seeds that another table has, too."""
+    return table[table["seed"].isin(other["seed"])]
 
 
 def with_interval(of: pd.Series) -> str:
@@ -166,8 +169,8 @@ def overview_table() -> str:
 
 
 def memory_table() -> str:
-    large, small = runs(CIFAR10), runs(SMALL_MEMORY)
-    large = large[large["seed"].isin(small["seed"].unique())]
+    small = runs(SMALL_MEMORY)
+    large = of_its_seeds(runs(CIFAR10), small)
     rows = [
         [
             f"`{strategy}`",
@@ -333,9 +336,8 @@ def dimensions_table() -> str:
 
 
 def budget_table() -> str:
-    short, long = runs(DIGITS), runs("digits_12_epochs")
-    seeds = long["seed"].unique()
-    short = short[short["seed"].isin(seeds)]
+    long = runs("digits_12_epochs")
+    short = of_its_seeds(runs(DIGITS), long)
     rows = [
         [
             f"`{strategy}`",
