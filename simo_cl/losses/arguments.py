@@ -25,7 +25,7 @@ from simo_cl.losses.layout import can_be_read
 from simo_cl.registry import did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Form = Literal["pairwise", "kernel", "distance", "orthogonality", "batch"]
+Form = Literal["pairwise", "rectified", "kernel", "distance", "orthogonality", "batch"]
 Reduction = Literal["mean", "sum"]
 
 

@@ -8,6 +8,7 @@ A further form is one function more in `LOSSES`, and one in `pairwise_triton` fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -57,14 +58,17 @@ class Part(NamedTuple):
     own: Tensor | None = None
 
 
-def _pairwise(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part:
-    """``y * d/(eps + c^2) + (1 - y) * c^2/(eps + d)``."""
+def _pairwise(
+    pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss, rectified: bool = False
+) -> Part:
+    """``y * d/(eps + r^2) + (1 - y) * c^2/(eps + d)``, where r is c, or rectified max(c, 0)."""
     y, epsilon = loss.y, loss.epsilon
     if y == 0:
         return _dissimilar(pairs, c, d, epsilon)
+    similar = _similar(pairs, c, c.clamp_min(0) if rectified else c, d, epsilon)
     if y == 1:
-        return _similar(pairs, c, d, epsilon)
-    similar, dissimilar = _similar(pairs, c, d, epsilon), _dissimilar(pairs, c, d, epsilon)
+        return similar
+    dissimilar = _dissimilar(pairs, c, d, epsilon)
     by_similar, by_dissimilar = y * similar.factor, (1 - y) * dissimilar.factor
     return Part(
         loss=similar.loss * (y * similar.loss_factor)
@@ -78,20 +82,20 @@ def _pairwise(pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss) -> Part
     )
 
 
-def _similar(pairs: Pairs, c: Tensor, d: Tensor | None, epsilon: float) -> Part:
-    """``d p`` with p = 1/(eps + c^2); its slope is -2 times p + p^2 c d.
+def _similar(pairs: Pairs, c: Tensor, r: Tensor, d: Tensor | None, epsilon: float) -> Part:
+    """``d p`` with p = 1/(eps + r^2); its slope is -2 times p + p^2 r d.
 
     On unit rows d = 2 - 2c. The passes over a block are few and in place: they are the cost beside
     the matrix products.
     """
-    p = pairs.only(torch.addcmul(c.new_full((), epsilon), c, c).reciprocal_())
+    p = pairs.only(torch.addcmul(c.new_full((), epsilon), r, r).reciprocal_())
     if d is None:
         half = torch.addcmul(p, p, c, value=-1)  # of the loss
         loss = half.sum()
-        return Part(loss, 2.0, p.addcmul_(p, half.mul_(c), value=2), -2.0)
+        return Part(loss, 2.0, p.addcmul_(p, half.mul_(r), value=2), -2.0)
     each = p * d
     loss, own = each.sum(), pairs.sums(p)
-    return Part(loss, 1.0, p.addcmul_(p, each.mul_(c)), -2.0, own)
+    return Part(loss, 1.0, p.addcmul_(p, each.mul_(r)), -2.0, own)
 
 
 def _dissimilar(pairs: Pairs, c: Tensor, d: Tensor | None, epsilon: float) -> Part:
@@ -159,6 +163,7 @@ def _above_zero(gap: Tensor, epsilon: float) -> Tensor:
 
 LOSSES: dict[str, Callable[[Pairs, Tensor, Tensor | None, PairLoss], Part]] = {
     "pairwise": _pairwise,
+    "rectified": partial(_pairwise, rectified=True),
     "kernel": _kernel,
     "distance": _distance,
     "orthogonality": _orthogonality,

@@ -180,7 +180,9 @@ def _sweep_rows(
         elif FORM == "orthogonality":
             loss, by_product, by_distance = _orthogonality(c, y, epsilon)
         else:
-            loss, by_product, by_distance = _pairwise(c, distance, y, epsilon, SIMILAR, DISSIMILAR)
+            loss, by_product, by_distance = _pairwise(
+                c, distance, y, epsilon, FORM == "rectified", SIMILAR, DISSIMILAR
+            )
         slope = by_product - 2 * by_distance
         if NORMS != "unit":
             own_slope += tl.sum(tl.where(pair, by_distance, 0.0), 1)
@@ -281,6 +283,7 @@ def _pairwise(
     d: tl.tensor,
     y: tl.tensor,
     epsilon: tl.tensor,
+    RECTIFIED: tl.constexpr,
     SIMILAR: tl.constexpr,
     DISSIMILAR: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
@@ -288,9 +291,10 @@ def _pairwise(
     by_product = tl.zeros_like(c)
     by_distance = tl.zeros_like(c)
     if SIMILAR:
-        p = 1 / (epsilon + c * c)
+        r = tl.maximum(c, 0.0) if RECTIFIED else c
+        p = 1 / (epsilon + r * r)
         loss += y * d * p
-        by_product -= 2 * y * c * d * p * p
+        by_product -= 2 * y * r * d * p * p
         by_distance += y * p
     if DISSIMILAR:
         h = c / (epsilon + d)

@@ -60,6 +60,8 @@ def simo_loss(
 
     - ``form="pairwise"``: the mean over its pairs i < j of
       ``y * d_ij / (eps + o_ij) + (1 - y) * o_ij / (eps + d_ij)``;
+    - ``form="rectified"``: the same with ``max(e_i . e_j, 0)^2`` for o_ij in the part of y, which
+      keeps a class from settling at two opposite points (docs/loss.md);
     - ``form="kernel"``: the mean over its pairs of ``(1 + k_ij)^(1 - 2y)``, where
       ``k_ij = (e_i . e_j + bias)^2 / (eps + d_ij)``: ``1/(1 + k)`` of a similar pair and
       ``1 + k`` of a dissimilar one, what the paper's first author has used since;
@@ -85,7 +87,7 @@ def simo_loss(
             also under autocast.
         labels: integer, shape (N,), on the same device: the class of each row, any numbers.
         weights: of similar, means and dissimilar; not negative, by default all 1.
-        form: "pairwise" (default), "kernel", "distance", "orthogonality" or "batch".
+        form: "pairwise" (default), "rectified", "kernel", "distance", "orthogonality" or "batch".
         epsilon: positive, by default 0.1; bounds the fractions. The gradient grows steeply as it
             falls.
         leaning: in [0, 1], by default 0, the label of dissimilar groups. Above 0 it moves the best

@@ -34,6 +34,7 @@ def plain_terms(
     one_a_class = first[:, None] & first[None, :]
     forms = {
         "pairwise": pairwise,
+        "rectified": rectified,
         "kernel": partial(kernel, bias=bias),
         "distance": distance,
         "orthogonality": orthogonality,
@@ -50,6 +51,12 @@ def plain_terms(
 def pairwise(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
     d, o = distances_and_squared_products(e)
     return reduced(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d), together, reduction)
+
+
+def rectified(e: Tensor, together: Tensor, y: float, epsilon: float, reduction: str) -> Tensor:
+    d, o = distances_and_squared_products(e)
+    above = (e @ e.T).relu().square()
+    return reduced(y * d / (epsilon + above) + (1 - y) * o / (epsilon + d), together, reduction)
 
 
 def kernel(

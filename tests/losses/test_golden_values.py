@@ -49,6 +49,7 @@ LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
         9.6166497,
         6.7425072,
     ),
+    "rectified": (lambda x: simo_loss(x, LABELS, form="rectified"), 14.337063, 7.6327642),
     "kernel": (lambda x: simo_loss(x, LABELS, form="kernel"), 3.5467193, 1.4167433),
     "kernel, summed, biased": (
         lambda x: simo_loss(x, LABELS, form="kernel", reduction="sum", bias=0.2),

@@ -27,6 +27,8 @@ SETTINGS = [
     {"normalize": False},
     {"normalize_means": True, "reduction": "sum"},
     {"form": "batch", "normalize": False},
+    {"form": "rectified", "leaning": 0.3},
+    {"form": "rectified", "normalize": False},
     {"form": "kernel", "bias": 0.2, "leaning": 0.1},
     {"form": "kernel", "normalize": False, "reduction": "sum"},
     {"form": "distance", "leaning": 0.1},

@@ -92,6 +92,9 @@ def reference_terms(
                         losses.append(y * d + (1 - y) / (epsilon + d))
                     elif form == "orthogonality":
                         losses.append(y / (epsilon + o) + (1 - y) * o)
+                    elif form == "rectified":
+                        rectified = max(dot(a, b), 0) ** 2
+                        losses.append(y * d / (epsilon + rectified) + (1 - y) * o / (epsilon + d))
                     else:
                         losses.append(y * d / (epsilon + o) + (1 - y) * o / (epsilon + d))
             return sum(losses) if reduction == "sum" else sum(losses) / len(losses)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from simo_cl.losses import simo_loss, simo_terms
+from simo_cl.losses.arguments import Form
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "loss.md"
 
@@ -33,8 +34,9 @@ def pair_at(cosine: float) -> Tensor:
     return torch.tensor([[1, 0], [cosine, math.sqrt(1 - cosine**2)]], dtype=torch.float64)
 
 
-def similar(x: Tensor, epsilon: float = 0.1) -> float:
-    return float(simo_terms(x, torch.tensor([0, 0]), epsilon=epsilon, normalize=False).similar)
+def similar(x: Tensor, epsilon: float = 0.1, form: Form = "pairwise") -> float:
+    terms = simo_terms(x, torch.tensor([0, 0]), epsilon=epsilon, normalize=False, form=form)
+    return float(terms.similar)
 
 
 def dissimilar(x: Tensor, epsilon: float = 0.1) -> float:
@@ -79,6 +81,16 @@ def test_the_barrier_between_equal_and_antipodal(epsilon: float) -> None:
     assert antipodal < similar(pair_at(-0.99), epsilon)
 
 
+@pytest.mark.parametrize("epsilon", [1 / 137, 0.1, 1.0])
+def test_the_rectified_form_falls_from_opposite_to_equal(epsilon: float) -> None:
+    cosines = torch.linspace(-1, 1, 101, dtype=torch.float64).tolist()
+    losses = [similar(pair_at(c), epsilon, form="rectified") for c in cosines]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] == pytest.approx(4 / epsilon)
+    for cosine, loss in zip(cosines[50:], losses[50:], strict=True):
+        assert loss == pytest.approx(similar(pair_at(cosine), epsilon))
+
+
 @pytest.mark.parametrize("epsilon", [1 / 137, 0.1])
 @pytest.mark.parametrize("side", [-1, 1])
 def test_a_pair_falls_to_the_side_of_the_barrier_it_starts_on(epsilon: float, side: int) -> None:
@@ -92,20 +104,23 @@ def test_a_pair_falls_to_the_side_of_the_barrier_it_starts_on(epsilon: float, si
     assert float(pair[0] @ pair[1]) == pytest.approx(side, abs=0.02)
 
 
+@pytest.mark.parametrize(("form", "ends"), [("pairwise", (0.3, 0.5)), ("rectified", (0, 0))])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_class_that_starts_at_random_ends_at_two_opposite_points(seed: int) -> None:
+def test_a_class_that_starts_at_random_ends_at_two_opposite_points_or_at_one(
+    seed: int, form: Form, ends: tuple[float, float]
+) -> None:
     labels = torch.zeros(30, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
     x = normalize(torch.randn(30, 16, generator=generator, dtype=torch.float64), dim=1)
     for _ in range(400):
         x.requires_grad_()
-        (gradient,) = torch.autograd.grad(simo_terms(x, labels).similar, x)
+        (gradient,) = torch.autograd.grad(simo_terms(x, labels, form=form).similar, x)
         step = 0.05 * gradient / gradient.norm(dim=1, keepdim=True).clamp_min(0.01)
         x = normalize(x.detach() - step, dim=1)
     i, j = torch.triu_indices(30, 30, offset=1)
     cosines = (x @ x.T)[i, j]
     assert cosines.abs().min() > 0.99
-    assert 0.3 <= (cosines < 0).double().mean() <= 0.5
+    assert ends[0] <= (cosines < 0).double().mean() <= ends[1]
 
 
 def test_the_barrier_at_the_default_epsilon_is_at_93_degrees() -> None:

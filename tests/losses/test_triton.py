@@ -54,6 +54,8 @@ CASES = {
     "any norm": Case(FIVE_OF_FOUR, options={"normalize": False}),
     "any norm, d=70, in two parts": Case(UNEQUAL, 70, {"normalize": False, "leaning": 0.4}),
     "unit means": Case(UNEQUAL, options={"normalize_means": True, "epsilon": 0.5}),
+    "rectified": Case(UNEQUAL, 33, {"form": "rectified", "leaning": 0.2}),
+    "rectified of any norm": Case(UNEQUAL, 70, {"form": "rectified", "normalize": False}),
     "kernel": Case(FIVE_OF_FOUR, 33, {"form": "kernel"}),
     "kernel, bias 0.3, leaning 0.2": Case(UNEQUAL, options=KERNEL | {"leaning": 0.2}),
     "kernel of any norm": Case(UNEQUAL, 70, KERNEL | {"normalize": False, "leaning": 0.1}),
