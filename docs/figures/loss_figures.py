@@ -19,7 +19,10 @@ def draw_antipodal(path: Path, epsilon: float = 0.1) -> None:
     loss = 2 * (1 - cosines) / (epsilon + cosines**2)
     barrier = 1 - math.sqrt(1 + epsilon)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    left.plot(cosines, loss, color="#0072b2")
+    left.plot(cosines, loss, color="#0072b2", label="pairwise")
+    below = cosines[cosines <= 0]
+    left.plot(below, 2 * (1 - below) / epsilon, color="#009e73", linestyle=":", label="rectified")
+    left.legend(frameon=False)
     left.axvline(barrier, color="#555555", linewidth=0.8, linestyle="--")
     left.annotate(f"c* = {barrier:.3f}", (barrier, 3), xytext=(-0.75, 15), color="#555555")
     left.set(xlabel="cosine of a same-class pair", ylabel=f"similar loss, ε = {epsilon}")
