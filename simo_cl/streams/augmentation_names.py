@@ -10,7 +10,11 @@ AUGMENTATIONS = ("crop", "flip", "resized_crop", "color_jitter", "grayscale")
 
 
 def check_augmentations(names: Sequence[str], allowed: Sequence[str] = AUGMENTATIONS) -> None:
-    """Raise a ValueError, which says what is allowed, if a name is unknown or given twice."""
+    """Raise a ValueError, which says what is allowed, if a name is unknown or given twice.
+
+    Example:
+        >>> check_augmentations(["crop", "flip"])
+    """
     if isinstance(names, str):
         raise ValueError(f"Augmentations must be a list of names, not the text '{names}'.")
     for name in names:
