@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from simo_cl.registry import did_you_mean
 
-AUGMENTATIONS = ("crop", "flip", "resized_crop", "color_jitter", "grayscale")
+Augmentation = Literal["crop", "flip", "resized_crop", "color_jitter", "grayscale"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
 def check_augmentations(names: Sequence[str], allowed: Sequence[str] = AUGMENTATIONS) -> None:
