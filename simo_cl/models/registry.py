@@ -52,8 +52,8 @@ def encoder_names() -> list[str]:
     """Names that :func:`build_encoder` knows.
 
     Example:
-        >>> encoder_names()
-        ['airnet', 'airnet_half', 'resnet18', 'slim_resnet18', 'small_cnn']
+        >>> "airnet" in encoder_names()
+        True
     """
     return sorted(_BUILDERS)
 

@@ -84,8 +84,8 @@ def data_source_names() -> list[str]:
     """The names that `load_data` knows.
 
     Example:
-        >>> data_source_names()
-        ['digits', 'cifar10', 'cifar100', 'mnist', 'fashion_mnist', 'kmnist', 'image_folder']
+        >>> "digits" in data_source_names()
+        True
     """
     return list(_SOURCES)
 
@@ -129,8 +129,8 @@ def check_data(root: str | Path | None = None) -> list[DataStatus]:
     """Say of every source whether its data are there, where, and in which form.
 
     Example:
-        >>> [status.name for status in check_data() if status.found]
-        ['digits']
+        >>> {status.name: status.found for status in check_data()}["digits"]
+        True
     """
     return [_status(source, data_root(root)) for source in _SOURCES.values()]
 
