@@ -271,6 +271,7 @@ class Results:
         from simo_cl.report.rank_correlation import rank_correlations
         from simo_cl.report.tables import metric_names
 
+        _refuse_unknown("grouping by", by, ("strategy", "base"))
         names = [metric, outcome, *given]
         for name in names:
             _refuse_unknown("metric", name, metric_names(self.suite))
@@ -306,7 +307,7 @@ class Results:
             >>> results.accuracy_matrix("simo", seed=0).shape
             (5, 5)
         """
-        from simo_cl.report.tables import matrix_table, mean_array
+        from simo_cl.report.tables import matrix_table, mean_array, metric_names
 
         name = f"accuracy/{read_out}"
         if seed is None:
@@ -315,6 +316,10 @@ class Results:
         else:
             matrix = self._run(strategy, seed).array(name)
         if matrix is None:
+            of_each = "/average_accuracy"
+            metrics = [m for m in metric_names(self.suite) if m.endswith(of_each)]
+            read_outs = ["own", *(metric.removesuffix(of_each) for metric in metrics)]
+            _refuse_unknown("read-out", read_out, read_outs)
             raise ValueError(f"{strategy} has no accuracies of the read-out {read_out!r}")
         return matrix_table(matrix)
 

@@ -48,6 +48,16 @@ def data_source(name: str, *, description: str, how_to_get: str) -> Decorator[An
 
     Raises:
         ValueError: the name is taken.
+
+    Example:
+        >>> from simo_cl.streams import DataSet, Images
+        >>> @simo_cl.register.data_source("grey", description="Grey.", how_to_get="It is drawn.")
+        ... def load(root):
+        ...     images = torch.full((4, 1, 8, 8), 128, dtype=torch.uint8)
+        ...     both = Images(images, torch.tensor([0, 1, 0, 1]))
+        ...     return DataSet("grey", train=both, test=both, class_names=("a", "b"), note="grey")
+        >>> simo_cl.load_data("grey").num_classes
+        2
     """
     from simo_cl.streams.sources import register_data_source
 
@@ -67,6 +77,14 @@ def encoder(name: str, *, pool: Pool | None = None) -> Decorator[Any]:
 
     Raises:
         ValueError: the name is taken.
+
+    Example:
+        >>> @simo_cl.register.encoder("one_layer")
+        ... def one_layer(channels, width, norm):
+        ...     return torch.nn.Conv2d(channels, width, 3), width
+        >>> from simo_cl.models import build_encoder
+        >>> build_encoder("one_layer", width=16)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 16])
     """
     from simo_cl.models.registry import register_encoder
 
@@ -104,6 +122,11 @@ def metric(
     Raises:
         ValueError: the name is taken, reserved, empty or has a slash, or ``of`` or ``direction`` is
             none of those.
+
+    Example:
+        >>> @simo_cl.register.metric("norm", of="embeddings", meaning="Mean norm.", unit="0..")
+        ... def norm(points, labels):
+        ...     return points.norm(dim=1).mean()
     """
     _refuse_reserved("metric", name)
     _refuse_other("of", of, get_args(MeasuredOf))
@@ -144,6 +167,11 @@ def read_out(name: str, *, meaning: str, fitted_on: FittedOn, heading: str = "")
 
     Raises:
         ValueError: the name is taken, reserved, empty or has a slash, or ``fitted_on`` is neither.
+
+    Example:
+        >>> @simo_cl.register.read_out("constant", meaning="The first label.", fitted_on="memory")
+        ... def constant(train_x, train_y, x):
+        ...     return train_y[:1].expand(len(x))
     """
     _refuse_reserved("read-out", name)
     _refuse_other("fitted_on", fitted_on, get_args(FittedOn))
@@ -169,6 +197,13 @@ def figure(name: str, *, title: str, caption: str, section: Section = "result") 
 
     Raises:
         ValueError: the name is taken, or there is no such section.
+
+    Example:
+        >>> @simo_cl.register.figure("seeds", title="Every seed", caption="Average accuracy.")
+        ... def seeds(suite, axes):
+        ...     for label in suite.finished_labels:
+        ...         axes.plot(list(suite.values(label, "average_accuracy").values()), "o")
+        >>> simo_cl.load_results("results/quickstart").figure("seeds").savefig("seeds.pdf")
     """
     from simo_cl.report.figures import FIGURES
     from simo_cl.report.figures.figure import Section

@@ -81,7 +81,7 @@ def run_suite(
         results: where suites have their folders.
         data_root: where the data lie; by default ``$SIMO_CL_DATA``, or ``data``.
         strategies_dir: with the strategy files; by default beside the suite's folder.
-        plugins: a Python file that registers data sources or encoders.
+        plugins: a Python file that registers parts of your own (:mod:`simo_cl.register`).
         tracking_uri: of MLflow's store; by default ``$MLFLOW_TRACKING_URI``, or a file of the
             suite's own.
         ray: address of a Ray cluster to run on.

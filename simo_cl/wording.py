@@ -28,3 +28,13 @@ def sentence(text: str) -> str:
 def differ(things: Sequence[object]) -> str:
     """The verb of so many."""
     return "differs" if len(things) == 1 else "differ"
+
+
+def duration(seconds: float) -> str:
+    """In the two units that matter: `3.2 s`, `48 s`, `9 min 12 s`, `3 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

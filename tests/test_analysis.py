@@ -146,7 +146,14 @@ def test_every_figure_of_the_report_has_its_name(results: Results) -> None:
         (lambda r: r.accuracy_matrix("err"), "no strategy 'err'. .*There are joint, er, simo"),
         (lambda r: r.accuracy_matrix("er", seed=7), "er has no seed 7; it has 0, 1, 2"),
         (lambda r: r.embeddings("er", seed=2), "er, seed 2, has not finished: TrainingDiv"),
-        (lambda r: r.accuracy_matrix("er", seed=0, read_out="x"), "no accuracies of .* 'x'"),
+        (
+            lambda r: r.accuracy_matrix("er", seed=0, read_out="kn"),
+            "no read-out 'kn'. Did you mean 'knn'.* There are own, ncm_memory, ncm_oracle, ",
+        ),
+        (
+            lambda r: r.rank_correlation("forgetting", by="bace"),
+            "no grouping by 'bace'. Did you mean 'base'.* There are strategy, base",
+        ),
     ],
 )
 def test_what_there_is_not_is_named(results: Results, call, message: str) -> None:

@@ -1,18 +1,8 @@
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
-from simo_cl import registry
 from simo_cl.registry import Lazy, Registry, UnknownNameError
-
-
-def test_the_examples_run() -> None:
-    found = doctest.testmod(registry)
-
-    assert found.attempted > 0
-    assert found.failed == 0
 
 
 def test_parts_come_in_the_order_in_which_they_were_added() -> None:

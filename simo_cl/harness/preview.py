@@ -20,7 +20,6 @@ from rich.table import Table
 from simo_cl.harness.diagnosis import busyness, usable_cores
 from simo_cl.harness.execute_run import execute_run, make_benchmark, steps_of_experiences
 from simo_cl.harness.plan import PlannedRun
-from simo_cl.harness.progress import duration
 from simo_cl.harness.settings import RunSettings
 from simo_cl.harness.snapshots import Snapshots
 from simo_cl.harness.trial import made_small
@@ -28,7 +27,7 @@ from simo_cl.harness.workers import default_jobs
 from simo_cl.models import build_encoder
 from simo_cl.results import RunFolder
 from simo_cl.streams import DataSet
-from simo_cl.wording import count
+from simo_cl.wording import count, duration
 
 _TRIAL_STEPS = 4
 _TRIAL_SAMPLES = 50

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.terminal import tell
-from simo_cl.wording import count
+from simo_cl.wording import count, duration
 
 _SECONDS_BETWEEN_LINES = 60.0
 _RUNS_IN_A_LINE = 4
@@ -161,13 +161,6 @@ class SuiteProgress:
         expected = [by_label.get(watched.run.label, known) for watched in self._with("waiting")]
         work = sum(running) + sum(sum(each) / len(each) for each in expected)
         return max([work / max(1, len(running)), *running])
-
-
-def duration(seconds: float) -> str:
-    """As ``3 min 05 s`` or ``2 h 10 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 @dataclass

@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from simo_cl.streams import Augmentation
+
 NUMERICS = 1
 """Of the code that computes a run's numbers; part of every run's hash.
 
@@ -151,7 +153,7 @@ class TrainingSettings(_Strict):
     momentum: Annotated[Number, Field(ge=0, lt=1, description="of SGD")] = 0.9
     weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
     schedule: Literal["constant", "cosine"] = "cosine"
-    augment: TupleOf[str] = ()
+    augment: TupleOf[Augmentation] = ()
     threads: PositiveInt = Field(2, description="CPU threads of a run")
 
     @model_validator(mode="after")

@@ -26,6 +26,10 @@ def continual_metrics(A: ArrayLike, *, joint: bool = False) -> dict[str, float]:
         A: (T, E) accuracy matrix.
         joint: A is the single row (1, E) of training on all experiences at once: its average is
             over all E, and there is no stream to forget, to transfer or to average over.
+
+    Example:
+        >>> continual_metrics([[1.0, 0.0], [0.5, 0.75]])["average_accuracy"]
+        0.625
     """
     if joint:
         values = {"average_accuracy": float(_joint_row(A).mean())}
@@ -43,13 +47,23 @@ def continual_metrics(A: ArrayLike, *, joint: bool = False) -> dict[str, float]:
 
 
 def average_accuracy(A: ArrayLike) -> float:
-    """Mean over the experiences seen of the accuracy now: ``mean over i<=T of A[T, i]``."""
+    """Mean over the experiences seen of the accuracy now: ``mean over i<=T of A[T, i]``.
+
+    Example:
+        >>> average_accuracy([[1.0, 0.0], [0.5, 0.75]])
+        0.625
+    """
     A = _matrix(A)
     return float(A[-1, : len(A)].mean())
 
 
 def average_anytime_accuracy(A: ArrayLike) -> float:
-    """Mean over time of the average accuracy at that time (Caccia et al., 2022)."""
+    """Mean over time of the average accuracy at that time (Caccia et al., 2022).
+
+    Example:
+        >>> average_anytime_accuracy([[1.0, 0.0], [0.5, 0.75]])
+        0.8125
+    """
     A = _matrix(A)
     return float(np.mean([average_accuracy(A[: t + 1]) for t in range(len(A))]))
 
@@ -59,6 +73,10 @@ def min_accuracy(A: ArrayLike) -> float:
 
     ``mean over i<T of (min over i<t<=T of A[t, i])`` (De Lange et al., 2023), at the ends of
     experiences. NaN for one experience.
+
+    Example:
+        >>> min_accuracy([[1.0, 0.0], [0.5, 0.75]])
+        0.5
     """
     A = _matrix(A)
     return _mean_over_old(A, lambda i: A[i + 1 :, i].min())
@@ -68,6 +86,10 @@ def worst_case_accuracy(A: ArrayLike) -> float:
     """The accuracy on the newest experience, and the minimum accuracy on the old ones.
 
     ``A[T, T] / T + (1 - 1/T) min_accuracy`` with T experiences seen (De Lange et al., 2023).
+
+    Example:
+        >>> worst_case_accuracy([[1.0, 0.0], [0.5, 0.75]])
+        0.625
     """
     A = _matrix(A)
     newest = A[-1, len(A) - 1] / len(A)
@@ -80,6 +102,10 @@ def forgetting(A: ArrayLike) -> float:
     ``mean over i<T of (max over i<=t<T of A[t, i] - A[T, i])``, in [-1, 1], lower is better
     (Chaudhry et al., 2018; Avalanche's own metric takes the first accuracy instead of the best).
     NaN for one experience.
+
+    Example:
+        >>> forgetting([[1.0, 0.0], [0.5, 0.75]])
+        0.5
     """
     A = _matrix(A)
     return _mean_over_old(A, lambda i: A[i:-1, i].max() - A[-1, i])
@@ -90,13 +116,22 @@ def backward_transfer(A: ArrayLike) -> float:
 
     ``mean over i<T of (A[T, i] - A[i, i])``, in [-1, 1], higher is better (Lopez-Paz & Ranzato,
     2017). NaN for one experience.
+
+    Example:
+        >>> backward_transfer([[1.0, 0.0], [0.5, 0.75]])
+        -0.5
     """
     A = _matrix(A)
     return _mean_over_old(A, lambda i: A[-1, i] - A[i, i])
 
 
 def learning_accuracy(A: ArrayLike) -> float:
-    """Mean accuracy on each experience right after it was learnt: ``mean A[i, i]``."""
+    """Mean accuracy on each experience right after it was learnt: ``mean A[i, i]``.
+
+    Example:
+        >>> learning_accuracy([[1.0, 0.0], [0.5, 0.75]])
+        0.875
+    """
     return float(np.diagonal(_matrix(A)).mean())
 
 
@@ -112,6 +147,10 @@ def intransigence(A: ArrayLike, A_joint: ArrayLike) -> float:
 
     Raises:
         ValueError: the two do not have the same number of experiences.
+
+    Example:
+        >>> intransigence([[1.0, 0.0], [0.5, 0.75]], [1.0, 1.0])
+        0.125
     """
     A, joint = _matrix(A), _joint_row(A_joint)
     _check_same_experiences(A, joint, "A_joint")
@@ -133,6 +172,10 @@ def forward_transfer(A_knn: ArrayLike, initial: ArrayLike) -> float:
 
     Raises:
         ValueError: the two do not have the same number of experiences.
+
+    Example:
+        >>> forward_transfer([[1.0, 0.5], [0.5, 0.75]], initial=[0.25, 0.25])
+        0.25
     """
     A, initial = _matrix(A_knn), np.asarray(initial, dtype=float)
     _check_same_experiences(A, initial, "initial")
@@ -145,6 +188,10 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
 
     Raises:
         ValueError: a label or prediction outside [0, num_classes).
+
+    Example:
+        >>> confusion_matrix([0, 0, 1], [0, 1, 1], num_classes=2).tolist()
+        [[1, 1], [0, 1]]
     """
     for name, values in (("label", np.asarray(true)), ("prediction", np.asarray(predicted))):
         outside = values[(values < 0) | (values >= num_classes)]
@@ -164,6 +211,10 @@ def class_accuracy(confusion: ArrayLike, classes: Sequence[int]) -> float:
 
     Returns:
         NaN without classes, or if they have no samples.
+
+    Example:
+        >>> class_accuracy([[1, 1], [0, 1]], classes=[0])
+        0.5
     """
     rows = np.asarray(confusion)[list(classes)]
     samples = rows.sum()

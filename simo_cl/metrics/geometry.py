@@ -44,6 +44,11 @@ def geometry_metrics(
 
     Raises:
         ValueError: wrong shapes, no samples, NaN or infinite embeddings, or epsilon not positive.
+
+    Example:
+        >>> metrics = geometry_metrics(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        >>> metrics["orthogonality/mean_abs_cos"]
+        0.0
     """
     _check(embeddings, labels)
     _check_epsilon(epsilon)
@@ -67,6 +72,11 @@ def centred(embeddings: Tensor) -> Tensor:
     Features after a ReLU share an offset that alone makes every cosine large; this takes it away.
     A row that lies on the mean up to rounding becomes exactly zero, so that collapsed embeddings
     do not turn into directions made of rounding errors.
+
+    Example:
+        >>> centred(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+        tensor([[-1.,  0.],
+                [ 1.,  0.]])
     """
     exact = embeddings.detach().cpu().double()
     around_mean = exact - exact.mean(dim=0)
@@ -82,6 +92,11 @@ def class_mean_directions(embeddings: Tensor, labels: Tensor, num_classes: int) 
 
     Raises:
         ValueError: a label outside [0, num_classes), or wrong shapes.
+
+    Example:
+        >>> class_mean_directions(2 * torch.eye(2), torch.tensor([0, 1]), num_classes=2)
+        tensor([[1., 0.],
+                [0., 1.]])
     """
     _check_shapes(embeddings, labels)
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
@@ -101,6 +116,11 @@ def class_mean_cosines(embeddings: Tensor, labels: Tensor, num_classes: int) -> 
     """Cosines ``u_a . u_b`` of the class means: (num_classes, num_classes), in [-1, 1].
 
     Rows and columns of classes without a mean are NaN.
+
+    Example:
+        >>> class_mean_cosines(torch.eye(2), torch.tensor([0, 1]), num_classes=2)
+        tensor([[1., 0.],
+                [0., 1.]])
     """
     means = class_mean_directions(embeddings, labels, num_classes)
     return (means @ means.T).clamp(-1, 1)
@@ -116,6 +136,10 @@ def drift(now: Tensor, when_learnt: Tensor) -> float:
 
     Returns:
         The mean over the rows that both have; NaN if there is none.
+
+    Example:
+        >>> drift(torch.tensor([[0.0, 1.0]]), when_learnt=torch.tensor([[1.0, 0.0]]))
+        1.0
     """
     if now.shape != when_learnt.shape:
         raise ValueError(
@@ -135,6 +159,11 @@ def simo_similarity(embeddings: Tensor, epsilon: float = 0.1) -> Tensor:
     Give it embeddings, or class-mean directions (NaN rows give NaN rows and columns).
 
     Source: the idea is the paper's Figure 4, whose exact normalization is not published.
+
+    Example:
+        >>> simo_similarity(torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
     """
     _check_epsilon(epsilon)
     vectors = normalize(_at_least_float32(embeddings), dim=1)
@@ -151,6 +180,11 @@ def knn_purity(vectors: Tensor, labels: Tensor, k: int = 10) -> float:
     Args:
         vectors: (N, d) of unit norm.
         labels: (N,).
+
+    Example:
+        >>> vectors = torch.eye(2).repeat_interleave(2, dim=0)
+        >>> knn_purity(vectors, torch.tensor([0, 0, 1, 1]), k=1)
+        1.0
     """
     k = min(k, len(vectors) - 1)
     if k < 1:
@@ -176,6 +210,10 @@ def subspace_overlaps(
     Returns:
         The overlaps and their chance values ``r / d``, one of each for every pair a < b of
         classes with at least one direction.
+
+    Example:
+        >>> subspace_overlaps(torch.eye(2), torch.tensor([0, 1]), num_classes=2)
+        (tensor([0.]), tensor([0.5000]))
     """
     directions, ranks = _principal_directions(vectors, labels, num_classes, rank)
     first, second = torch.triu_indices(num_classes, num_classes, offset=1).unbind()
@@ -192,13 +230,22 @@ def effective_rank(singular_values: Tensor) -> float:
     """Exponential of the entropy of the normalized singular values, in [1, min(N, d)].
 
     Source: Roy & Vetterli, 2007. NaN if all are zero.
+
+    Example:
+        >>> effective_rank(torch.tensor([1.0, 0.0]))
+        1.0
     """
     shares = singular_values / singular_values.sum()
     return float(torch.special.entr(shares).sum().exp())
 
 
 def participation_ratio(singular_values: Tensor) -> float:
-    """``(sum s^2)^2 / sum s^4``, in [1, min(N, d)]; NaN if all are zero."""
+    """``(sum s^2)^2 / sum s^4``, in [1, min(N, d)]; NaN if all are zero.
+
+    Example:
+        >>> participation_ratio(torch.ones(4))
+        4.0
+    """
     squares = singular_values.square()
     return float(squares.sum().square() / squares.square().sum())
 

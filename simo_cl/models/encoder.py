@@ -30,6 +30,11 @@ class Encoder(nn.Module):
         frozen: its weights are not trained, and it is in evaluation mode also while the rest
             trains: its batch normalization keeps its statistics. Its features (N, num_features) may
             then be given in place of the images.
+
+    Example:
+        >>> encoder = Encoder(nn.Conv2d(3, 16, 3), 16, "float32")
+        >>> encoder(torch.zeros(2, 3, 8, 8)).shape, encoder.images_forwarded
+        (torch.Size([2, 16]), 2)
     """
 
     _images_forwarded: Tensor

@@ -10,7 +10,16 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """A context in which the model is in evaluation mode; each submodule gets its own mode back."""
+    """A context in which the model is in evaluation mode; each submodule gets its own mode back.
+
+    Example:
+        >>> model = nn.Dropout()
+        >>> with evaluating(model):
+        ...     model.training
+        False
+        >>> model.training
+        True
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -34,6 +34,12 @@ class PatchWhitening(nn.Module):
     Attributes:
         filters: (8 * channels, channels, 2, 2), by falling eigenvalue, those of negative sign in
             the second half. A buffer: it is saved with the weights, and nothing trains it.
+
+    Example:
+        >>> whitening = PatchWhitening(channels=3)
+        >>> whitening.fit([torch.randn(20, 3, 9, 9)])
+        >>> whitening(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 24, 31, 31])
     """
 
     filters: Tensor

@@ -11,7 +11,12 @@ Head = Literal["none", "linear", "mlp"]
 
 def projection_head(kind: Head, num_features: int, dimension: int) -> nn.Module:
     """Maps features to embeddings: not at all, by a linear map, or by an MLP with one hidden layer
-    as wide as the features (Khosla et al. 2020)."""
+    as wide as the features (Khosla et al. 2020).
+
+    Example:
+        >>> projection_head("linear", 160, 128)
+        Linear(in_features=160, out_features=128, bias=True)
+    """
     if kind == "none":
         return nn.Identity()
     if kind == "linear":

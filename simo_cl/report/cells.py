@@ -11,8 +11,9 @@ from markupsafe import Markup, escape
 from simo_cl.metrics.over_seeds import Spread
 from simo_cl.report.bootstrap import Estimate
 from simo_cl.report.statistics import ALPHA, Comparison, seed_spread
-from simo_cl.report.wording import show_number, show_seconds, show_signed
+from simo_cl.report.wording import show_number, show_signed
 from simo_cl.results import Suite
+from simo_cl.wording import duration
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def metric_cell(suite: Suite, label: str, name: str) -> Cell:
     """A final metric of one row, mean and deviation over seeds; empty where undefined."""
     over_seeds = seed_spread(suite, label, name)
     if name.endswith("_seconds"):
-        return spread_cell(over_seeds, show_seconds)
+        return spread_cell(over_seeds, duration)
     if name in ("cost/steps", "cost/images"):
         return spread_cell(over_seeds, "{:,.0f}".format, minor_zero=False)
     return spread_cell(over_seeds)

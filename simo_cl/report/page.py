@@ -46,10 +46,9 @@ from simo_cl.report.settings import Settings, compare_environments, compare_sett
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
-from simo_cl.report.wording import show_seconds
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
 from simo_cl.results.styles import css_variable_of, css_variables, styles
-from simo_cl.wording import listed
+from simo_cl.wording import duration, listed
 
 _SECONDS_WITHOUT_A_WORD = 0.5
 
@@ -261,7 +260,7 @@ def _when(suite: Suite) -> str:
         for seconds in (min(starts), max(ends))
     )
     total = sum(run.seconds or 0.0 for run in suite.finished_runs)
-    return f"{first} to {last} UTC; {show_seconds(total)} of runs"
+    return f"{first} to {last} UTC; {duration(total)} of runs"
 
 
 def _matrix_of(panel: Panel) -> dict[str, Any] | None:

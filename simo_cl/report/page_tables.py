@@ -27,8 +27,8 @@ from simo_cl.report.origin import origins
 from simo_cl.report.settings import Values, lookup
 from simo_cl.report.statistics import PRIMARY_METRIC, Comparison
 from simo_cl.report.tables import metric_names
-from simo_cl.report.wording import show_seconds
 from simo_cl.results import Suite
+from simo_cl.wording import duration
 
 _MIDDLE = Column("interquartile mean", "Mean of the middle half of the runs.", "↑")
 
@@ -225,10 +225,10 @@ def seeds_table(suite: Suite) -> PageTable:
         seconds = run.seconds if run.state == "finished" else None
         cells = [Cell(str(run.seed), run.seed), Cell(run.state, run.state)]
         cells += [number_cell(run.final.get(metric.name)) for metric in metrics]
-        cells.append(Cell() if seconds is None else Cell(show_seconds(seconds), seconds))
+        cells.append(Cell() if seconds is None else Cell(duration(seconds), seconds))
         rows.append(Row(run.label, tuple(cells), run.label))
-    duration = Column("wall-clock", "From start to end of the run, evaluation included.")
-    columns = (Column("seed"), Column("state"), *map(_column, metrics), duration)
+    wall_clock = Column("wall-clock", "From start to end of the run, evaluation included.")
+    columns = (Column("seed"), Column("state"), *map(_column, metrics), wall_clock)
     return PageTable("seeds", "Every planned run", "strategy", columns, (Group(tuple(rows)),))
 
 

@@ -18,13 +18,3 @@ def show_signed(value: float) -> str:
     """A difference with its sign and a true minus: `+0.051`, `−0.020`, and `0.000`."""
     rounded = round(value, 3)
     return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
-
-
-def show_seconds(seconds: float) -> str:
-    """A duration in the two units that matter: `48 s`, `9 min 12 s`, `3 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

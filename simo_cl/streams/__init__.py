@@ -4,7 +4,7 @@ Nothing exported here imports torch before data are loaded. The streams themselv
 `simo_cl.streams.class_incremental`, which imports Avalanche.
 """
 
-from simo_cl.streams.augmentation_names import AUGMENTATIONS, check_augmentations
+from simo_cl.streams.augmentation_names import AUGMENTATIONS, Augmentation, check_augmentations
 from simo_cl.streams.data_set import (
     DataBrokenError,
     DataError,
@@ -25,6 +25,7 @@ from simo_cl.streams.sources import (
 
 __all__ = [
     "AUGMENTATIONS",
+    "Augmentation",
     "DataBrokenError",
     "DataError",
     "DataNotFoundError",

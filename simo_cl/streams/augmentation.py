@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import Compose, RandomHorizontalFlip
 
-from simo_cl.streams.augmentation_names import check_augmentations
+from simo_cl.streams.augmentation_names import Augmentation, check_augmentations
 from simo_cl.streams.data_set import DataSet
 
 
@@ -22,7 +22,7 @@ def evaluation_transform(data: DataSet) -> Normalize:
 
 
 def tensor_augmentation(
-    names: Sequence[str], size: int, padding_value: Sequence[float] = (0.0,)
+    names: Sequence[Augmentation], size: int, padding_value: Sequence[float] = (0.0,)
 ) -> Compose:
     """`crop` and `flip` for images that are normalized floats already.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simo_cl.streams.augmentation_names import check_augmentations
+from simo_cl.streams.augmentation_names import Augmentation, check_augmentations
 from simo_cl.streams.batch_color import ColorJitter, Grayscale
 
 
@@ -41,7 +41,12 @@ class BatchTransform:
     """
 
     def __init__(
-        self, names: Sequence[str], *, size: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        names: Sequence[Augmentation],
+        *,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         check_augmentations(names)
         channels = len(mean)
@@ -213,7 +218,7 @@ class ResizedCrop:
 
 
 def _steps(
-    names: Sequence[str], size: int, channels: int
+    names: Sequence[Augmentation], size: int, channels: int
 ) -> list[CropAndFlip | ResizedCrop | ColorJitter | Grayscale]:
     flipping = next((name for name in ("resized_crop", "crop") if name in names), "flip")
 

@@ -14,6 +14,7 @@ from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
 from torch import Tensor, nn
 
+from simo_cl.streams.augmentation_names import Augmentation
 from simo_cl.streams.data_set import DataBrokenError, DataSet
 from simo_cl.streams.image_store import ImageStore, Normalization, image_store
 from simo_cl.streams.resident import ResidentDataset
@@ -53,7 +54,7 @@ def class_incremental(
     class_order: Sequence[int] | None = None,
     seed: int | None = 0,
     validation: float = 0.0,
-    augment: Sequence[str] = (),
+    augment: Sequence[Augmentation] = (),
     normalization: Normalization | None = None,
     joint: bool = False,
     encoder: nn.Module | None = None,

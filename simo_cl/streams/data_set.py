@@ -60,6 +60,10 @@ class Images:
     Args:
         images: uint8 (N, channels, size, size).
         labels: int64 (N,), each in [0, number of classes).
+
+    Example:
+        >>> len(Images(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1])))
+        4
     """
 
     images: Tensor
@@ -82,6 +86,12 @@ class DataSet:
 
     Raises:
         DataBrokenError: a tensor has the wrong type or shape, or a label has no name.
+
+    Example:
+        >>> both = Images(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+        >>> data = DataSet("mine", both, both, class_names=("cat", "dog"), note="mine")
+        >>> data.num_classes, data.channels, data.size
+        (2, 3, 8)
     """
 
     name: str

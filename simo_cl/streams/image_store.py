@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
+from simo_cl.streams.augmentation_names import Augmentation
 from simo_cl.streams.batch_augmentation import BatchTransform
 from simo_cl.streams.data_set import DataSet
 
@@ -140,7 +141,7 @@ ForkingPickler.register(ImageStore, ImageStore._reduce_for_process)
 def image_store(
     data: DataSet,
     part: str,
-    augment: Sequence[str] = (),
+    augment: Sequence[Augmentation] = (),
     normalization: Normalization | None = None,
     device: torch.device | str = "cpu",
 ) -> ImageStore:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from simo_cl.streams.augmentation_names import Augmentation
 from simo_cl.streams.batch import Batch
 from simo_cl.streams.batch_augmentation import BatchTransform
 from simo_cl.streams.data_set import DataSet
@@ -261,7 +262,7 @@ class ResidentDataset(TaskAwareSupervisedClassificationDataset):
 def resident_dataset(
     dataset: Any,
     *,
-    augment: Sequence[str] = (),
+    augment: Sequence[Augmentation] = (),
     normalization: Normalization | None = None,
     device: torch.device | str = "cpu",
     group: Literal["train", "eval"] = "train",

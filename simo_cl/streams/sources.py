@@ -46,7 +46,12 @@ class DataSource:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """What `check_data` says of one data source; `where` is empty where nothing was found."""
+    """What `check_data` says of one data source; `where` is empty where nothing was found.
+
+    Example:
+        >>> next(status for status in check_data() if status.found)  # doctest: +ELLIPSIS
+        DataStatus(name='digits', found=True, ...)
+    """
 
     name: str
     found: bool
@@ -76,7 +81,12 @@ def load_data(name: str, root: str | Path | None = None) -> DataSet:
 
 
 def data_source_names() -> list[str]:
-    """The names that `load_data` knows."""
+    """The names that `load_data` knows.
+
+    Example:
+        >>> "digits" in data_source_names()
+        True
+    """
     return list(_SOURCES)
 
 
@@ -116,7 +126,12 @@ def register_data_source(
 
 
 def check_data(root: str | Path | None = None) -> list[DataStatus]:
-    """Say of every source whether its data are there, where, and in which form."""
+    """Say of every source whether its data are there, where, and in which form.
+
+    Example:
+        >>> {status.name: status.found for status in check_data()}["digits"]
+        True
+    """
     return [_status(source, data_root(root)) for source in _SOURCES.values()]
 
 
@@ -129,6 +144,10 @@ def fetch_data(name: str, root: str | Path | None = None) -> Path:
     Raises:
         UnknownDataError: no source has this name.
         DataError: it cannot be downloaded: there is nothing to download or no connection.
+
+    Example:
+        >>> fetch_data("cifar10", "data")  # doctest: +SKIP
+        PosixPath('data')
     """
     if name not in _SOURCES:
         there = [other for other, source in _SOURCES.items() if source.fetch is not None]
@@ -143,7 +162,12 @@ def fetch_data(name: str, root: str | Path | None = None) -> Path:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that data are looked for in: the given one, else $SIMO_CL_DATA, else ./data."""
+    """The folder that data are looked for in: the given one, else $SIMO_CL_DATA, else ./data.
+
+    Example:
+        >>> data_root("~/data").name
+        'data'
+    """
     given = os.environ.get("SIMO_CL_DATA") or "data" if root is None else root
     return Path(given).expanduser()
 

@@ -11,7 +11,7 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import numpy as np
@@ -32,6 +32,7 @@ from simo_cl.tracking.store import TrackingError
 __all__ = ["MLflowLogger", "TrackingError", "send_kept"]
 
 _log = logging.getLogger(__name__)
+_Ended = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class MLflowLogger(BaseLogger, SupervisedPlugin):
@@ -111,7 +112,7 @@ class MLflowLogger(BaseLogger, SupervisedPlugin):
         """MLflow's identifier of the run."""
         return self._run.run_id
 
-    def close(self, status: str = "FINISHED") -> None:
+    def close(self, status: _Ended = "FINISHED") -> None:
         """Sends what is left, waiting for half a minute at most, and ends the run."""
         if self._sender is not None:
             self._at_end.detach()
@@ -237,7 +238,7 @@ def _close_at_end(sender: Sender) -> None:
     sender.close("FAILED" if status == "FINISHED" and sender.is_training else status)
 
 
-def _status_after(error: BaseException | None) -> str:
+def _status_after(error: BaseException | None) -> _Ended:
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "FINISHED"
     return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"

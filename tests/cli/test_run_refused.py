@@ -42,8 +42,8 @@ from project import Project
         (
             "threads: 1>augment: [crop, flop]",
             "",
-            "tiny.yaml:4: training.augment: The augmentation 'flop' does not exist here. "
-            "Did you mean 'flip'?",
+            "tiny.yaml:4: training.augment.1 is 'flop'; allowed: 'crop', 'flip', 'resized_crop', "
+            "'color_jitter' or 'grayscale'. Did you mean 'flip'?",
         ),
         (
             "experiences: 2>experiences: 11",

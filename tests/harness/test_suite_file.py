@@ -100,7 +100,8 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
         (
             "[crop]",
             "[crop, 3]",
-            "4: training.augment.1 is 3 (a whole number): must be a text",
+            "4: training.augment.1 is 3; allowed: 'crop', 'flip', 'resized_crop', 'color_jitter' "
+            "or 'grayscale'.",
         ),
         (
             "training:\n  epochs: 2\n  augment: [crop]",
@@ -117,6 +118,11 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
             "{name: digits}",
             "",
             "1: data has no value: it must be a mapping, as {key: value}",
+        ),
+        (
+            "{name: digits}",
+            "{name: digits}\ndescription: 5",
+            "2: description is 5 (a whole number): must be a text",
         ),
         (
             "{name: digits}",

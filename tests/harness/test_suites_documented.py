@@ -14,6 +14,7 @@ from tiny import ROOT, SHIPPED, STRATEGIES
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import read_suite
+from simo_cl.models import encoder_names
 
 PAGE = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
 ROWS = {
@@ -86,6 +87,12 @@ def test_every_shipped_suite_is_listed_with_its_data_memory_and_seeds() -> None:
     }
 
     assert expected == SHIPPED_SUITES
+
+
+def test_every_encoder_is_documented() -> None:
+    section = PAGE.partition("\n## Encoders\n")[2].partition("\n## ")[0]
+
+    assert sorted(re.findall(r"^\| (\w+) \| \d", section, re.M)) == encoder_names()
 
 
 def memory(suite: Suite) -> str:

@@ -1,19 +1,9 @@
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
-from simo_cl.metrics import over_seeds
 from simo_cl.metrics.over_seeds import mean_array, mean_metrics, spread
-
-
-def test_the_examples_run() -> None:
-    found = doctest.testmod(over_seeds)
-
-    assert found.attempted > 0
-    assert found.failed == 0
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), float("inf"), "0.5"])

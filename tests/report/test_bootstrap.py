@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import doctest
 from collections import Counter
 from itertools import product
 from math import prod
@@ -9,15 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simo_cl.report import bootstrap, rank_correlation
 from simo_cl.report.bootstrap import interquartile_mean, probability_above, times_drawn
-
-
-@pytest.mark.parametrize("module", [bootstrap, rank_correlation])
-def test_examples_run(module) -> None:
-    failed, tried = doctest.testmod(module)
-    assert failed == 0
-    assert tried
 
 
 @pytest.mark.parametrize("sizes", [[1], [3], [4], [10], [3, 5], [7, 7, 7]])

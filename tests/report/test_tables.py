@@ -13,7 +13,7 @@ from simo_cl.report.cells import p_cell
 from simo_cl.report.leaderboard import comparison_table
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.report.tables import file_label, write_tables
-from simo_cl.report.wording import show_number, show_seconds, show_signed
+from simo_cl.report.wording import show_number, show_signed
 from simo_cl.results import load_suite, merge_suites
 
 KEYS = ("strategy", "minus", "seed", "metric", "experience", "after_experience", "runs")
@@ -318,20 +318,6 @@ def test_a_suite_without_finished_runs_still_has_tables(make_suite):
     assert (folder / "runs.csv").read_text() == "strategy,seed\n"
     assert (folder / "summary.csv").read_text() == "strategy,seeds\n"
     assert "no run has finished" in shown(comparison_table(load_suite(folder)))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (3.21, "3.2 s"),
-        (48, "48 s"),
-        (59.7, "1 min 00 s"),
-        (552, "9 min 12 s"),
-        (11100, "3 h 05 min"),
-    ],
-)
-def test_durations(seconds, text):
-    assert show_seconds(seconds) == text
 
 
 def test_what_rounds_to_zero_has_no_sign():

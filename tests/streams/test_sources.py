@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tiny import ROOT
 
 from simo_cl.harness.plugins import load_plugins
 from simo_cl.streams import (
@@ -41,6 +43,11 @@ def test_the_root_comes_from_the_environment(
     monkeypatch.setenv("SIMO_CL_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(DataNotFoundError, match="elsewhere"):
         load_data("mnist")
+
+
+def test_every_source_is_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == data_source_names()
 
 
 def test_check_reports_every_source(tmp_path: Path) -> None:
