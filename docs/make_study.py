@@ -34,6 +34,8 @@ CONTROL = "er_balanced"
 CHOSEN = "simo"
 DIGITS, CIFAR10, FASHION = "digits", "split_cifar10", "split_fashion_mnist"
 SMALL_MEMORY = "split_cifar10_memory_200"
+SETTINGS, SLIM = "split_cifar10_simo", "split_cifar10_slim"
+RECTIFIED = "simo_rectified"
 TITLES = {
     CIFAR10: "Split CIFAR-10",
     SMALL_MEMORY: "Split CIFAR-10, memory of 200",
@@ -51,6 +53,7 @@ RIVALS = {
 
 ACCURACY, FORGETTING, LEARNT = "average_accuracy", "forgetting", "learning_accuracy"
 BY_MEANS = "ncm_memory/average_accuracy"
+ANTIPODAL = "embedding/neighbourhood/antipodal_share"
 NAMES = {"embedding": "loss space", "features": "features", "features_centred": "centred features"}
 SPACES = tuple(NAMES)
 COS = "orthogonality/mean_abs_cos"
@@ -150,6 +153,73 @@ def claim_table(suite: str) -> str:
     ]
     header = ["average accuracy", "p", "both by nearest class mean", "forgetting"]
     return markdown([f"`{CHOSEN}` minus", *header], rows)
+
+
+def with_rectified(suite: str) -> pd.DataFrame:
+    """The suite's runs and those of SimO's rectified form on the same seeds."""
+    return pd.concat([runs(suite), runs(f"rectified/{suite}")])
+
+
+def most_antipodal(suite: str, strategy: str) -> float:
+    """The largest share of antipodal same-class pairs after any experience of any seed."""
+    history = pd.read_csv(ROOT / "results" / suite / "tables" / "history.csv")
+    return float(history.loc[history["strategy"] == strategy, ANTIPODAL].max())
+
+
+def rectified_table() -> str:
+    rows = []
+    for suite in (CIFAR10, SMALL_MEMORY, FASHION):
+        table = with_rectified(suite)
+        shares = most_antipodal(suite, CHOSEN), most_antipodal(f"rectified/{suite}", RECTIFIED)
+        rows.append(
+            [
+                TITLES[suite],
+                *(with_interval(values(table, row, ACCURACY)) for row in (CHOSEN, RECTIFIED)),
+                signed(*difference(table, RECTIFIED, CHOSEN, ACCURACY)[:3]),
+                *(f"{share:.3f}" for share in shares),
+            ]
+        )
+    antipodal = [f"antipodal pairs at most, `{row}`" for row in (CHOSEN, RECTIFIED)]
+    return markdown(["", f"`{CHOSEN}`", f"`{RECTIFIED}`", "difference", *antipodal], rows)
+
+
+def learning_rates_table() -> str:
+    """Validation accuracy of both forms with both encoders, on the seed that all searches have."""
+    columns = {
+        "airnet, pairwise": ("split_cifar10/learning_rates", "simo"),
+        "airnet, rectified": ("rectified/val_cifar10", "rectified"),
+        "slim ResNet-18, pairwise": ("split_cifar10_slim/learning_rates", "simo"),
+        "slim ResNet-18, rectified": ("rectified/val_slim_resnet18", "rectified"),
+    }
+    found = {}
+    for name, (folder, entry) in columns.items():
+        table = runs(folder)
+        of = table[(table["entry"] == entry) & (table["seed"] == 1_000_000)]
+        found[name] = of.set_index("lr")[ACCURACY]
+    rows = [
+        [rate, *("" if pd.isna(score) else f"{score:.3f}" for score in scores)]
+        for rate, *scores in pd.DataFrame(found)
+        .sort_index(key=lambda r: r.astype(float))
+        .itertuples()
+    ]
+    return markdown(["learning rate", *columns], rows)
+
+
+def rectified_claim_table() -> str:
+    suites = (CIFAR10, SMALL_MEMORY, FASHION)
+    columns = {}
+    for suite in suites:
+        table = with_rectified(suite)
+        found = [difference(table, RECTIFIED, rival, ACCURACY) for rival in RIVALS[suite]]
+        adjusted = holm([f[3] for f in found])
+        columns[suite] = [
+            f"{signed(*f[:3])}, p {p_value(p)}" for f, p in zip(found, adjusted, strict=True)
+        ]
+    rows = [
+        [f"`{rival}`", *(columns[suite][row] for suite in suites)]
+        for row, rival in enumerate(RIVALS[CIFAR10])
+    ]
+    return markdown([f"`{RECTIFIED}` minus", *(TITLES[suite] for suite in suites)], rows)
 
 
 def overview_table() -> str:
@@ -314,14 +384,19 @@ def sweep_table() -> str:
     return markdown(header, rows)
 
 
-def dimensions_table() -> str:
-    table = runs("dims")
+def by_dimension(suite: str) -> dict[str, pd.DataFrame]:
+    """The runs of SimO and SupCon that the grid gives a dimension."""
+    table = runs(suite)
+    table = table[table["entry"].str.contains("simo|supcon") & table["dimension"].notna()]
+    table = table.assign(dimension=table["dimension"].astype(int))
+    return {name: table[table["entry"].str.startswith(name)] for name in ("simo", "supcon")}
+
+
+def dimensions_table(suite: str) -> str:
+    tables = by_dimension(suite)
     rows = []
-    for dimension in sorted(table["dimension"].astype(int).unique()):
-        of = {
-            e: table[(table["entry"] == e) & (table["dimension"].astype(int) == dimension)]
-            for e in ("simo", "supcon")
-        }
+    for dimension in sorted(tables[CHOSEN]["dimension"].unique()):
+        of = {e: table[table["dimension"] == dimension] for e, table in tables.items()}
         rows.append(
             [
                 str(dimension),
@@ -335,9 +410,9 @@ def dimensions_table() -> str:
     return markdown(header, rows)
 
 
-def budget_table() -> str:
-    long = runs("digits_12_epochs")
-    short = of_its_seeds(runs(DIGITS), long)
+def budget_table(suite: str, longer: str, steps: tuple[int, int]) -> str:
+    long = runs(longer)
+    short = of_its_seeds(runs(suite), long)
     rows = [
         [
             f"`{strategy}`",
@@ -348,20 +423,51 @@ def budget_table() -> str:
         ]
         for strategy in ranked(long)
     ]
-    header = ["strategy", "26 steps an experience", "104 steps", f"`{CHOSEN}` minus, 104 steps"]
-    return markdown(header, rows)
+    few, many = steps
+    header = [f"{few} steps an experience", f"{many} steps", f"`{CHOSEN}` minus, {many} steps"]
+    return markdown(["strategy", *header], rows)
 
 
-def parts_table() -> str:
-    table = runs("simo_ablation")
+def encoders_table() -> str:
+    """The strategies that have runs with both encoders, on the same seeds."""
+    slim = runs(SLIM)
+    airnet = of_its_seeds(runs(CIFAR10), slim)
     rows = []
-    for label, of in table.groupby("strategy"):
-        whole = f"simo[normalize={of['normalize'].iloc[0]},form=pairwise]"
-        missing = "" if label == whole else signed(*difference(table, label, whole, ACCURACY)[:3])
+    for strategy in ranked(slim):
+        ours, theirs = (values(table, strategy, ACCURACY) for table in (airnet, slim))
+        gained = ours - theirs
+        low, high, _ = paired_t(gained.tolist())
+        cells = [with_interval(of) for of in (ours, theirs)]
+        rows.append([f"`{strategy}`", *cells, signed(float(gained.mean()), low, high)])
+    return markdown(["strategy", "airnet", "slim ResNet-18", "difference"], rows)
+
+
+def variants_table(table: pd.DataFrame, whole: Callable[[pd.DataFrame], str], name: str) -> str:
+    """A row a variant, beside the row that `whole` names for its runs."""
+    rows = []
+    for label, of in table.groupby("strategy", sort=False):
+        base = whole(of)
+        missing = "" if label == base else signed(*difference(table, label, base, ACCURACY)[:3])
         metrics = (ACCURACY, FORGETTING, f"embedding/{COS}", "embedding/collapse/effective_rank")
         rows.append([f"`{label}`", *(with_interval(of[metric]) for metric in metrics), missing])
     measured = ["average accuracy", "forgetting", "mean abs cos", "effective rank"]
-    return markdown(["", *measured, "accuracy minus that of the whole loss"], rows)
+    return markdown(["", *measured, f"accuracy minus that of {name}"], rows)
+
+
+def parts_table() -> str:
+    def whole(of: pd.DataFrame) -> str:
+        return f"simo[normalize={of['normalize'].iloc[0]},form=pairwise]"
+
+    return variants_table(runs("simo_ablation"), whole, "the whole loss")
+
+
+def settings_runs() -> pd.DataFrame:
+    table = runs(SETTINGS)
+    return table[~table["entry"].str.endswith("_embedding")]
+
+
+def settings_table() -> str:
+    return variants_table(settings_runs(), lambda of: CHOSEN, f"`{CHOSEN}`")
 
 
 def colour(strategy: str) -> str:
@@ -459,26 +565,27 @@ def sweep_figure() -> Figure:
 
 
 def dimensions_figure() -> Figure:
-    table = runs("dims")
-    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    for entry in ("simo", "supcon"):
-        of = table[table["entry"] == entry]
-        by_dimension = of.assign(at=of["dimension"].astype(int)).groupby("at")[ACCURACY]
-        width = [half_width(values) for _, values in by_dimension]
-        means, look = by_dimension.mean(), {"fmt": "o-", "color": colour(entry), "capsize": 3}
-        axes.errorbar(means.index, means, yerr=width, label=entry, **look)
-    axes.set_xscale("log", base=2)
-    axes.axvline(10, color="grey", linewidth=0.8)
-    axes.set_xlabel("dimensions, for ten classes")
-    axes.set_ylabel("average accuracy")
-    axes.legend()
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    for axes, (suite, title) in zip(
+        panels, {SETTINGS: TITLES[CIFAR10], "dims": TITLES[DIGITS]}.items(), strict=True
+    ):
+        for entry, table in by_dimension(suite).items():
+            grouped = table.groupby("dimension")[ACCURACY]
+            width = [half_width(values) for _, values in grouped]
+            means, look = grouped.mean(), {"fmt": "o-", "color": colour(entry), "capsize": 3}
+            axes.errorbar(means.index, means, yerr=width, label=entry, **look)
+        axes.set_xscale("log", base=2)
+        axes.axvline(10, color="grey", linewidth=0.8)
+        axes.set_title(title)
+        axes.set_xlabel("dimensions, for ten classes")
+        axes.set_ylabel("average accuracy")
+    panels[0].legend()
     return figure
 
 
-def parts_figure() -> Figure:
-    table = runs("simo_ablation")
-    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    grouped = list(table.groupby("strategy"))
+def variants_figure(table: pd.DataFrame) -> Figure:
+    grouped = list(table.groupby("strategy", sort=False))[::-1]
+    figure, axes = plt.subplots(figsize=(6, 1 + len(grouped) / 3), layout="constrained")
     for row, (_, of) in enumerate(grouped):
         bars = {"xerr": half_width(of[ACCURACY]), "capsize": 3}
         axes.errorbar(of[ACCURACY].mean(), row, fmt="o", color="tab:red", **bars)
@@ -507,9 +614,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "link": lambda: link_table(DIGITS),
     "cifar10_link": lambda: link_table(CIFAR10),
     "sweep": sweep_table,
-    "dimensions": dimensions_table,
+    "dimensions": lambda: dimensions_table("dims"),
     "parts": parts_table,
-    "budget": budget_table,
+    "budget": lambda: budget_table(DIGITS, "digits_12_epochs", (26, 104)),
+    "rectified": rectified_table,
+    "rectified_claim": rectified_claim_table,
+    "learning_rates": learning_rates_table,
+    "cifar10_settings": settings_table,
+    "cifar10_dimensions": lambda: dimensions_table(SETTINGS),
 }
 DRAWN: dict[str, Callable[[], Figure]] = {
     "claim": claim_figure,
@@ -518,7 +630,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "link": link_figure,
     "sweep": sweep_figure,
     "dimensions": dimensions_figure,
-    "parts": parts_figure,
+    "parts": lambda: variants_figure(runs("simo_ablation")),
 }
 
 
