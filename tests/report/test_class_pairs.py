@@ -93,6 +93,14 @@ def test_samples_stand_class_by_class_in_the_order_of_learning(load):
     )
 
 
+def test_more_classes_than_samples_have_no_similarity_within(load):
+    suite = load(strategies=("er",), seeds=(0,), classes=160, experiences=2, sample=1)
+
+    alternative = similarity_of_samples(suite, "features").panels[0].alternative
+
+    assert alternative.startswith("er: mean similarity of samples of different classes 0.")
+
+
 def test_rows_without_a_loss_space_have_no_similarities_there(load):
     suite = load(strategies=("er",), seeds=(0,), sample=3)
 

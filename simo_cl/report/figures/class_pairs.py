@@ -142,13 +142,14 @@ def _samples_panel(suite: Suite, run: Run, points: np.ndarray, classes: np.ndarr
     ends = np.flatnonzero(np.diff(places)) + 1
     middles = np.split(np.arange(len(kept)), ends)
     same = classes[:, None] == classes
-    within, between = values[same & ~np.eye(len(kept), dtype=bool)], values[~same]
+    pairs = {"one class": values[same & ~np.eye(len(kept), dtype=bool)]}
+    pairs["different classes"] = values[~same]
+    means = [f"of {which} {fixed(of.mean(), 2)}" for which, of in pairs.items() if of.size]
     few = len(order) <= MOST_NAMES
     return matrix_panel(
         run.label,
         values,
-        f"{run.label}: mean similarity of samples of one class {fixed(within.mean(), 2)}, of "
-        f"different classes {fixed(between.mean(), 2)}",
+        f"{run.label}: mean similarity of samples {', '.join(means)}",
         ticks=[class_name(suite, classes[m[0]])[:10] for m in middles] if few else [],
         places=[float(m.mean()) for m in middles] if few else [],
         # With many classes a line between experiences, as everywhere else; with few, between them.

@@ -20,6 +20,7 @@ from simo_cl.report.figures.classes import (
     class_sizes,
     order_note,
 )
+from simo_cl.report.figures.curves import experience_ticks
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.tables import file_label, mean_array
 from simo_cl.report.wording import fixed
@@ -40,7 +41,8 @@ def accuracy_matrices(suite: Suite) -> Figure:
         if not joint:
             matrix = np.where(np.tri(*matrix.shape), matrix, np.nan)
         names = [f"experience {i + 1}" for i in range(count)]
-        ticks = [str(i + 1) for i in range(count)]
+        named = experience_ticks(count)
+        ticks = [str(i + 1) if i + 1 in named else "" for i in range(count)]
         last = ", ".join(fixed(value, 2) for value in matrix[-1])
         panels.append(
             matrix_panel(
