@@ -401,6 +401,17 @@ def test_a_run_done_again_is_replaced(suite: SuiteMaker) -> None:
     assert runs_of(report)["er"].info.status == "FINISHED"
 
 
+def test_a_long_error_is_not_taken_for_the_users_description(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0)])
+    suite.run("er", 0, state="failed", message="size mismatch " * 1000)
+    failed = runs_of(mirror(suite.folder))["er seed 0"]
+    assert failed.data.tags["mlflow.note.content"].startswith("Failed: FloatingPointError: size")
+
+    suite.run("er", 0, started=suite.STARTED + 500)
+    again = runs_of(mirror(suite.folder))["er seed 0"]
+    assert again.data.tags["mlflow.note.content"].startswith("`average_accuracy` 0.500")
+
+
 def test_runs_that_left_the_plan_go_to_the_trash(two_strategies: SuiteMaker) -> None:
     mirror(two_strategies.folder)
     two_strategies.plan([("er", 0)])
