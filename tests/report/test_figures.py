@@ -195,6 +195,19 @@ def test_many_names_stand_apart_and_within_the_sheet(draw, name):
     assert np.diff(middles).min() * 72 / canvas.dpi > 8  # points, as high as the letters
 
 
+def test_a_legend_of_long_names_is_whole(draw):
+    variants = [f"memory.size={size},leaning=0.125" for size in (100, 200, 500, 1000)]
+    suite, figures = draw(strategies=("supcon", "simo"), variants=variants, seeds=(0,), sample=3)
+    canvas = draw_figure(suite, figures["geometry_embedding"])
+    canvas.draw_without_rendering()
+    (legend,) = canvas.legends
+    assert len(legend.get_texts()) == 8
+    x0, y0, x1, y1 = legend.get_window_extent().extents
+    assert 0 <= x0 < x1 <= canvas.bbox.x1
+    below = [axes.get_tightbbox().y0 for axes in canvas.axes]
+    assert 0 <= y0 < y1 <= min(below)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("value", np.linspace(-1, 1, 41))
 def test_text_can_be_read_on_every_cell(value, dark):
