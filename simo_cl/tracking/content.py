@@ -122,7 +122,8 @@ def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: li
 def _run_name(suite: Suite, label: str, seed: str = "") -> str:
     """Tells the strategy first: MLflow cuts names at the end."""
     changes = _changes(suite, label)
-    return f"{label}{seed} · {suite.plan.suite}" + (f" ({changes})" if changes else "")
+    name = f"{label}{seed} · {suite.plan.suite}" + (f" ({changes})" if changes else "")
+    return name[: store.NAME_LENGTH]  # of which a database may refuse more
 
 
 def _changes(suite: Suite, label: str) -> str:

@@ -160,6 +160,15 @@ def test_runs_say_which_suite_they_are_of_and_what_was_set(suite: SuiteMaker) ->
     assert mirror(suite.folder).written == 0
 
 
+def test_a_name_is_no_longer_than_any_store_takes(suite: SuiteMaker) -> None:
+    settings = " ".join(f"--set settings.number_{n}={n}" for n in range(30))
+    suite.plan([("er", 0)], command=f"simo-cl run benchmarks/tiny.yaml {settings}")
+    suite.run("er", 0)
+    names = [run.info.run_name for run in runs_of(mirror(suite.folder)).values()]
+    assert [len(name) for name in names] == [250, 250]
+    assert mirror(suite.folder).written == 0
+
+
 def test_a_mean_is_over_all_seeds_or_there_is_none(suite: SuiteMaker) -> None:
     suite.plan([("er", 0), ("er", 1)])
     suite.run("er", 0, metrics={"forgetting": 0.2, "old_class_accuracy": 0.1}, arrays=True)
