@@ -15,7 +15,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import trim_mean
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -51,14 +50,17 @@ def interquartile_mean(runs: Sequence[ArrayLike]) -> Estimate:
         0.625
     """
     ordered = [np.sort(np.asarray(of_set, dtype=float)) for of_set in runs]
-    value = float(trim_mean(np.concatenate(ordered), 0.25))
+    value = float(_middle_mean(np.concatenate(ordered)))
     if min(map(len, ordered)) < UNITS_FOR_AN_INTERVAL:
         return Estimate(value)
-    resampled = [
-        [np.repeat(of_set, times) for times in times_drawn(len(of_set), place, 0)]
-        for place, of_set in enumerate(ordered)
-    ]
-    return Estimate(value, *percentile_interval(trim_mean(np.hstack(resampled), 0.25, axis=1)))
+    resampled = [of_set[units_drawn(len(of_set), place)] for place, of_set in enumerate(ordered)]
+    return Estimate(value, *percentile_interval(_middle_mean(np.hstack(resampled))))
+
+
+def _middle_mean(runs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over the last axis."""
+    left_out = runs.shape[-1] // 4
+    return np.sort(runs)[..., left_out : runs.shape[-1] - left_out].mean(axis=-1)
 
 
 def probability_above(ours: Sequence[ArrayLike], theirs: Sequence[ArrayLike]) -> Estimate:
@@ -74,9 +76,7 @@ def probability_above(ours: Sequence[ArrayLike], theirs: Sequence[ArrayLike]) ->
         >>> probability_above([[0.5, 0.7]], [[0.4, 0.6]]).value
         0.75
     """
-    ordered = [
-        [np.sort(np.asarray(of_set, dtype=float)) for of_set in runs] for runs in (ours, theirs)
-    ]
+    ordered = [[np.sort(to_compare(of_set)) for of_set in runs] for runs in (ours, theirs)]
     above = [
         np.greater.outer(x, y) + 0.5 * np.equal.outer(x, y) for x, y in zip(*ordered, strict=True)
     ]
@@ -88,6 +88,17 @@ def probability_above(ours: Sequence[ArrayLike], theirs: Sequence[ArrayLike]) ->
         of_x, of_y = (times_drawn(size, place, side) for side, size in enumerate(pairs.shape))
         shares.append(((of_x @ pairs) * of_y).sum(axis=1) / pairs.size)
     return Estimate(value, *percentile_interval(np.mean(shares, axis=0)))
+
+
+def to_compare(values: ArrayLike) -> NDArray[np.float64]:
+    """Without what the order of additions leaves behind, so that equal numbers are ties."""
+    return np.asarray(values, dtype=float).round(12)
+
+
+@cache
+def units_drawn(size: int, place: int = 0) -> NDArray[np.int64]:
+    """Which of so many units are in each resample of `times_drawn`, ascending."""
+    return np.array([np.repeat(np.arange(size), times) for times in times_drawn(size, place)])
 
 
 @cache

@@ -67,7 +67,10 @@ def _seeds(suite: Suite) -> Check:
     if high == 1:
         return Check("bad", "One seed", "No deviation, no interval, no test.")
     if low >= SEEDS_FOR_A_TABLE:
-        return Check("good", f"{seeds} a strategy", "Paired by seed.")
+        if _share_seeds(suite):
+            return Check("good", f"{seeds} a strategy", "Paired by seed.")
+        detail = "Not all of the same ones: a difference is over those that both rows have."
+        return Check("caution", f"{seeds} a strategy", detail)
     fewer = [label for label, seeds in finished.items() if seeds < SEEDS_FOR_A_TABLE]
     who = "" if len(fewer) == len(finished) else f": {listed(fewer, at_most=4)}"
     return Check(
@@ -75,6 +78,15 @@ def _seeds(suite: Suite) -> Check:
         f"{seeds} a strategy",
         f"Fewer than the {SEEDS_FOR_A_TABLE} that a reference table asks for{who}.",
     )
+
+
+def _share_seeds(suite: Suite) -> bool:
+    """Whether all rows of a data set have the seeds of the row with the fewest."""
+    for part in suite.split("data"):
+        seeds = [{run.seed for run in part.finished(label)} for label in part.finished_labels]
+        if seeds and len(set.intersection(*seeds)) < min(map(len, seeds)):
+            return False
+    return True
 
 
 def _runs(suite: Suite) -> Check:

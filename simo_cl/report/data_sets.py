@@ -13,7 +13,12 @@ import numpy as np
 from scipy import stats
 
 from simo_cl.metrics.described import direction_of
-from simo_cl.report.bootstrap import Estimate, interquartile_mean, probability_above
+from simo_cl.report.bootstrap import (
+    Estimate,
+    interquartile_mean,
+    probability_above,
+    to_compare,
+)
 from simo_cl.report.statistics import ALPHA, PRIMARY_METRIC
 from simo_cl.results import Suite
 
@@ -95,7 +100,7 @@ def rank_over_data_sets(suite: Suite, metric: str = PRIMARY_METRIC) -> Ranking |
         label: [list(suite.values(of_suite[label], metric).values()) for of_suite in rows.values()]
         for label in labels
     }
-    means = np.array([[np.mean(runs) for runs in values[label]] for label in labels])
+    means = to_compare([[np.mean(runs) for runs in values[label]] for label in labels])
     best_first = means if direction_of(metric) == "down" else -means
     ranks = stats.rankdata(best_first, axis=0).mean(axis=1)
     control = suite.control if suite.control in labels else None

@@ -65,9 +65,11 @@ STYLE: Any = {
 }
 # Cells are one colour whose opacity is the value, so that they sit on a white or a dark page.
 POSITIVE, NEGATIVE = (40, 82, 174), (204, 131, 23)
-# Text on a strong cell stays white on both pages; pure white would follow the page's surface.
-ON_STRONG = "#fffffe"
+# Of text on a strong cell, on both pages: the palette's own white and ink would follow the page.
+ON_POSITIVE, ON_NEGATIVE = "#fffffe", "#1b222d"
 MARK_PREFIX = "mark:"
+# From one name beside the axes to the next, as in `templates/rescale.js`.
+NAME_POINTS = 10.5
 # With two seeds the t interval is nine deviations to a side, and a band would be all there is.
 SEEDS_FOR_A_BAND = 3
 ANY_VALUE = (-math.inf, math.inf)
@@ -191,7 +193,7 @@ def name_lines(ax: Axes, lines: Sequence[Line]) -> None:
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
     ends = [(line.points[-1].x, line.points[-1].y.mean) for line in lines]
-    placed = spread_labels([y for _, y in ends], 10.5 * (high - low) / height, low, high)
+    placed = spread_labels([y for _, y in ends], NAME_POINTS * (high - low) / height, low, high)
     left, right = ax.get_xlim()
     for line, end, label_y in zip(lines, ends, placed, strict=True):
         colour = line.style.colour
@@ -251,14 +253,14 @@ def draw_heat_map(
     size = 7.5 if values.shape[1] <= 6 else 5
     for row, column in np.argwhere(~np.isnan(values)):
         value = values[row, column]
-        write_in_cell(ax, row, column, short(fixed(value, 2)), size, strong=abs(value) > 0.55)
+        write_in_cell(ax, row, column, short(fixed(value, 2)), size, value)
 
 
 def write_in_cell(
-    ax: Axes, row: float, column: float, text: str, size: float, *, strong: bool, ink: str = INK[0]
+    ax: Axes, row: float, column: float, text: str, size: float, value: float
 ) -> None:
-    """Text around a place of a heat map, white on a strong cell."""
-    colour = ON_STRONG if strong else ink
+    """Text around a place of a heat map, which can be read on the cell of such a value."""
+    colour = ON_POSITIVE if value > 0.75 else ON_NEGATIVE if value < -0.55 else INK[0]
     ax.text(column, row, text, fontsize=size, color=colour, ha="center", va="center")
 
 

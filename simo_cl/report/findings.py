@@ -47,7 +47,7 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     if control is None or not compared:
         why = "The suite names no control"
         if control is not None:
-            why = without_control(suite, control)
+            why = without_control(suite, control, comparisons)
         return Headline(
             "Means, and nothing tested",
             f"{why}, so no strategy was compared with another by a test.",
@@ -66,14 +66,23 @@ def headline(suite: Suite, comparisons: Sequence[Comparison]) -> Headline:
     return Headline(_verdict(tested, control), _basis(tested, comparisons, control))
 
 
-def without_control(suite: Suite, control: str) -> str:
-    """In words, why nothing was compared with it."""
+def without_control(suite: Suite, control: str, comparisons: Sequence[Comparison] = ()) -> str:
+    """In words, why nothing was compared with it.
+
+    Args:
+        comparisons: those that there are, without a difference.
+    """
     rows = [label for label in suite.labels if control in (label, suite.strategy_of(label))]
     if not rows:
         return f"The control, {control}, was left out of the command, and no run of it has begun"
     if not any(suite.finished(label) for label in rows):
         return f"No run of the control, {control}, has finished"
-    return f"No strategy shares a finished seed with the control, {control}"
+    if any(suite.is_joint(label) for label in rows):
+        return f"The control, {control}, sees all classes at once: a bound, not a competitor"
+    if not comparisons:
+        return f"No other strategy than the control, {control}, has finished"
+    reasons = listed(list(dict.fromkeys(c.reason for c in comparisons)))
+    return f"Nothing compares with the control, {control} ({reasons})"
 
 
 def summary(suite: Suite, comparisons: Sequence[Comparison]) -> list[str]:
@@ -197,8 +206,8 @@ def _first_two(suite: Suite, comparisons: Sequence[Comparison]) -> Iterator[str]
     yield (
         f"{best[0]} has the highest mean on the stream and {best[1]} the next: "
         f"{show_signed(ahead.difference)} [{show_signed(ahead.low)}, {show_signed(ahead.high)}] "
-        f"(95 % paired interval), {told} after Holm over all "
-        f"{count(sum(pair.p is not None for pair in pairs), 'pair')}."
+        f"(95 % paired interval over {count(len(ahead.seeds), 'seed')}), {told} after Holm over "
+        f"all {count(sum(pair.p is not None for pair in pairs), 'pair')}."
     )
 
 

@@ -46,7 +46,12 @@ from simo_cl.report.settings import Settings, compare_environments, compare_sett
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
+<<<<<<< HEAD
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
+=======
+from simo_cl.report.wording import show_seconds
+from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs, write_atomically
+>>>>>>> outputs
 from simo_cl.results.styles import css_variable_of, css_variables, styles
 from simo_cl.wording import duration, listed
 
@@ -94,7 +99,7 @@ def write_report(
         written = write_figures(suite, figures, pdf=pdf, keep=left_out, progress=progress)
         page = suite.folder / "report.html"
         html = render_page(suite, comparisons, figures, written, left_out)
-        page.write_text(html, encoding="utf-8")
+        write_atomically(page, html)
     files = tuple(path for figure in written.values() for path in figure.files)
     return ReportPaths(page, tuple(tables), files, tuple(left_out))
 

@@ -96,8 +96,10 @@ def geometry() -> dict[str, Metric]:
 def origin_table(suite: Suite, comparisons: Sequence[Comparison]) -> PageTable | None:
     """What every difference from the control is made of."""
     found = {origin.total.label: origin for origin in origins(suite, comparisons)}
-    tested = any(origin.total.low is not None for origin in found.values())
-    interval = ", 95 % paired interval, each for its cell alone" if tested else ": one"
+    totals = [origin.total for origin in found.values()]
+    interval = ": one" if all(len(total.seeds) == 1 for total in totals) else ""
+    if any(total.low is not None for total in totals):
+        interval = ", 95 % paired interval, each for its cell alone"
     return _table(
         "origin",
         f"Where the differences from {suite.control} come from",
@@ -227,7 +229,8 @@ def seeds_table(suite: Suite) -> PageTable:
         cells += [number_cell(run.final.get(metric.name)) for metric in metrics]
         cells.append(Cell() if seconds is None else Cell(duration(seconds), seconds))
         rows.append(Row(run.label, tuple(cells), run.label))
-    wall_clock = Column("wall-clock", "From start to end of the run, evaluation included.")
+    meaning = "From start to end of the run, evaluation and interruptions included."
+    wall_clock = Column("wall-clock", meaning)
     columns = (Column("seed"), Column("state"), *map(_column, metrics), wall_clock)
     return PageTable("seeds", "Every planned run", "strategy", columns, (Group(tuple(rows)),))
 
@@ -238,7 +241,7 @@ def settings_table(suite: Suite, key: str, caption: str, values: Values) -> Page
     def of(by_label: Mapping[str, str]) -> Callable[[str], Cell]:
         def cell(label: str) -> Cell:
             text = by_label.get(label, "")
-            return Cell(text, _sortable(text))
+            return Cell(text, _sortable(text) if text else None)
 
         return cell
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,10 @@ _OWN = "settings."
 _ONLINE = ("stream.batch_size", "stream.replay_batch_size", "stream.updates_per_batch")
 
 Values = dict[str, dict[str, str]]
-"""Of each key, the value that every row has; a row without it is absent."""
+"""Of each key, the value that every row has, or several of its runs; a row without it is absent."""
+
+_Texts = dict[str, dict[str, dict[str, None]]]
+"""The same before several are joined, in the order met."""
 
 
 class Settings(NamedTuple):
@@ -36,12 +40,12 @@ def compare_settings(suite: Suite) -> Settings:
     Those of the online protocol say nothing of runs in the other one, and are left out there.
     """
     values = _by_row((run.label, flat_settings(run.config)) for run in suite.finished_runs)
-    batch = set(values.get("stream.protocol", {}).values()) == {"batch"}
+    batch = set(itertools.chain(*values.get("stream.protocol", {}).values())) == {"batch"}
     left_out = (*_IDENTITY, *(_ONLINE if batch else ()))
     values = {key: by_label for key, by_label in values.items() if key not in left_out}
     own = {key: by_label for key, by_label in values.items() if key.startswith(_OWN)}
     common, differing = _sorted(suite, {k: v for k, v in values.items() if k not in own})
-    return Settings(common, differing, {k.removeprefix(_OWN): v for k, v in own.items()})
+    return Settings(common, differing, {k.removeprefix(_OWN): v for k, v in _joined(own).items()})
 
 
 def unplanned(suite: Suite, settings: Settings) -> list[str]:
@@ -67,26 +71,30 @@ def lookup(config: Mapping[str, Any], dotted: str) -> Any:
     return value
 
 
-def _by_row(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
-    """Distinct values of a row's runs are joined, in the order met."""
-    found: dict[str, dict[str, dict[str, None]]] = {}
+def _by_row(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> _Texts:
+    """The distinct values of each row's runs."""
+    found: _Texts = {}
     for label, values in runs:
         for key, value in values.items():
             found.setdefault(key, {}).setdefault(label, {})[_show(value)] = None
+    return found
+
+
+def _joined(values: _Texts) -> Values:
     return {
         key: {label: " or ".join(texts) for label, texts in by_label.items()}
-        for key, by_label in found.items()
+        for key, by_label in values.items()
     }
 
 
-def _sorted(suite: Suite, values: Values) -> tuple[dict[str, str], Values]:
+def _sorted(suite: Suite, values: _Texts) -> tuple[dict[str, str], Values]:
     """What all runs share, and what they do not."""
     common = {}
     for key, by_label in values.items():
-        text, *others = set(by_label.values())
-        if len(by_label) == len(suite.finished_labels) and not others and " or " not in text:
+        text, *others = dict.fromkeys(itertools.chain(*by_label.values()))
+        if len(by_label) == len(suite.finished_labels) and not others:
             common[key] = text
-    return common, {key: by_label for key, by_label in values.items() if key not in common}
+    return common, _joined({key: of for key, of in values.items() if key not in common})
 
 
 def _show(value: Any) -> str:

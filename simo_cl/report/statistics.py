@@ -10,16 +10,17 @@ run of the other says how often the difference would be seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from simo_cl.metrics.over_seeds import Spread, spread
-from simo_cl.report.bootstrap import CONFIDENCE, Estimate, probability_above
+from simo_cl.report.bootstrap import CONFIDENCE, Estimate, probability_above, to_compare
 from simo_cl.results import Suite
 
 PRIMARY_METRIC = "average_accuracy"
@@ -70,8 +71,12 @@ def half_width(over_seeds: Spread) -> float | None:
     """Half the 95 % t interval of the mean, n - 1 degrees of freedom; None with one seed."""
     if over_seeds.std is None:
         return None
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, over_seeds.count - 1)
-    return float(quantile * over_seeds.std / np.sqrt(over_seeds.count))
+    return _quantile(over_seeds.count) * over_seeds.std / math.sqrt(over_seeds.count)
+
+
+def _quantile(seeds: int) -> float:
+    """Of Student's t, which an interval over so many seeds reaches to."""
+    return float(special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2))
 
 
 def seed_spread(suite: Suite, label: str, metric: str) -> Spread | None:
@@ -127,7 +132,11 @@ def compare(suite: Suite, label: str, control: str, metric: str) -> Comparison:
     ours, theirs = suite.values(label, metric), suite.values(control, metric)
     seeds = tuple(sorted(ours.keys() & theirs.keys()))
     if not seeds:
-        return Comparison(label, control, seeds, reason=f"no seed in common with {control}")
+        common = {run.seed for run in suite.finished(label)} & {
+            run.seed for run in suite.finished(control)
+        }
+        why = f"no shared seed has {metric}" if common else f"no seed in common with {control}"
+        return Comparison(label, control, seeds, reason=why)
     differences = [ours[seed] - theirs[seed] for seed in seeds]
     comparison = Comparison(label, control, seeds, difference=float(np.mean(differences)))
     if len(seeds) == 1:
@@ -145,8 +154,7 @@ def standard_error(comparison: Comparison) -> float:
     """Of a tested comparison's mean difference, as its interval has it."""
     assert comparison.low is not None
     assert comparison.high is not None
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(comparison.seeds) - 1)
-    return float((comparison.high - comparison.low) / (2 * quantile))
+    return (comparison.high - comparison.low) / (2 * _quantile(len(comparison.seeds)))
 
 
 def compare_all_pairs(suite: Suite, labels: Sequence[str]) -> list[Comparison]:
@@ -169,16 +177,16 @@ def paired_t(differences: Sequence[float]) -> tuple[float, ...]:
         raise ValueError(f"a t interval needs at least 2 seeds, got {len(values)}")
     if np.ptp(values) <= 1e-12:
         raise ValueError("the difference is the same for every seed, so t is undefined")
-    result = stats.ttest_1samp(values, 0.0)
-    interval = result.confidence_interval(CONFIDENCE)
-    return float(interval.low), float(interval.high), float(result.pvalue)
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    reach = _quantile(len(values)) * error
+    return mean - reach, mean + reach, float(2 * special.stdtr(len(values) - 1, -abs(mean / error)))
 
 
 def wilcoxon(differences: Sequence[float]) -> float | None:
     """Two-sided Wilcoxon signed-rank p of differences, exact without ties; None for few seeds."""
     if len(differences) < SEEDS_FOR_WILCOXON:
         return None
-    return float(stats.wilcoxon(differences).pvalue)
+    return float(stats.wilcoxon(to_compare(differences)).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

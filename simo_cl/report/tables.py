@@ -19,7 +19,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
-from simo_cl.results import Run, Suite, variant_settings
+from simo_cl.results import Run, Suite, variant_settings, write_atomically
 
 FIRST_METRICS = (
     "average_accuracy",
@@ -70,7 +70,8 @@ def write_tables(suite: Suite, comparisons: Iterable[Comparison]) -> list[Path]:
         numbers = table.select_dtypes("floating")
         # Adding zero turns -0.0 into 0.0.
         table = table.assign(**(numbers + 0.0))
-        table.to_csv(path, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+        text = table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+        write_atomically(path, text)
     return list(tables)
 
 

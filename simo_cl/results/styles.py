@@ -95,8 +95,9 @@ def styles(suite: Suite) -> dict[str, Style]:
     used = {style.colour for style in by_name.values()}
     spare = [hue for hue in HUES.values() if hue[0] not in used] or list(HUES.values())
     for index, name in enumerate(name for name in names if name not in _STRATEGIES):
-        light, dark = spare[index % len(spare)]
-        by_name[name] = Style(light, dark, _SPARE_MARKERS[index % len(_SPARE_MARKERS)])
+        round_, place = divmod(index, len(spare))
+        marker = _SPARE_MARKERS[(place + round_) % len(_SPARE_MARKERS)]
+        by_name[name] = Style(*spare[place], marker)
     seen = dict.fromkeys(names, 0)
     by_label = {}
     for label, name in looks.items():

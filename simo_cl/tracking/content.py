@@ -76,7 +76,7 @@ def seed_content(suite: Suite, run: Run, problems: list[str]) -> Content:
         name=_run_name(suite, run.label, f" seed {run.seed}"),
         parameters=store.flat_parameters(run.config),
         tags=tags,
-        note=description.of_a_seed(run, has_model=model is not None),
+        note=description.of_a_seed(run, has_model=model is not None)[: store.VALUE_LENGTH],
         blocks=[_block(m.experience, m.time, m.metrics) for m in run.history],
         status=_STATUS.get(run.state, "RUNNING"),
         started=run.started or 0.0,
@@ -107,7 +107,7 @@ def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: li
         name=_run_name(suite, label),
         parameters=_shared_parameters(runs),
         tags=tags,
-        note=description.of_a_strategy(label, finished, planned),
+        note=description.of_a_strategy(label, finished, planned)[: store.VALUE_LENGTH],
         blocks=_mean_blocks(finished),
         status="RUNNING" if is_running else "FAILED" if "failed" in states else "FINISHED",
         started=started,
@@ -122,7 +122,8 @@ def strategy_content(suite: Suite, label: str, runs: Sequence[Run], problems: li
 def _run_name(suite: Suite, label: str, seed: str = "") -> str:
     """Tells the strategy first: MLflow cuts names at the end."""
     changes = _changes(suite, label)
-    return f"{label}{seed} · {suite.plan.suite}" + (f" ({changes})" if changes else "")
+    name = f"{label}{seed} · {suite.plan.suite}" + (f" ({changes})" if changes else "")
+    return name[: store.NAME_LENGTH]  # of which a database may refuse more
 
 
 def _changes(suite: Suite, label: str) -> str:

@@ -54,6 +54,11 @@ def test_the_probability_is_the_mann_whitney_statistic_by_data_set() -> None:
     assert probability_above(theirs, ours).value == pytest.approx(1 - np.mean(expected))
 
 
+def test_equal_numbers_are_ties_whatever_the_order_they_were_added_up_in() -> None:
+    assert 0.1 + 0.2 != 0.3
+    assert probability_above([[0.1 + 0.2]], [[0.3]]).value == 0.5
+
+
 def test_its_interval_is_scipy_s_unpaired_one() -> None:
     random = np.random.default_rng(1)
     ours, theirs = random.normal(0.5, 1, 12), random.normal(0, 1, 9)

@@ -90,6 +90,14 @@ def test_sound_runs_pass_every_check_but_the_copy_of_the_data(make_suite):
     assert "0.20" in found["Fine-tuning bounds it from below"].detail
 
 
+def test_five_seeds_that_two_rows_do_not_share_are_not_paired(make_suite):
+    rows = ("er", "simo")
+    missing = [("er", seed) for seed in range(5)] + [("simo", seed) for seed in range(5, 10)]
+    found = checks_of(make_suite(strategies=rows, seeds=range(10), missing=missing))
+    assert found["5 seeds a strategy"].state == "caution"
+    assert found["5 seeds a strategy"].detail.startswith("Not all of the same ones")
+
+
 def test_what_a_reviewer_would_object_to_is_said(make_suite):
     folder = make_suite(
         strategies=("joint", "finetune", "er", "simo"),

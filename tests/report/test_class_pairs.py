@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simo_cl.report.figures.class_pairs import class_means_by_experience, similarity_of_samples
+from simo_cl.report.figures.class_pairs import (
+    class_means,
+    class_means_by_experience,
+    similarity_of_samples,
+)
+from simo_cl.report.figures.matrices import confusion
 from simo_cl.results import load_suite
 
 
@@ -27,6 +32,37 @@ def test_cosines_after_each_experience_stand_beside_the_simplex(load):
     expected = f"{off_diagonal.mean():.2f} ± {off_diagonal.std():.2f}, simplex −0.33"
     assert figure.panels[1].alternative.endswith(expected.replace("-", "−"))
     assert figure.panels[1].matrix[0][4:] == (None,) * 6
+
+
+def test_seeds_with_orders_of_their_own_are_averaged_by_place(load):
+    suite = load(strategies=("er",), seeds=(0, 1), classes=4, experiences=2, sample=3)
+    before = figures_of_classes(suite)
+    relabel(suite.finished("er")[1].folder / "arrays.npz", [2, 0, 3, 1])
+
+    after = figures_of_classes(load_suite(suite.folder))
+
+    for natural, own in zip(before, after, strict=True):
+        assert [panel.matrix for panel in own.panels] == [panel.matrix for panel in natural.panels]
+        assert own.caption == natural.caption.replace(
+            " Mean over",
+            " Seeds learn classes in orders of their own: numbers are places in them. Mean over",
+        )
+    assert before[0].panels[0].rows[2] == "true class 2"
+    assert after[0].panels[0].rows[2] == "true 3"
+
+
+def figures_of_classes(suite):
+    of_means = (make(suite, "features") for make in (class_means, class_means_by_experience))
+    return [confusion(suite), *of_means]
+
+
+def relabel(path, classes):
+    """Gives every class of a run another number."""
+    arrays = dict(np.load(path))
+    for name in ("confusion", "class_mean_cos/features"):
+        arrays[name] = arrays[name][:, classes][:, :, classes]
+    arrays["experience_of_class"] = arrays["experience_of_class"][classes]
+    np.savez(path, **arrays)
 
 
 def test_one_class_has_no_simplex(load):
@@ -55,6 +91,14 @@ def test_samples_stand_class_by_class_in_the_order_of_learning(load):
     assert figure.panels[0].alternative == (
         "simo: mean similarity of samples of one class 1.00, of different classes 0.00"
     )
+
+
+def test_more_classes_than_samples_have_no_similarity_within(load):
+    suite = load(strategies=("er",), seeds=(0,), classes=160, experiences=2, sample=1)
+
+    alternative = similarity_of_samples(suite, "features").panels[0].alternative
+
+    assert alternative.startswith("er: mean similarity of samples of different classes 0.")
 
 
 def test_rows_without_a_loss_space_have_no_similarities_there(load):

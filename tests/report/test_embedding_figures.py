@@ -54,6 +54,16 @@ def test_many_classes_have_the_colour_of_their_experience(load):
     assert list(train_and_test(suite).colours) == ["exp. 1", "exp. 2", "exp. 3", "exp. 4"]
 
 
+def test_no_two_of_many_experiences_look_alike(load):
+    suite = load(strategies=("er",), seeds=(0,), classes=42, experiences=21, sample=3)
+
+    for figure in (train_and_test(suite), movement(suite)):
+        assert len(set(figure.colours.values())) == len(figure.colours)
+        names = [name for name in figure.colours if name.startswith("exp.")]
+        assert names[:2] == ["exp. 1–3", "exp. 4–6"]
+        assert names[-1] == "exp. 19–21"
+
+
 def test_the_same_points_have_the_same_layout():
     points = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float16)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -9,15 +10,17 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 from processes import forks
 
 from simo_cl.metrics.over_seeds import Spread
-from simo_cl.report.drawing import draw_band, spread_labels
-from simo_cl.report.figures import suite_figures, write, write_figures
+from simo_cl.report.drawing import NEGATIVE, POSITIVE, draw_band, spread_labels, write_in_cell
+from simo_cl.report.figures import draw_figure, suite_figures, write, write_figures
 from simo_cl.report.figures.geometry import geometry_curves
 from simo_cl.results import load_suite
-from simo_cl.results.styles import Style
+from simo_cl.results.styles import INK, SURFACE, Style
 
 
 @pytest.fixture
@@ -155,6 +158,74 @@ def test_classes_stand_in_the_order_in_which_they_were_learnt(make_suite):
     np.savez(path, **arrays)
     figures = {f.name: f for f in suite_figures(load_suite(folder))}
     assert figures["confusion"].panels[0].rows[:2] == ("true ship", "true truck")
+
+
+@pytest.mark.parametrize("experiences", [5, 10, 20, 100])
+def test_the_experiences_of_a_matrix_are_named_apart(draw, experiences):
+    suite, figures = draw(
+        strategies=("joint", "er"),
+        seeds=(0,),
+        classes=2 * experiences,
+        experiences=experiences,
+        sample=1,
+    )
+    canvas = draw_figure(suite, figures["accuracy_matrices"])
+    canvas.draw_without_rendering()
+    for axes in canvas.axes[:2]:
+        numbers = [text for text in axes.texts if text.get_text().isdecimal()]
+        assert numbers[0].get_text() == "1"
+        boxes = [text.get_window_extent() for text in numbers]
+        pairs = itertools.combinations(boxes, 2)
+        assert not any(one.overlaps(other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "plasticity"])
+def test_many_names_stand_apart_and_within_the_sheet(draw, name):
+    variants = [f"memory.size={size}" for size in range(100, 900, 100)]
+    suite, figures = draw(
+        strategies=("joint", "er", "icarl", "der"), variants=variants, seeds=(0,), sample=1
+    )
+    canvas = draw_figure(suite, figures[name])
+    canvas.draw_without_rendering()
+    (axes,) = canvas.axes
+    boxes = [Text.get_window_extent(text).extents for text in axes.texts]  # without the tie
+    assert len(boxes) >= 24
+    assert all(canvas.bbox.y0 <= low and high <= canvas.bbox.y1 for _, low, _, high in boxes)
+    middles = sorted((low + high) / 2 for _, low, _, high in boxes)
+    assert np.diff(middles).min() * 72 / canvas.dpi > 8  # points, as high as the letters
+
+
+def test_a_legend_of_long_names_is_whole(draw):
+    variants = [f"memory.size={size},leaning=0.125" for size in (100, 200, 500, 1000)]
+    suite, figures = draw(strategies=("supcon", "simo"), variants=variants, seeds=(0,), sample=3)
+    canvas = draw_figure(suite, figures["geometry_embedding"])
+    canvas.draw_without_rendering()
+    (legend,) = canvas.legends
+    assert len(legend.get_texts()) == 8
+    x0, y0, x1, y1 = legend.get_window_extent().extents
+    assert 0 <= x0 < x1 <= canvas.bbox.x1
+    below = [axes.get_tightbbox().y0 for axes in canvas.axes]
+    assert 0 <= y0 < y1 <= min(below)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("value", np.linspace(-1, 1, 41))
+def test_text_can_be_read_on_every_cell(value, dark):
+    axes = Canvas().add_subplot()
+    write_in_cell(axes, 0, 0, "", 7, value)
+    text = {INK[0]: INK[dark]}.get(colour := axes.texts[0].get_color(), colour)
+    cell = np.array(NEGATIVE if value < 0 else POSITIVE) / 255
+    if dark:  # as in report.css
+        cell = np.minimum(1.45 * cell, 1)
+    under = abs(value) * cell + (1 - abs(value)) * np.array(to_rgb(SURFACE[dark]))
+    darker, lighter = sorted(luminance(colour) for colour in (to_rgb(text), under))
+    assert (lighter + 0.05) / (darker + 0.05) > 3.6
+
+
+def luminance(colour):
+    """Relative, as WCAG defines it."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return np.dot([0.2126, 0.7152, 0.0722], linear)
 
 
 def test_many_classes_carry_no_tooltips(draw):

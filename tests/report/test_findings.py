@@ -80,7 +80,7 @@ def test_the_first_two_are_set_side_by_side_over_all_pairs(make_suite):
     (found,) = [said for said in summary_of(folder) if "highest mean" in said]
     assert found == (
         "simo has the highest mean on the stream and supcon the next: +0.033 [−0.014, +0.080] "
-        "(95 % paired interval), not told apart after Holm over all 3 pairs."
+        "(95 % paired interval over 3 seeds), not told apart after Holm over all 3 pairs."
     )
     assert "All pairs of strategies are tested under" in headline_of(folder).basis
 
@@ -117,8 +117,13 @@ def test_the_headline_when_the_control_ends_above_all(make_suite):
         ),
         (
             {"strategies": ("er", "simo"), "missing": [("er", 0), ("simo", 1), ("simo", 2)]},
-            "No strategy shares a finished seed",
+            "Nothing compares with the control, er (no seed in common with er)",
         ),
+        (
+            {"strategies": ("joint", "simo"), "control": "joint"},
+            "The control, joint, sees all classes at once",
+        ),
+        ({"strategies": ("er",)}, "No other strategy than the control, er, has finished"),
         ({"strategies": ("simo",)}, "The control, er, was left out of the command"),
     ],
 )

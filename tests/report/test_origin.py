@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from simo_cl.report.figures import draw_figure
+from simo_cl.report.figures.comparison import strategies_compared
 from simo_cl.report.origin import origins
+from simo_cl.report.page_tables import origin_table
 from simo_cl.report.statistics import compare_with_control
 from simo_cl.results import load_suite, merge_suites
 
@@ -42,3 +47,14 @@ def test_each_stream_has_as_many_experiences_as_it_has(write_suite_at, tmp_path)
     for origin in found:
         parts = origin.learnt.difference + origin.kept.difference
         assert parts == pytest.approx(origin.total.difference, abs=1e-9)
+
+
+def test_seeds_without_a_test_are_not_called_one(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0, 1), sample=3)
+    for file in folder.glob("runs/er/*/metrics.jsonl"):
+        shutil.copy(file, folder / "runs" / "simo" / file.parent.name / file.name)
+    suite = load_suite(folder)
+    table = origin_table(suite, compare_with_control(suite))
+    assert table.note == "Mean over shared seeds"
+    canvas = draw_figure(suite, strategies_compared(suite))
+    assert canvas.axes[1].get_xlabel() == "difference from er, 2 seeds"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from queue import Queue
@@ -209,6 +211,17 @@ def test_the_same_runs_give_the_same_page(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,), experiences=2, classes=4, sample=4)
     pages = [write_report(load_suite(folder)).page.read_text(encoding="utf-8") for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_a_reader_never_finds_half_a_page_or_table(make_suite):
+    suite = load_suite(make_suite(strategies=("er",), seeds=(0,), experiences=2, sample=4))
+    paths = write_report(suite)
+    files = {path: path.read_text(encoding="utf-8") for path in (paths.page, *paths.tables)}
+    with ExitStack() as stack:
+        opened = {path: stack.enter_context(path.open(encoding="utf-8")) for path in files}
+        write_report(replace(suite, plan=suite.plan.model_copy(update={"suite": "other"})))
+        assert {path: file.read() for path, file in opened.items()} == files
 
 
 @pytest.mark.usefixtures("few_figures")

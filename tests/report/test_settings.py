@@ -31,6 +31,15 @@ def test_a_setting_that_differs_between_rows_or_seeds_is_named(make_suite):
     assert differing == {"training.epochs": {"er": "3 or 5", "simo": "3"}}
 
 
+def test_a_shared_text_with_an_or_in_it_is_shared(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0, 1))
+    for run in ("er/seed0", "er/seed1", "simo/seed0", "simo/seed1"):
+        edit_config(folder, f"{run}-1a2b3c4d", "note", "flip or crop")
+    settings = compare_settings(load_suite(folder))
+    assert settings.common["training.note"] == "flip or crop"
+    assert settings.differing == {}
+
+
 def test_environments_are_compared(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=(0,))
     path = folder / "runs/simo/seed0-1a2b3c4d/status.json"

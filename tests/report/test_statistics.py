@@ -99,6 +99,14 @@ def test_wilcoxon_waits_for_ten_seeds_and_is_exact():
     assert wilcoxon([0.1 * i for i in range(1, 11)]) == pytest.approx(2 / 2**10)
 
 
+def test_differences_of_one_size_share_their_rank():
+    ours = np.array([0.31, 0.30, 0.51, 0.50, 0.71, 0.70, 0.21, 0.22, 0.93, 0.94])
+    differences = ours - np.array([0.30, 0.31, 0.50, 0.51, 0.70, 0.71, 0.20, 0.21, 0.92, 0.93])
+    assert len(set(np.abs(differences))) > 1
+    # Seven of ten, all of one size.
+    assert wilcoxon(differences) == wilcoxon([1.0, -1.0] * 3 + [1.0] * 4)
+
+
 def test_wilcoxon_stands_beside_the_t_test_and_is_corrected_likewise(make_suite):
     strategies = ("finetune", "er", "simo")
     compared = compare_with_control(load_suite(make_suite(strategies=strategies, seeds=range(10))))
@@ -176,6 +184,13 @@ def test_without_a_common_seed_there_is_no_difference(make_suite):
     (simo,) = compare_with_control(suite)
     assert simo.difference is None
     assert simo.reason == "no seed in common with er"
+
+
+def test_a_metric_that_the_control_lacks_is_not_for_want_of_seeds(make_suite):
+    suite = load_suite(make_suite(strategies=("er", "simo"), seeds=(0, 1)))
+    (simo,) = compare_with_control(suite, "embedding/collapse/effective_rank")
+    assert simo.difference is None
+    assert simo.reason == "no shared seed has embedding/collapse/effective_rank"
 
 
 def test_without_a_control_nothing_is_compared(make_suite):

@@ -121,3 +121,12 @@ def test_strategies_of_others_take_unused_hues(make_suite):
     (folder / "plan.json").write_text(plan)
     found = styles(load_suite(folder))
     assert found["mine"].colour not in (found["simo"].colour, SURFACE[0])
+
+
+def test_more_strategies_of_others_than_unused_hues_differ_by_their_markers(make_suite):
+    named = ("er", "er_ace", "der", "icarl", "supcon")
+    others = ("finetune", "er_balanced", "triplet", "simo", "er_simo")
+    built_by = {name: f"my_{name}" for name in others}
+    suite = load_suite(make_suite(strategies=(*named, *others), built_by=built_by, seeds=(0,)))
+    looks = {(style.colour, style.marker) for style in styles(suite).values()}
+    assert len(looks) == len(named) + len(others)

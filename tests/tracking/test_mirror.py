@@ -160,6 +160,15 @@ def test_runs_say_which_suite_they_are_of_and_what_was_set(suite: SuiteMaker) ->
     assert mirror(suite.folder).written == 0
 
 
+def test_a_name_is_no_longer_than_any_store_takes(suite: SuiteMaker) -> None:
+    settings = " ".join(f"--set settings.number_{n}={n}" for n in range(30))
+    suite.plan([("er", 0)], command=f"simo-cl run benchmarks/tiny.yaml {settings}")
+    suite.run("er", 0)
+    names = [run.info.run_name for run in runs_of(mirror(suite.folder)).values()]
+    assert [len(name) for name in names] == [250, 250]
+    assert mirror(suite.folder).written == 0
+
+
 def test_a_mean_is_over_all_seeds_or_there_is_none(suite: SuiteMaker) -> None:
     suite.plan([("er", 0), ("er", 1)])
     suite.run("er", 0, metrics={"forgetting": 0.2, "old_class_accuracy": 0.1}, arrays=True)
@@ -399,6 +408,17 @@ def test_a_run_done_again_is_replaced(suite: SuiteMaker) -> None:
     assert "error" not in again.data.tags
     assert history(report, again, "average_accuracy") == [(1, 1.0), (2, 0.75), (3, 0.5)]
     assert runs_of(report)["er"].info.status == "FINISHED"
+
+
+def test_a_long_error_is_not_taken_for_the_users_description(suite: SuiteMaker) -> None:
+    suite.plan([("er", 0)])
+    suite.run("er", 0, state="failed", message="size mismatch " * 1000)
+    failed = runs_of(mirror(suite.folder))["er seed 0"]
+    assert failed.data.tags["mlflow.note.content"].startswith("Failed: FloatingPointError: size")
+
+    suite.run("er", 0, started=suite.STARTED + 500)
+    again = runs_of(mirror(suite.folder))["er seed 0"]
+    assert again.data.tags["mlflow.note.content"].startswith("`average_accuracy` 0.500")
 
 
 def test_runs_that_left_the_plan_go_to_the_trash(two_strategies: SuiteMaker) -> None:

@@ -7,13 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from simo_cl.report.figures.captions import mean_note
-from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
+from simo_cl.report.figures.classes import (
+    MOST_NAMES,
+    class_matrices,
+    class_name,
+    class_sizes,
+    learning_order,
+    order_note,
+)
 from simo_cl.report.figures.embeddings import shown_note, shown_rows, shown_steps, spaced
 from simo_cl.report.figures.figure import SPACES, Figure, Panel
 from simo_cl.report.figures.matrices import class_panel, matrix_panel
-from simo_cl.report.tables import mean_array
 from simo_cl.report.wording import fixed
-from simo_cl.results import Suite
+from simo_cl.results import Run, Suite
 
 MOST_ROWS = 10
 SIMILARITY_SAMPLES = 150
@@ -28,6 +34,7 @@ def class_means(suite: Suite, space: str) -> Figure:
         title=f"Cosines between class means: {SPACES[space]}",
         caption="Cosine of the angle between the directions of two classes' means, after the last "
         "experience. Orthogonal classes leave everything but the diagonal empty."
+        + order_note(suite)
         + mean_note(suite),
         panels=tuple(_last_panels(suite, f"class_mean_cos/{space}")),
         **class_sizes(suite),
@@ -44,12 +51,12 @@ def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = 
     shown = tuple(labels) or shown_rows(suite, suite.streamed_labels, MOST_ROWS)
     panels: list[Panel] = []
     for label in shown:
-        matrices = mean_array(suite, label, f"class_mean_cos/{space}")
-        if matrices is None or len(matrices) < 2:
+        found = class_matrices(suite, label, f"class_mean_cos/{space}")
+        if found is None or len(found.values) < 2:
             continue
-        for step in shown_steps(len(matrices)):
-            note = _beside_simplex(matrices[step])
-            panels.append(class_panel(suite, label, matrices[step], step=step, note=note))
+        for step in shown_steps(len(found.values)):
+            note = _beside_simplex(found.values[step])
+            panels.append(class_panel(label, found, step=step, note=note))
     sizes = class_sizes(suite)
     return Figure(
         name=f"class_mean_cosines_steps_{space}",
@@ -59,7 +66,7 @@ def class_means_by_experience(suite: Suite, space: str, labels: Sequence[str] = 
         caption="Cosines between the means of the classes seen so far. Below each: their mean and "
         "deviation over pairs of classes, beside -1/(C - 1), the cosine of C equal directions as "
         "far apart as can be (a simplex), which centred means have at best. Orthogonal means have "
-        "0." + mean_note(suite) + shown_note(shown, suite.streamed_labels),
+        "0." + order_note(suite) + mean_note(suite) + shown_note(shown, suite.streamed_labels),
         panels=tuple(panels),
         size=sizes["size"],
         margins=sizes["margins"]._replace(bottom=sizes["margins"].bottom + 0.2),
@@ -76,7 +83,7 @@ def similarity_of_means(suite: Suite, space: str) -> Figure:
         space=space,
         title=f"SimO similarity of class means: {SPACES[space]}",
         caption="The similarity that the SimO loss sees between two classes' means, normalised to "
-        "0 to 1, after the last experience." + mean_note(suite),
+        "0 to 1, after the last experience." + order_note(suite) + mean_note(suite),
         panels=tuple(_last_panels(suite, f"simo_similarity/{space}")),
         **class_sizes(suite),
         scale="share",
@@ -90,7 +97,7 @@ def similarity_of_samples(suite: Suite, space: str) -> Figure:
         run = suite.finished(label)[0]
         points, classes = (run.embedding_sample(f"test_{name}") for name in (space, "labels"))
         if points is not None and classes is not None:
-            panels.append(_samples_panel(suite, label, points, classes))
+            panels.append(_samples_panel(suite, run, points, classes))
     return Figure(
         name=f"simo_similarity_samples_{space}",
         section="geometry",
@@ -108,12 +115,8 @@ def similarity_of_samples(suite: Suite, space: str) -> Figure:
 
 def _last_panels(suite: Suite, name: str) -> list[Panel]:
     """A panel for each label that has the array: its last (C, C) matrix."""
-    matrices = {label: mean_array(suite, label, name) for label in suite.finished_labels}
-    return [
-        class_panel(suite, label, matrix[-1])
-        for label, matrix in matrices.items()
-        if matrix is not None
-    ]
+    found = {label: class_matrices(suite, label, name) for label in suite.finished_labels}
+    return [class_panel(label, of) for label, of in found.items() if of is not None]
 
 
 def _beside_simplex(cosines: np.ndarray) -> str:
@@ -126,12 +129,12 @@ def _beside_simplex(cosines: np.ndarray) -> str:
     return text.replace("-", "−")
 
 
-def _samples_panel(suite: Suite, label: str, points: np.ndarray, classes: np.ndarray) -> Panel:
+def _samples_panel(suite: Suite, run: Run, points: np.ndarray, classes: np.ndarray) -> Panel:
     import torch
 
     from simo_cl.metrics.geometry import simo_similarity
 
-    order, starts = learning_order(suite, label, int(classes.max()) + 1)
+    order, starts = learning_order(run, int(classes.max()) + 1)
     place = np.argsort(order)
     kept = spaced(place[classes], SIMILARITY_SAMPLES)
     values = simo_similarity(torch.tensor(points[kept], dtype=torch.float64)).numpy()
@@ -139,13 +142,14 @@ def _samples_panel(suite: Suite, label: str, points: np.ndarray, classes: np.nda
     ends = np.flatnonzero(np.diff(places)) + 1
     middles = np.split(np.arange(len(kept)), ends)
     same = classes[:, None] == classes
-    within, between = values[same & ~np.eye(len(kept), dtype=bool)], values[~same]
-    few = len(order) <= 12
+    pairs = {"one class": values[same & ~np.eye(len(kept), dtype=bool)]}
+    pairs["different classes"] = values[~same]
+    means = [f"of {which} {fixed(of.mean(), 2)}" for which, of in pairs.items() if of.size]
+    few = len(order) <= MOST_NAMES
     return matrix_panel(
-        label,
+        run.label,
         values,
-        f"{label}: mean similarity of samples of one class {fixed(within.mean(), 2)}, of different "
-        f"classes {fixed(between.mean(), 2)}",
+        f"{run.label}: mean similarity of samples {', '.join(means)}",
         ticks=[class_name(suite, classes[m[0]])[:10] for m in middles] if few else [],
         places=[float(m.mean()) for m in middles] if few else [],
         # With many classes a line between experiences, as everywhere else; with few, between them.

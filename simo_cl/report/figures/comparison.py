@@ -17,6 +17,7 @@ from simo_cl.report.statistics import (
 from simo_cl.report.wording import show_signed
 from simo_cl.results import Suite
 from simo_cl.results.styles import MUTED, Style, styles
+from simo_cl.wording import count
 
 
 def strategies_compared(suite: Suite) -> Figure | None:
@@ -53,7 +54,9 @@ def strategies_compared(suite: Suite) -> Figure | None:
                 _interval(ax, row, c.low, c.high, style, label)
             draw_point(ax, c.difference, row, style, label, show_signed(c.difference))
         _row_axis(ax, labels, drawn_as)
-        basis = "95 % interval" if any(c.low is not None for c in compared.values()) else "one seed"
+        basis = count(max(len(c.seeds) for c in compared.values()), "seed")
+        if any(c.low is not None for c in compared.values()):
+            basis = "95 % interval"
         ax.set_xlabel(f"difference from {control}, {basis}")
 
     panels = [Panel("accuracy", "Average accuracy", "Final average accuracy", draw_accuracy)]

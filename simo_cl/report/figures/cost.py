@@ -13,7 +13,7 @@ from simo_cl.report.drawing import (
     show_value,
 )
 from simo_cl.report.figures.captions import mean_note
-from simo_cl.report.figures.curves import WIDE, room_for_names
+from simo_cl.report.figures.curves import room_for_names
 from simo_cl.report.figures.figure import Figure, Panel
 from simo_cl.report.statistics import seed_spread
 from simo_cl.report.wording import fixed
@@ -88,8 +88,7 @@ def _scatter_figure(
         title=title,
         caption=caption + mean_note(suite),
         panels=(Panel("0", "", f"{title}: {rows}", draw),),
-        size=WIDE,
-        margins=room_for_names(dot.name for dot in dots),
+        **room_for_names([dot.name for dot in dots]),
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from simo_cl.report.cells import p_cell
 from simo_cl.report.data_sets import rank_over_data_sets
 from simo_cl.report.drawing import draw_point
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.statistics import ALPHA
-from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
 from simo_cl.results.styles import INK, MUTED, styles
 from simo_cl.wording import listed
@@ -57,7 +57,7 @@ def critical_difference_diagram(suite: Suite) -> Figure | None:
         ax.spines["left"].set_visible(False)
         ax.set_xlabel("mean rank, 1 is the best")
 
-    test = "" if ranking.friedman is None else f" Friedman's p is {fixed(ranking.friedman, 3)}."
+    test = "" if ranking.friedman is None else f" Friedman's p is {p_cell(ranking.friedman)}."
     apart = (
         "A bar joins strategies that Nemenyi's test does not tell apart, which does not mean equal."
         if ranking.tells_apart

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from simo_cl.metrics.over_seeds import Spread, spread
 from simo_cl.report.drawing import (
+    NAME_POINTS,
     Line,
     Point,
     draw_lines,
@@ -19,7 +22,7 @@ from simo_cl.report.drawing import (
     show_value,
 )
 from simo_cl.report.figures.captions import band_note
-from simo_cl.report.figures.figure import Figure, Margins, Panel
+from simo_cl.report.figures.figure import POINTS_AN_INCH, Figure, Margins, Panel
 from simo_cl.report.statistics import seed_curve
 from simo_cl.report.wording import fixed
 from simo_cl.results import Suite
@@ -105,7 +108,7 @@ def stream_lines(suite: Suite, metric: str) -> list[Line]:
 
 def experience_axis(ax: Axes, experiences: int, lines: Sequence[Line]) -> None:
     """Experiences from 1, and a place at the right for joint rows."""
-    ticks = list(range(1, experiences + 1, 1 if experiences <= 10 else -(-experiences // 10)))
+    ticks = experience_ticks(experiences)
     ax.set_xlim(0.75, experiences + 0.25)
     joint = [line.name for line in lines if line.points[0].x > experiences]
     ax.set_xticks(ticks)
@@ -116,14 +119,24 @@ def experience_axis(ax: Axes, experiences: int, lines: Sequence[Line]) -> None:
     ax.set_xlabel("experiences trained")
 
 
+def experience_ticks(experiences: int) -> range:
+    """Those from 1 that are named, at most ten."""
+    return range(1, experiences + 1, math.ceil(experiences / 10))
+
+
 def lasts(lines: Iterable[Line]) -> str:
     """The lines' last values in words."""
     return "; ".join(f"{line.name} {fixed(line.points[-1].y.mean, 3)}" for line in lines)
 
 
-def room_for_names(labels: Iterable[str]) -> Margins:
-    """Margins with the names of rows at the right."""
-    return Margins(left=0.55, right=0.33 + 0.07 * max(map(len, labels)), bottom=0.5, top=0.12)
+def room_for_names(labels: Sequence[str], size: tuple[float, float] = WIDE) -> dict[str, Any]:
+    """Size and margins of a panel with the names of rows at the right, higher if they are many."""
+    width, height = size
+    right = 0.33 + 0.07 * max(map(len, labels))
+    return {
+        "size": (width, max(height, NAME_POINTS * len(labels) / POINTS_AN_INCH)),
+        "margins": Margins(left=0.55, right=right, bottom=0.5, top=0.12),
+    }
 
 
 def _over_the_stream(
@@ -178,8 +191,7 @@ def _figure(
         title=title,
         caption=caption + band_note(suite),
         panels=(Panel("0", "", f"{title}, last: {lasts(lines)}", draw),),
-        size=WIDE,
-        margins=room_for_names(line.name for line in lines),
+        **room_for_names([line.name for line in lines]),
     )
 
 

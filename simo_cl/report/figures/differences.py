@@ -15,7 +15,6 @@ from simo_cl.report.figures.matrices import name_sides, with_tooltips
 from simo_cl.report.statistics import ALPHA, compare_all_pairs
 from simo_cl.report.wording import show_signed
 from simo_cl.results import Suite
-from simo_cl.results.styles import MUTED
 from simo_cl.wording import count
 
 MOST_ROWS = 14
@@ -64,11 +63,10 @@ def paired_differences(suite: Suite) -> Figure | None:
 
 
 def _draw(ax: Axes, labels: tuple[str, ...], values: np.ndarray, shade: np.ndarray) -> None:
-    strength = np.abs(shade) / (np.nanmax(np.abs(shade)) if not np.isnan(shade).all() else 1.0)
-    draw_heat_map(ax, 0.85 * np.sign(shade) * strength, numbers=False)
+    cells = 0.85 * shade / (1.0 if np.isnan(shade).all() else np.nanmax(np.abs(shade)))
+    draw_heat_map(ax, cells, numbers=False)
     for row, column in np.argwhere(~np.isnan(values[..., 0])):
-        strong = bool(strength[row, column] > 0.6)
         difference, low, high = (short(show_signed(value)) for value in values[row, column])
-        write_in_cell(ax, row - 0.13, column, difference, 7.5, strong=strong)
-        write_in_cell(ax, row + 0.22, column, f"[{low}, {high}]", 4.6, strong=strong, ink=MUTED[0])
+        write_in_cell(ax, row - 0.13, column, difference, 7.5, cells[row, column])
+        write_in_cell(ax, row + 0.22, column, f"[{low}, {high}]", 4.6, cells[row, column])
     name_sides(ax, labels, labels, size=7)

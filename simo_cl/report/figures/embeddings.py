@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ class Groups:
 
     Attributes:
         of_class: (C,) the group of every class: the class itself, or with many classes the
-            experience that taught it.
+            experience that taught it, and with many of those a few in a row.
         names: of the groups.
     """
 
@@ -104,8 +105,14 @@ def group_classes(suite: Suite, run: Run, present: np.ndarray) -> Groups:
     if taught is None:
         of_class[present] = 0
         return Groups(of_class, {0: ""})
-    of_class[present] = taught[present]
-    return Groups(of_class, {int(e): f"exp. {int(e) + 1}" for e in np.unique(taught[present])})
+    count = int(taught[present].max()) + 1
+    in_a_row = math.ceil(count / MOST_COLOURS)
+    of_class[present] = taught[present] // in_a_row
+    names = {}
+    for group in np.unique(of_class[present]).tolist():
+        first, last = group * in_a_row + 1, min((group + 1) * in_a_row, count)
+        names[group] = f"exp. {first}" if first == last else f"exp. {first}–{last}"
+    return Groups(of_class, names)
 
 
 class Layout:

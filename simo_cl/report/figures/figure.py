@@ -136,7 +136,8 @@ def draw_sheet(figure: Figure, drawn_as: Mapping[str, Style]) -> tuple[Canvas, d
     width, height = figure.cell
     columns, rows = _grid(figure)
     handles = _legend(figure, drawn_as)
-    per_line = max(1, int(columns * width / 1.35))
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    per_line = max(1, int(columns * width / max(1.35, 0.55 + 0.07 * longest)))
     lines = math.ceil(len(handles) / per_line)
     foot = 0.22 * lines + 0.1 if handles else 0.42 if figure.scale else 0.0
     across, up = columns * width, rows * height + foot

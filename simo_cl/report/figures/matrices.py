@@ -14,7 +14,13 @@ from matplotlib.transforms import ScaledTranslation, Transform
 
 from simo_cl.report.drawing import draw_heat_map
 from simo_cl.report.figures.captions import mean_note
-from simo_cl.report.figures.classes import class_name, class_sizes, learning_order
+from simo_cl.report.figures.classes import (
+    ClassMatrices,
+    class_matrices,
+    class_sizes,
+    order_note,
+)
+from simo_cl.report.figures.curves import experience_ticks
 from simo_cl.report.figures.figure import Figure, Margins, Panel
 from simo_cl.report.tables import file_label, mean_array
 from simo_cl.report.wording import fixed
@@ -35,7 +41,8 @@ def accuracy_matrices(suite: Suite) -> Figure:
         if not joint:
             matrix = np.where(np.tri(*matrix.shape), matrix, np.nan)
         names = [f"experience {i + 1}" for i in range(count)]
-        ticks = [str(i + 1) for i in range(count)]
+        named = experience_ticks(count)
+        ticks = [str(i + 1) if i + 1 in named else "" for i in range(count)]
         last = ", ".join(fixed(value, 2) for value in matrix[-1])
         panels.append(
             matrix_panel(
@@ -67,18 +74,18 @@ def confusion(suite: Suite) -> Figure:
     """Shares of every class's samples by the class named, after the last experience."""
     panels = []
     for label in suite.finished_labels:
-        counts = mean_array(suite, label, "confusion")
-        if counts is not None:
-            totals = counts[-1].sum(axis=1, keepdims=True)
-            share = counts[-1] / np.where(totals > 0, totals, np.nan)
-            panels.append(class_panel(suite, label, share, row="true {}", column="named {}"))
+        found = class_matrices(suite, label, "confusion")
+        if found is not None:
+            totals = found.values.sum(axis=-1, keepdims=True)
+            shares = replace(found, values=found.values / np.where(totals > 0, totals, np.nan))
+            panels.append(class_panel(label, shares, row="true {}", column="named {}"))
     return Figure(
         name="confusion",
         section="matrices",
         title="Confusion after the last experience",
         caption="Row: the true class. Column: the class named. Classes stand in the order in "
         "which they were learnt, with a line between experiences; shade in the last columns is a "
-        "bias towards what was learnt last." + mean_note(suite),
+        "bias towards what was learnt last." + order_note(suite) + mean_note(suite),
         panels=tuple(panels),
         **class_sizes(suite),
         scale="share",
@@ -86,25 +93,22 @@ def confusion(suite: Suite) -> Figure:
 
 
 def class_panel(
-    suite: Suite,
     label: str,
-    values: np.ndarray,
+    classes: ClassMatrices,
     *,
     row: str = "{}",
     column: str = "and {}",
     step: int | None = None,
     note: str = "",
 ) -> Panel:
-    """A matrix (C, C) over classes, in the order in which they were learnt where all seeds agree.
+    """One of a row's matrices over pairs of classes.
 
     Args:
         row, column: what a row and a column are in tooltips, with {} for the class.
-        step: the experience after which it was measured, if the figure has several.
+        step: the experience after which it was measured, if the figure has several; else the last.
         note: stands below the matrix.
     """
-    order, borders = learning_order(suite, label, len(values))
-    names = [class_name(suite, c) for c in order]
-    values = values[np.ix_(order, order)]
+    values = classes.values[-1 if step is None else step]
     others = values[~np.eye(len(values), dtype=bool)]
     when = "" if step is None else f", after experience {step + 1}"
     diagonal = np.diag(values)
@@ -119,10 +123,10 @@ def class_panel(
         values,
         f"{label}{when}: {', '.join(words) or 'no values'}",
         step=step,
-        rows=[row.format(name) for name in names],
-        columns=[column.format(name) for name in names],
-        ticks=[name[:10] for name in names] if len(order) <= 12 else [],
-        borders=borders,
+        rows=[row.format(name) for name in classes.names],
+        columns=[column.format(name) for name in classes.names],
+        ticks=classes.ticks,
+        borders=classes.borders,
         axis_names=(note, ""),
     )
 

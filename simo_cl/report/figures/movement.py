@@ -126,8 +126,8 @@ def _draw(
     for group in present:
         draw_dots(ax, xy[at][learnt[at] & (of_point == group)], dot_colour(group))
     for group in present:
-        inside = of_point == group
-        since = learnt[: at + 1, inside].any(axis=1)
+        inside = learnt[at] & (of_point == group)
+        since = learnt[: at + 1, inside].all(axis=1)
         middles = np.median(xy[: at + 1, inside][since], axis=1)
         ax.plot(middles[:, 0], middles[:, 1], color=dot_colour(group), linewidth=1, alpha=0.6)
         name_group(ax, middles[-1], groups[group], dot_colour(group))

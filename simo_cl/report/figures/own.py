@@ -9,7 +9,7 @@ from functools import partial
 import cloudpickle
 from matplotlib.axes import Axes
 
-from simo_cl.report.figures.curves import WIDE, room_for_names
+from simo_cl.report.figures.curves import room_for_names
 from simo_cl.report.figures.figure import Figure, Panel, Section
 from simo_cl.results import Suite
 
@@ -32,8 +32,7 @@ def own_figure(
             title=title,
             caption=caption,
             panels=(Panel("0", "", f"{title}. {caption}", partial(draw, suite)),),
-            size=WIDE,
-            margins=room_for_names(suite.finished_labels),
+            **room_for_names(suite.finished_labels),
             own=True,
         )
 

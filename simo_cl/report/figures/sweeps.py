@@ -111,8 +111,7 @@ def _sweep(suite: Suite, key: str, series: Sequence[Series]) -> Figure:
         + _THEORY.get(key, "")
         + " Times compare only runs on one machine with nothing else on it.",
         panels=tuple(panel for panel in panels if panel is not None),
-        size=SIZE,
-        margins=room_for_names(s.name for s in series),
+        **room_for_names([s.name for s in series], SIZE),
     )
 
 

@@ -103,7 +103,7 @@ def pairs_of_classes(suite: Suite, labels: Sequence[str] = ()) -> Figure:
         if sample is None or len(np.unique(sample.classes)) < 2:
             continue
         points, classes, space = sample
-        order, _ = learning_order(suite, label, int(classes.max()) + 1)
+        order, _ = learning_order(run, int(classes.max()) + 1)
         met = order[np.isin(order, classes)]
         chosen = met[spaced(np.arange(len(met)), PAIR_CLASSES)]
         of_class = [points[classes == c][:PAIR_SAMPLES_PER_CLASS] for c in chosen]
