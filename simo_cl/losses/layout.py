@@ -63,13 +63,13 @@ def arrange(labels: Tensor, samples_per_class: int | None = None) -> Balanced | 
             return Balanced(order, len(counts), counts[0])
         return Ragged(order, counts)
     if samples_per_class is not None:
-        classes, rest = divmod(len(labels), samples_per_class)
-        if rest:
+        # Not divmod(), which torch.compile does not know for the sizes of a second batch.
+        if len(labels) % samples_per_class:
             raise ValueError(
                 f"samples_per_class is {samples_per_class}, which does not divide the "
                 f"{len(labels)} labels"
             )
-        return Balanced(order, classes, samples_per_class)
+        return Balanced(order, len(labels) // samples_per_class, samples_per_class)
     return Unread(order, ordered)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plain_simo import plain_terms
 from torch import Tensor
 
-from simo_cl.losses import simo_loss, simo_terms
+from simo_cl.losses import SimOLoss, simo_loss, simo_terms
 from simo_cl.losses.arguments import Form
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 
@@ -126,6 +126,18 @@ def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> N
     compiled = loss(embeddings, labels, form=form, samples_per_class=samples_per_class)
     gradient = torch.autograd.grad(compiled, embeddings)[0]
     torch.testing.assert_close((compiled, gradient), value_and_gradient(embeddings, labels))
+
+
+@pytest.mark.parametrize("samples_per_class", [None, 3])
+def test_compiled_for_batches_of_other_sizes(samples_per_class: int | None) -> None:
+    torch.compiler.reset()
+    loss = SimOLoss(samples_per_class=samples_per_class)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for classes in (4, 6, 5):
+        embeddings, labels = rows(3 * classes).requires_grad_(), torch.arange(3 * classes) % classes
+        values = [each(embeddings, labels) for each in (compiled, loss)]
+        torch.testing.assert_close(*values)
+        torch.testing.assert_close(*(torch.autograd.grad(v, embeddings)[0] for v in values))
 
 
 @pytest.mark.slow
