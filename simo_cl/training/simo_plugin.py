@@ -26,7 +26,8 @@ class SimOPlugin(SupervisedPlugin):
     Args:
         weight: of the added term, 0 or more.
         loss: called as ``loss(embeddings, labels)``; by default :class:`simo_cl.SimOLoss`, in its
-            pairwise form. ``SimOLoss(form="kernel", bias=0.1)`` is another.
+            pairwise form. ``SimOLoss(form="kernel", bias=0.1)`` is another. Weights that it has
+            train as the head's.
         layer: the submodule whose output is used, by name; by default the input of the model's last
             ``nn.Linear``, and of an ``SCRModel`` the output of its ``feature_extractor``. Feature
             maps and tokens are averaged over their positions where it is known which axis is the
@@ -71,15 +72,15 @@ class SimOPlugin(SupervisedPlugin):
             self.head.load_state_dict(state["head"])
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        if self.head is None:
-            return
-        self.head.to(strategy.device).train()
         # Avalanche rebuilds the parameter groups around the model's own parameters before every
         # experience. A group of its own would break one-cycle schedules, and a submodule of the
         # model has no unique group when there are several.
         group = strategy.optimizer.param_groups[0]
         present = {id(p) for g in strategy.optimizer.param_groups for p in g["params"]}
-        group["params"].extend(p for p in self.head.parameters() if id(p) not in present)
+        for part in (self.head, self.loss):
+            if part is not None:
+                part.to(strategy.device).train()
+                group["params"].extend(p for p in part.parameters() if id(p) not in present)
 
     def before_forward(self, strategy: Any, **kwargs: Any) -> None:
         self._hook.attach(strategy.model)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
 from simo_cl.training import SimOPlugin
+from simo_cl.training.metric_loss import metric_loss
 
 # Each with the number of samples that the term covers in the last of three experiences.
 STRATEGIES = [
@@ -25,6 +26,7 @@ STRATEGIES = [
     pytest.param(AGEM, {"patterns_per_exp": 8, "sample_size": 8}, {16}, id="AGEM"),
 ]
 WEIGHT = 0.5
+SIZES = {"num_classes": 6, "embedding_size": 4}
 
 
 @pytest.mark.parametrize(("kind", "settings", "rows"), STRATEGIES)
@@ -230,6 +232,15 @@ class TestHead:
         strategy.plugins.append(start)
         strategy.train(stream.train_stream[1])
         assert torch.equal(start.seen[0], momentum)
+
+    def test_a_loss_with_weights_trains_as_it_does(self, stream):
+        head, loss = nn.Linear(NUM_FEATURES, 4), metric_loss("ProxyAnchorLoss", **SIZES)
+        strategy = stock(Naive, plugins=[SimOPlugin(loss=loss, head=head)])
+        for experience in stream.train_stream[:2]:
+            before = copy.deepcopy(loss)
+            strategy.train(experience)
+            assert changed(before, loss)
+            assert parameters_of(strategy.optimizer).count(id(loss.loss.proxies)) == 1
 
     def test_a_copied_strategy_trains_its_own(self, stream):
         strategy = stock(Naive, plugins=[SimOPlugin(head=nn.Linear(NUM_FEATURES, 4))])
