@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -13,7 +14,8 @@ from plain_simo import plain_terms
 from torch import Tensor
 
 from simo_cl.losses import SimOLoss, simo_loss, simo_terms
-from simo_cl.losses.arguments import Form
+from simo_cl.losses.arguments import Form, Settings
+from simo_cl.losses.grouped import grouped_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 
 WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
@@ -111,6 +113,17 @@ def test_the_number_of_samples_is_checked_where_it_can_be_seen() -> None:
         simo_loss(rows(4), torch.tensor([0, 0, 0, 1]), samples_per_class=2)
     with pytest.raises(ValueError, match="does not divide the 4 labels"):
         simo_loss(rows(4).to("meta"), torch.zeros(4, dtype=int, device="meta"), samples_per_class=3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_look_at_counts_that_the_host_knows_waits_for_a_device(form: Form) -> None:
+    """As of the batch of all ranks, whose labels are on the host."""
+    layout = arrange(torch.tensor([0, 1, 1, 2, 2, 2]))
+    assert isinstance(layout, Ragged)
+    embeddings = torch.empty(6, 4, device="meta", requires_grad=True)
+    there = replace(layout, order=layout.order.to("meta"))
+    sum(grouped_terms(embeddings, there, Settings(form=form))).backward()
+    assert embeddings.grad is not None
 
 
 @pytest.mark.parametrize("form", FORMS)
