@@ -142,7 +142,7 @@ def check_not_negative(**arguments: float) -> None:
 def _check_numbers(**arguments: float) -> None:
     for name, value in arguments.items():
         if not isinstance(value, SupportsFloat):
-            raise TypeError(f"{name} must be a number, got {value!r}")
+            raise TypeError(f"{name} is {value!r}; it must be a number")
 
 
 def weights_of(weights: Sequence[float]) -> tuple[float, ...]:

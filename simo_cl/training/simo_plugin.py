@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.supervised import SCR
-from torch import nn
+from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
 from simo_cl.losses.arguments import check_not_negative
@@ -49,7 +50,7 @@ class SimOPlugin(SupervisedPlugin):
     def __init__(
         self,
         weight: float = 1.0,
-        loss: nn.Module | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         layer: str | None = None,
         head: nn.Module | None = None,
         pool: Pool | None = None,
@@ -63,13 +64,11 @@ class SimOPlugin(SupervisedPlugin):
 
     def state_dict(self) -> dict[str, Any]:
         """That of the head, and of a loss that learns."""
-        head = {} if self.head is None else self.head.state_dict()
-        return {"head": head, "loss": self.loss.state_dict()}
+        return {name: part.state_dict() for name, part in self._modules().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.loss.load_state_dict(state["loss"])
-        if self.head is not None:
-            self.head.load_state_dict(state["head"])
+        for name, part in self._modules().items():
+            part.load_state_dict(state[name])
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         # Avalanche rebuilds the parameter groups around the model's own parameters before every
@@ -77,10 +76,9 @@ class SimOPlugin(SupervisedPlugin):
         # model has no unique group when there are several.
         group = strategy.optimizer.param_groups[0]
         present = {id(p) for g in strategy.optimizer.param_groups for p in g["params"]}
-        for part in (self.head, self.loss):
-            if part is not None:
-                part.to(strategy.device).train()
-                group["params"].extend(p for p in part.parameters() if id(p) not in present)
+        for part in self._modules().values():
+            part.to(strategy.device).train()
+            group["params"].extend(p for p in part.parameters() if id(p) not in present)
 
     def before_forward(self, strategy: Any, **kwargs: Any) -> None:
         self._hook.attach(strategy.model)
@@ -97,3 +95,8 @@ class SimOPlugin(SupervisedPlugin):
         features = self._hook.take(strategy.model, len(labels))
         embeddings = features if self.head is None else self.head(features)
         strategy.loss += self.weight * self.loss(embeddings, labels)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """What may have weights."""
+        parts = {"head": self.head, "loss": self.loss}
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}

@@ -606,9 +606,9 @@ LONGS = torch.zeros(3, dtype=torch.long)
         ({"reduction": "none"}, ValueError, "reduction must be one of"),
         ({"epsilon": -0.1}, ValueError, "epsilon must be a positive number, got -0.1"),
         ({"epsilon": 0.0}, ValueError, "epsilon must be a positive number"),
-        ({"epsilon": "0.1"}, TypeError, "epsilon must be a number, got '0.1'"),
+        ({"epsilon": "0.1"}, TypeError, "epsilon is '0.1'; it must be a number"),
         ({"leaning": 1.5}, ValueError, "leaning must be a number from 0 to 1"),
-        ({"leaning": None}, TypeError, "leaning must be a number, got None"),
+        ({"leaning": None}, TypeError, "leaning is None; it must be a number"),
         (
             {"form": "kernel", "leaning": 0.5},
             ValueError,

@@ -9,9 +9,10 @@ import torch
 from avalanche.training.plugins import LRSchedulerPlugin
 from avalanche.training.supervised import AGEM, DER, ER_ACE, MIR, LwF, Naive, Replay
 from parts import NUM_FEATURES, Witness, classifier, icarl, scr, stock
+from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 
-from simo_cl.losses import SimOLoss
+from simo_cl.losses import SimOLoss, simo_loss
 from simo_cl.training import SimOPlugin
 from simo_cl.training.metric_loss import metric_loss
 
@@ -263,13 +264,13 @@ def test_can_be_copied_between_iterations(stream):
     assert len(copies.seen) == 3
 
 
-def test_takes_any_loss_of_embeddings_and_labels(stream):
-    from pytorch_metric_learning.losses import SupConLoss
-
+@pytest.mark.parametrize("loss", [SupConLoss(), simo_loss])
+def test_takes_any_loss_of_embeddings_and_labels(stream, loss):
     losses = Witness("after_training_iteration", lambda s: s.loss.item())
-    strategy = stock(Naive, plugins=[SimOPlugin(loss=SupConLoss()), losses])
-    strategy.train(stream.train_stream[0])
-    assert all(loss > 0 for loss in losses.seen)
+    simo = SimOPlugin(loss=loss)
+    stock(Naive, plugins=[simo, losses]).train(stream.train_stream[0])
+    assert all(value > 0 for value in losses.seen)
+    simo.load_state_dict(simo.state_dict())
 
 
 def test_runs_without_a_device(stream):
