@@ -33,10 +33,11 @@ def test_scores_are_by_the_directions_of_the_classes_seen() -> None:
 
 
 def test_the_directions_are_saved_with_the_model_and_do_not_train() -> None:
-    directions = fixed_directions("orthonormal", 5, 6, seed=0)
-    other = model_of(fixed_directions("orthonormal", 5, 6, seed=1))
+    directions, others = (fixed_directions("orthonormal", 5, 6, seed=seed) for seed in (0, 1))
+    other, given = model_of(others), others.clone()
     other.load_state_dict(model_of(directions).state_dict())
     assert torch.equal(other.directions, directions)
+    assert torch.equal(others, given)
     assert not any(parameter.shape == directions.shape for parameter in other.parameters())
     assert other.to("meta").directions.device.type == "meta"
 

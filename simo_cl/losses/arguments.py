@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from inspect import Parameter
+from numbers import Integral
 from typing import (
     Any,
     Literal,
@@ -98,6 +99,7 @@ def settings_of(keywords: Keywords) -> Settings:
     if settings.reduction not in get_args(Reduction):
         known = get_args(Reduction)
         raise ValueError(f"reduction must be one of {known}, got {settings.reduction!r}")
+    _check_numbers(epsilon=settings.epsilon, leaning=settings.leaning, bias=settings.bias)
     if not (math.isfinite(settings.epsilon) and settings.epsilon > 0):
         raise ValueError(f"epsilon must be a positive number, got {settings.epsilon!r}")
     if not 0 <= settings.leaning <= 1:
@@ -115,33 +117,50 @@ def settings_of(keywords: Keywords) -> Settings:
             f"form={settings.form!r}; leave it out"
         )
     samples = settings.samples_per_class
-    if samples is not None and samples < 1:
-        raise ValueError(f"samples_per_class must be at least 1, or None, got {samples!r}")
+    if samples is not None and not (isinstance(samples, Integral) and samples >= 1):
+        raise ValueError(
+            f"samples_per_class must be a whole number, at least 1, or None, got {samples!r}"
+        )
     check_backend(settings.backend, settings.form)
     return settings
 
 
 def check_positive(**arguments: float) -> None:
+    _check_numbers(**arguments)
     for name, value in arguments.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} is {value!r}; it must be positive and finite")
 
 
 def check_not_negative(**arguments: float) -> None:
+    _check_numbers(**arguments)
     for name, value in arguments.items():
-        if not isinstance(value, SupportsFloat):
-            raise TypeError(f"{name} is {value!r}; it must be a number, 0 or more")
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} is {value!r}; it must be 0 or more and finite")
 
 
+def _check_numbers(**arguments: float) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, SupportsFloat):
+            raise TypeError(f"{name} is {value!r}; it must be a number")
+
+
 def weights_of(weights: Sequence[float]) -> tuple[float, ...]:
-    if len(weights) != 3 or not all(math.isfinite(w) and w >= 0 for w in weights):
+    """As numbers, which those in a tensor or an array are not: they could be written to.
+
+    Raises:
+        ValueError: not three numbers that are not negative.
+    """
+    try:
+        numbers = [float(weight) for weight in weights]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != 3 or not all(math.isfinite(w) and w >= 0 for w in numbers):
         raise ValueError(
             "weights must be three numbers that are not negative, of the terms similar, means and "
             f"dissimilar, got {weights!r}"
         )
-    return tuple(weights)
+    return tuple(numbers)
 
 
 def check_are_tensors(**arguments: object) -> None:

@@ -63,7 +63,7 @@ def cosine_loss(embeddings: Tensor, labels: Tensor, directions: Tensor) -> Tenso
     cosine loss, WACV 2020, for any unit directions.
 
     Args:
-        embeddings: (N, d), of any norm.
+        embeddings: (N, d), of any norm. Half precision is computed in float32, also under autocast.
         labels: (N,), in ``range(C)``.
         directions: (C, d), of unit norm.
 
@@ -74,5 +74,6 @@ def cosine_loss(embeddings: Tensor, labels: Tensor, directions: Tensor) -> Tenso
         >>> cosine_loss(torch.eye(3), torch.tensor([0, 1, 0]), torch.eye(3))
         tensor(0.3333)
     """
-    cosines = (F.normalize(embeddings.float(), dim=1) * directions[labels]).sum(dim=1)
+    rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+    cosines = (F.normalize(rows, dim=1) * directions[labels]).sum(dim=1)
     return 1 - cosines.mean()

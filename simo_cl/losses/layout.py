@@ -63,13 +63,13 @@ def arrange(labels: Tensor, samples_per_class: int | None = None) -> Balanced | 
             return Balanced(order, len(counts), counts[0])
         return Ragged(order, counts)
     if samples_per_class is not None:
-        classes, rest = divmod(len(labels), samples_per_class)
-        if rest:
+        # Not divmod(), which torch.compile does not know for the sizes of a second batch.
+        if len(labels) % samples_per_class:
             raise ValueError(
                 f"samples_per_class is {samples_per_class}, which does not divide the "
                 f"{len(labels)} labels"
             )
-        return Balanced(order, classes, samples_per_class)
+        return Balanced(order, len(labels) // samples_per_class, samples_per_class)
     return Unread(order, ordered)
 
 
@@ -128,25 +128,28 @@ class Ragged:
     counts: list[int]
 
     def groups(self, e: Tensor) -> TermGroups:
-        counts = torch.tensor(self.counts, device=e.device)
-        class_of_row = torch.repeat_interleave(counts, output_size=len(e))
-        sums = e.new_zeros(len(counts), e.shape[1]).index_add(0, class_of_row, e)
-        means = _full((sums / counts[:, None])[None])
+        # On the host, which knows them, so that no look at them waits for a device.
+        counts = torch.tensor(self.counts, device="cpu")
         # Largest class first: then the classes that have a k-th sample are the first ones, for
         # every k, and groups of like size are neighbours.
         descending, largest_first = counts.sort(descending=True, stable=True)
-        starts = (counts.cumsum(0) - counts)[largest_first]
-        ks = torch.arange(max(self.counts), device=e.device)
+        ks = torch.arange(max(self.counts), device="cpu")
         classes_with_k = len(counts) - torch.searchsorted(counts.sort().values, ks, right=True)
+        class_sizes, rank_sizes = descending.tolist(), classes_with_k.tolist()
+        starts = (counts.cumsum(0) - counts)[largest_first].to(e.device)
+        counts, descending = counts.to(e.device), descending.to(e.device)
+        class_of_row = torch.repeat_interleave(counts, output_size=len(e))
+        sums = e.new_zeros(len(counts), e.shape[1]).index_add(0, class_of_row, e)
+        means = _full((sums / counts[:, None])[None])
 
         def sample(c: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
             return starts[c] + k, k < descending[c]
 
         padded = torch.cat([e, e.new_zeros(1, e.shape[1])])
         return TermGroups(
-            similar=_padded(padded, descending.tolist(), sample),
+            similar=_padded(padded, class_sizes, sample),
             means=means,
-            dissimilar=_padded(padded, classes_with_k.tolist(), lambda k, c: sample(c, k)),
+            dissimilar=_padded(padded, rank_sizes, lambda k, c: sample(c, k)),
         )
 
 

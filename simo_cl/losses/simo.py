@@ -104,7 +104,7 @@ def simo_loss(
         distributed: the batch is that of all ranks, in the order of rank and position, and every
             rank gets its loss. Gradients are to be averaged over the ranks, as
             DistributedDataParallel does. Every rank must take part, with the same settings, also
-            one without a row. Waits for the device once, for all labels.
+            one without a row. Waits for the device twice, for shares and labels of all ranks.
         backend: what sweeps the pairs, of which the batch form has none: "torch" (default), or
             "triton", one kernel for CUDA devices, in float32.
 

@@ -44,7 +44,8 @@ class FixedDirectionModel(EmbeddingModel):
                 f"directions have {directions.shape[1]} dimensions and embeddings "
                 f"{self.class_means.shape[1]}; they must have as many"
             )
-        self.class_means = directions
+        # Its own: loading weights writes to it.
+        self.class_means = directions.clone()
 
     @property
     def directions(self) -> Tensor:

@@ -20,9 +20,9 @@ class PatchWhitening(nn.Module):
     """A fixed convolution with the whitening filters of 2 x 2 patches, each with both signs.
 
     A filter is an eigenvector of the patches' second moments over the root of its eigenvalue, so
-    that over the images it was fitted to all outputs have a mean square of 1 and no correlation,
-    but for a filter with its negative. The idea, with both signs and ``epsilon``, is that of
-    cifar10-airbench (Jordan 2024).
+    that over all patches of the images it was fitted to, outputs have, but for ``epsilon``, a mean
+    square of 1, and no correlation but for a filter with its negative. The idea, with both signs
+    and ``epsilon``, is that of cifar10-airbench (Jordan 2024).
 
     Until :meth:`fit` is called, a filter is a single pixel.
 

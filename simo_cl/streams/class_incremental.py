@@ -137,7 +137,7 @@ def _class_order(given: Sequence[int] | None, seed: int | None, num_classes: int
         raise ValueError(
             f"class_order is {order}; it must hold every label from 0 to {num_classes - 1} once."
         )
-    return order
+    return [int(label) for label in order]
 
 
 def _parts(order: list[int], experiences: int) -> list[list[int]]:

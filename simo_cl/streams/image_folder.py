@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def _folder(root: Path) -> Path:
 
 def _classes(folder: Path) -> list[str]:
     train, test = (
-        {entry.name for entry in (folder / split).iterdir() if entry.is_dir()}
+        {entry.name for entry in _entries(folder / split) if entry.is_dir()}
         for split in ("train", "test")
     )
     if not train:
@@ -102,7 +103,16 @@ def _read(folder: Path, classes: list[str]) -> Images:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+    return sorted(file for file in _entries(folder) if file.suffix.lower() in _SUFFIXES)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return (entry for entry in folder.iterdir() if not _is_hidden(entry.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether it is the system's and no image of the user's, as the ._ files of macOS."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _left_out(folder: Path) -> str:
@@ -111,8 +121,9 @@ def _left_out(folder: Path) -> str:
         kind
         for split in (folder / "train", folder / "test")
         for file in split.rglob("*")
-        # Hidden files are the system's.
-        if file.is_file() and not file.name.startswith(".") and (kind := _kind(file, split))
+        if file.is_file()
+        and not _is_hidden(file.relative_to(split))
+        and (kind := _kind(file, split))
     )
     if not kinds:
         return ""

@@ -190,7 +190,13 @@ class ResidentDataset(TaskAwareSupervisedClassificationDataset):
             indices = indices.cpu()
         elif not isinstance(indices, (np.ndarray, range)):
             indices = list(indices)
-        index = np.asarray(indices, dtype=np.int64)
+        index = np.asarray(indices)
+        if index.size and index.dtype.kind not in "iu":
+            raise TypeError(
+                f"the indices of a subset are {index.dtype}; give integers, which np.flatnonzero "
+                "makes of a mask"
+            )
+        index = index.astype(np.int64, copy=False)
         tasks = None if self.tasks is None else self.tasks[index]
         return ResidentDataset(self.store, self.rows[index], self.group, tasks)
 

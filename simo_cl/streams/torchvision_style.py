@@ -37,7 +37,8 @@ def images_of(dataset: Any) -> Images:
         raise DataBrokenError("the data set has no sample")
     data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
     if isinstance(data, (np.ndarray, Tensor)) and targets is not None:
-        pixels = torch.as_tensor(data)
+        # As a copy, since torch takes no array that is read backwards, as from BGR to RGB.
+        pixels = torch.from_numpy(np.array(data)) if isinstance(data, np.ndarray) else data
         if pixels.ndim == 3:
             return _checked(pixels[:, None], targets)
         if pixels.ndim == 4 and pixels.shape[3] <= 4:
@@ -109,7 +110,7 @@ def _pixels(picture: Any, index: int) -> Tensor:
 def _checked(pixels: Tensor, labels: Sequence[int] | Tensor) -> Images:
     if pixels.dtype != torch.uint8:
         raise DataBrokenError(f"the pixels are {pixels.dtype}; expected uint8")
-    labels = torch.as_tensor(labels)
-    if labels.is_floating_point():
-        raise DataBrokenError(f"the labels are {labels.dtype}; expected integers")
-    return Images(pixels, labels.to(torch.int64))
+    numbers = np.array(labels)
+    if numbers.dtype.kind not in "biu":
+        raise DataBrokenError(f"the labels are {numbers.dtype}; expected integers")
+    return Images(pixels, torch.from_numpy(numbers.astype(np.int64)))

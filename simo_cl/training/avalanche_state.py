@@ -54,28 +54,27 @@ def save_memory(buffer: ClassBalancedBuffer) -> State:
     """
     if not hasattr(buffer, "seen_classes"):
         raise NotResumableError(f"it is not known what a {type(buffer).__name__} remembers")
-    return {
-        "seen_classes": list(buffer.seen_classes),
-        "groups": [
-            {
-                "class": label,
-                "size": group.max_size,
-                "weights": group._buffer_weights,
-                **_save_samples(group.buffer),
-            }
-            for label, group in buffer.buffer_groups.items()
-        ],
-    }
+    # In the order in which the classes came.
+    groups = [
+        {
+            "class": label,
+            "size": group.max_size,
+            "weights": group._buffer_weights,
+            **_save_samples(group.buffer),
+        }
+        for label, group in buffer.buffer_groups.items()
+    ]
+    return {"groups": groups}
 
 
 def load_memory(buffer: ClassBalancedBuffer, state: State, data: ResidentDataset) -> None:
     """Fills a memory as :func:`save_memory` found it."""
-    buffer.seen_classes = set(state["seen_classes"])
-    if list(buffer.seen_classes) != state["seen_classes"]:
-        # The first classes get the slots that are left over, so that the order matters.
-        raise NotResumableError("the memory's classes come in another order than when saved")
+    # The first classes of the set get the slots that are left over. What comes first depends on the
+    # order in which they were added, which is that of the groups.
+    buffer.seen_classes = set()
     buffer.buffer_groups = {}
     for saved in state["groups"]:
+        buffer.seen_classes.add(saved["class"])
         group = ReservoirSamplingBuffer(saved["size"])
         group.buffer = _load_samples(saved, data)
         group._buffer_weights = saved["weights"]

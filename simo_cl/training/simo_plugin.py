@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.supervised import SCR
-from torch import nn
+from torch import Tensor, nn
 
 from simo_cl.losses import SimOLoss
 from simo_cl.losses.arguments import check_not_negative
@@ -26,7 +27,8 @@ class SimOPlugin(SupervisedPlugin):
     Args:
         weight: of the added term, 0 or more.
         loss: called as ``loss(embeddings, labels)``; by default :class:`simo_cl.SimOLoss`, in its
-            pairwise form. ``SimOLoss(form="kernel", bias=0.1)`` is another.
+            pairwise form. ``SimOLoss(form="kernel", bias=0.1)`` is another. Weights that it has
+            train as the head's.
         layer: the submodule whose output is used, by name; by default the input of the model's last
             ``nn.Linear``, and of an ``SCRModel`` the output of its ``feature_extractor``. Feature
             maps and tokens are averaged over their positions where it is known which axis is the
@@ -48,7 +50,7 @@ class SimOPlugin(SupervisedPlugin):
     def __init__(
         self,
         weight: float = 1.0,
-        loss: nn.Module | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         layer: str | None = None,
         head: nn.Module | None = None,
         pool: Pool | None = None,
@@ -62,24 +64,21 @@ class SimOPlugin(SupervisedPlugin):
 
     def state_dict(self) -> dict[str, Any]:
         """That of the head, and of a loss that learns."""
-        head = {} if self.head is None else self.head.state_dict()
-        return {"head": head, "loss": self.loss.state_dict()}
+        return {name: part.state_dict() for name, part in self._modules().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.loss.load_state_dict(state["loss"])
-        if self.head is not None:
-            self.head.load_state_dict(state["head"])
+        for name, part in self._modules().items():
+            part.load_state_dict(state[name])
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        if self.head is None:
-            return
-        self.head.to(strategy.device).train()
         # Avalanche rebuilds the parameter groups around the model's own parameters before every
         # experience. A group of its own would break one-cycle schedules, and a submodule of the
         # model has no unique group when there are several.
         group = strategy.optimizer.param_groups[0]
         present = {id(p) for g in strategy.optimizer.param_groups for p in g["params"]}
-        group["params"].extend(p for p in self.head.parameters() if id(p) not in present)
+        for part in self._modules().values():
+            part.to(strategy.device).train()
+            group["params"].extend(p for p in part.parameters() if id(p) not in present)
 
     def before_forward(self, strategy: Any, **kwargs: Any) -> None:
         self._hook.attach(strategy.model)
@@ -96,3 +95,8 @@ class SimOPlugin(SupervisedPlugin):
         features = self._hook.take(strategy.model, len(labels))
         embeddings = features if self.head is None else self.head(features)
         strategy.loss += self.weight * self.loss(embeddings, labels)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """What may have weights."""
+        parts = {"head": self.head, "loss": self.loss}
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}

@@ -73,6 +73,12 @@ def test_the_loss_is_zero_at_the_directions_and_two_opposite_to_them() -> None:
     assert cosine_loss(-directions[labels], labels, directions).item() == pytest.approx(2)
 
 
+def test_the_loss_of_double_precision_is_as_precise() -> None:
+    embeddings = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    directions, labels = torch.eye(3, dtype=torch.float64), torch.tensor([0, 2, 1, 0])
+    assert torch.autograd.gradcheck(lambda e: cosine_loss(e, labels, directions), embeddings)
+
+
 def test_no_embedding_has_an_infinite_gradient() -> None:
     embeddings = torch.zeros(2, 3, requires_grad=True)
     directions = fixed_directions("orthonormal", 3, 3, seed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from plain_simo import plain_terms
 from torch import Tensor
 
-from simo_cl.losses import simo_loss, simo_terms
-from simo_cl.losses.arguments import Form
+from simo_cl.losses import SimOLoss, simo_loss, simo_terms
+from simo_cl.losses.arguments import Form, Settings
+from simo_cl.losses.grouped import grouped_terms
 from simo_cl.losses.layout import Balanced, Ragged, Unread, arrange
 
 WEIGHTS = (1.0, 0.7, 1.3)  # unlike, so that no term's gradient can stand for another's
@@ -116,6 +118,17 @@ def test_the_number_of_samples_is_checked_where_it_can_be_seen() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_no_look_at_counts_that_the_host_knows_waits_for_a_device(form: Form) -> None:
+    """As of the batch of all ranks, whose labels are on the host."""
+    layout = arrange(torch.tensor([0, 1, 1, 2, 2, 2]))
+    assert isinstance(layout, Ragged)
+    embeddings = torch.empty(6, 4, device="meta", requires_grad=True)
+    there = replace(layout, order=layout.order.to("meta"))
+    sum(grouped_terms(embeddings, there, Settings(form=form))).backward()
+    assert embeddings.grad is not None
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("samples_per_class", [None, 3])
 def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> None:
     def value_and_gradient(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,6 +141,18 @@ def test_compiled_without_a_break(form: str, samples_per_class: int | None) -> N
     compiled = loss(embeddings, labels, form=form, samples_per_class=samples_per_class)
     gradient = torch.autograd.grad(compiled, embeddings)[0]
     torch.testing.assert_close((compiled, gradient), value_and_gradient(embeddings, labels))
+
+
+@pytest.mark.parametrize("samples_per_class", [None, 3])
+def test_compiled_for_batches_of_other_sizes(samples_per_class: int | None) -> None:
+    torch.compiler.reset()
+    loss = SimOLoss(samples_per_class=samples_per_class)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for classes in (4, 6, 5):
+        embeddings, labels = rows(3 * classes).requires_grad_(), torch.arange(3 * classes) % classes
+        values = [each(embeddings, labels) for each in (compiled, loss)]
+        torch.testing.assert_close(*values)
+        torch.testing.assert_close(*(torch.autograd.grad(v, embeddings)[0] for v in values))
 
 
 @pytest.mark.slow

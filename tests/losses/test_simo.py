@@ -609,7 +609,9 @@ LONGS = torch.zeros(3, dtype=torch.long)
         ({"reduction": "none"}, ValueError, "reduction must be one of"),
         ({"epsilon": -0.1}, ValueError, "epsilon must be a positive number, got -0.1"),
         ({"epsilon": 0.0}, ValueError, "epsilon must be a positive number"),
+        ({"epsilon": "0.1"}, TypeError, "epsilon is '0.1'; it must be a number"),
         ({"leaning": 1.5}, ValueError, "leaning must be a number from 0 to 1"),
+        ({"leaning": None}, TypeError, "leaning is None; it must be a number"),
         (
             {"form": "kernel", "leaning": 0.5},
             ValueError,
@@ -618,10 +620,12 @@ LONGS = torch.zeros(3, dtype=torch.long)
         ({"form": "kernel", "bias": -0.1}, ValueError, "bias must be .* not negative, got -0.1"),
         ({"form": "kernel", "bias": math.inf}, ValueError, "bias must be .* not negative, got inf"),
         ({"bias": 0.1}, ValueError, 'bias is of form="kernel" alone, got bias=0.1 in .*pairwise'),
-        ({"samples_per_class": 0}, ValueError, "samples_per_class must be at least 1, or None"),
+        ({"samples_per_class": 0}, ValueError, "samples_per_class must be .* at least 1, or None"),
+        ({"samples_per_class": 1.5}, ValueError, "samples_per_class must be a whole number"),
         ({"epsilom": 0.1}, TypeError, "no setting 'epsilom'; .*, epsilon, .*mean 'epsilon'"),
         ({"weights": (1, 1)}, ValueError, "weights must be three numbers"),
         ({"weights": (1, 1, -1)}, ValueError, "weights must be three numbers"),
+        ({"weights": 1.0}, ValueError, "weights must be three numbers"),
     ],
     ids=str,
 )
@@ -629,6 +633,13 @@ def test_bad_arguments_are_named(change: dict, error: type[Exception], message: 
     arguments = {"embeddings": torch.ones(3, 4), "labels": torch.tensor([0, 0, 1]), **change}
     with pytest.raises(error, match=message):
         simo_loss(**arguments)
+
+
+def test_weights_in_a_tensor_are_read_and_not_written_to() -> None:
+    embeddings, labels, weights = torch.eye(6), torch.tensor([0, 0, 1, 1, 2, 2]), torch.ones(3)
+    loss, expected = SimOLoss(weights=weights), simo_loss(embeddings, labels)
+    assert [loss(embeddings, labels) for _ in range(2)] == [expected, expected]
+    assert weights.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_bad_settings_are_refused_by_the_constructor() -> None:

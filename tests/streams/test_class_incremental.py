@@ -57,10 +57,11 @@ def test_every_sample_is_in_one_experience(experiences: int, seed: int) -> None:
         assert len(datasets) == experiences
 
 
-def test_a_given_class_order_holds(tiny_data: DataSet) -> None:
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_a_given_class_order_holds(tiny_data: DataSet, kind: Any) -> None:
     order = [6, 5, 4, 3, 2, 1, 0]
-    benchmark = class_incremental(tiny_data, experiences=3, class_order=order)
-    assert benchmark.classes_order == order
+    benchmark = class_incremental(tiny_data, experiences=3, class_order=kind(order))
+    assert repr(benchmark.classes_order) == repr(order)
     assert benchmark.n_classes_per_exp == [2, 2, 3]
     assert _labels(benchmark.train_stream)[0] == {5, 6}
 

@@ -43,6 +43,9 @@ def pgm(white: int) -> bytes:
     return b"P5\n2 2\n%d\n" % white + values.tobytes()
 
 
+WITHOUT_WIDTH = tiff(LEVELS.tobytes(), 8).replace(struct.pack("<H", 256), struct.pack("<H", 255))
+
+
 class TestScaled:
     @pytest.mark.parametrize(
         "encoded",
@@ -162,7 +165,7 @@ class TestRefused:
         with pytest.raises(DataBrokenError, match="transparent pixels"):
             decoded(saved(image, "PNG", transparency=used))
 
-    @pytest.mark.parametrize("encoded", [b"", b"\x89PNG", encode(LEVELS)[:45]])
+    @pytest.mark.parametrize("encoded", [b"", b"\x89PNG", encode(LEVELS)[:45], WITHOUT_WIDTH])
     def test_what_is_no_picture(self, tmp_path: Path, encoded: bytes) -> None:
         (tmp_path / "x.png").write_bytes(encoded)
         with pytest.raises(DataBrokenError, match="x: not a readable image"):

@@ -72,6 +72,17 @@ def test_says_how_many_files_of_which_kind_are_left_out(folder: Path) -> None:
     assert status.detail.startswith(f"2 classes, 6 + 4 images; {expected}")
 
 
+def test_hidden_files_and_folders_are_the_systems(folder: Path, recwarn: object) -> None:
+    for name in ("train/cat/._0.png", "train/.checkpoints/0.png", "test/cat/.thumbs/0.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no image")
+    data = load_data("image_folder", folder)
+    assert (data.class_names, len(data.train), len(data.test)) == (("bird", "cat"), 6, 4)
+    (status,) = [status for status in check_data(folder) if status.name == "image_folder"]
+    assert status.detail == "2 classes, 6 + 4 images"
+    assert not recwarn
+
+
 def test_images_of_different_size_are_both_named(folder: Path) -> None:
     (folder / "train" / "cat" / "1.png").write_bytes(encode(random_images(1, size=8)[0]))
     with pytest.raises(DataBrokenError, match=r"cat/1\.png is 8x8, but .*bird/0\.png is 16x16"):

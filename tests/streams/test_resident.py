@@ -361,6 +361,9 @@ class TestAsAvalanchesOwn:
         dataset = dataset_of(digits)
         with pytest.raises(ValueError, match=r"no transform group 'test'.* have 'train', 'eval'"):
             dataset.with_transforms("test")
+        for mask in (np.arange(20) < 5, torch.arange(20) < 5, [True] * 20):
+            with pytest.raises(TypeError, match=r"indices of a subset are bool; .*flatnonzero"):
+                dataset.subset(mask)
         with pytest.raises(ValueError, match="3 task labels were given for 20 samples"):
             dataset.update_data_attribute("targets_task_labels", [1, 2, 3])
         with pytest.raises(IndexError):

@@ -16,6 +16,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from simo_cl.streams import DataBrokenError
 from simo_cl.streams.resident import ResidentDataset, resident_dataset
+from simo_cl.streams.torchvision_style import images_of
 
 
 class Pictures:
@@ -199,6 +200,15 @@ class TestTorchvisionStyle:
         assert len({image.numpy().tobytes() for image in whole(ours)}) == 2
         assert len({image.numpy().tobytes() for image in whole(ours.eval())}) == 1
 
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("order", [np.s_[::-1], np.s_[..., ::-1]], ids=["turned", "BGR"])
+    def test_arrays_may_be_read_backwards_and_only_read(self, order: Any) -> None:
+        pixels, labels = COLOUR[order], np.array(LABELS)[::-1]
+        pixels.flags.writeable = False
+        images = images_of(Pictures(pixels, labels))
+        assert np.array_equal(images.images.permute(0, 2, 3, 1), pixels)
+        assert images.labels.tolist() == LABELS[::-1]
+
     @pytest.mark.parametrize("name", ["transform", "target_transform", "transforms"])
     @pytest.mark.parametrize("part", [False, True], ids=["itself", "of a part"])
     def test_transforms_are_refused(self, name: str, part: bool) -> None:
@@ -224,7 +234,8 @@ class TestTorchvisionStyle:
             (Pictures(COLOUR[:, :4], LABELS), "expected square uint8"),
             (Pictures(COLOUR, LABELS[:5]), "labels are torch.int64"),
             (Pictures(COLOUR, [-1, *LABELS[1:]]), "labels run from -1 to 2"),
-            (Pictures(COLOUR, [0.5, *LABELS[1:]]), "labels are torch.float32; expected integers"),
+            (Pictures(COLOUR, [0.5, *LABELS[1:]]), "labels are float64; expected integers"),
+            (Pictures(COLOUR, list("aabbcc")), "labels are <U1; expected integers"),
             (
                 Listed([(Image.fromarray(GREY[0].astype(np.float32)), 0)]),
                 "sample 0: its mode is 'F', .*Save it with 8 bits",

@@ -9,10 +9,12 @@ import torch
 from avalanche.training.plugins import LRSchedulerPlugin
 from avalanche.training.supervised import AGEM, DER, ER_ACE, MIR, LwF, Naive, Replay
 from parts import NUM_FEATURES, Witness, classifier, icarl, scr, stock
+from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 
-from simo_cl.losses import SimOLoss
+from simo_cl.losses import SimOLoss, simo_loss
 from simo_cl.training import SimOPlugin
+from simo_cl.training.metric_loss import metric_loss
 
 # Each with the number of samples that the term covers in the last of three experiences.
 STRATEGIES = [
@@ -25,6 +27,7 @@ STRATEGIES = [
     pytest.param(AGEM, {"patterns_per_exp": 8, "sample_size": 8}, {16}, id="AGEM"),
 ]
 WEIGHT = 0.5
+SIZES = {"num_classes": 6, "embedding_size": 4}
 
 
 @pytest.mark.parametrize(("kind", "settings", "rows"), STRATEGIES)
@@ -231,6 +234,15 @@ class TestHead:
         strategy.train(stream.train_stream[1])
         assert torch.equal(start.seen[0], momentum)
 
+    def test_a_loss_with_weights_trains_as_it_does(self, stream):
+        head, loss = nn.Linear(NUM_FEATURES, 4), metric_loss("ProxyAnchorLoss", **SIZES)
+        strategy = stock(Naive, plugins=[SimOPlugin(loss=loss, head=head)])
+        for experience in stream.train_stream[:2]:
+            before = copy.deepcopy(loss)
+            strategy.train(experience)
+            assert changed(before, loss)
+            assert parameters_of(strategy.optimizer).count(id(loss.loss.proxies)) == 1
+
     def test_a_copied_strategy_trains_its_own(self, stream):
         strategy = stock(Naive, plugins=[SimOPlugin(head=nn.Linear(NUM_FEATURES, 4))])
         strategy.train(stream.train_stream[0])
@@ -252,13 +264,13 @@ def test_can_be_copied_between_iterations(stream):
     assert len(copies.seen) == 3
 
 
-def test_takes_any_loss_of_embeddings_and_labels(stream):
-    from pytorch_metric_learning.losses import SupConLoss
-
+@pytest.mark.parametrize("loss", [SupConLoss(), simo_loss])
+def test_takes_any_loss_of_embeddings_and_labels(stream, loss):
     losses = Witness("after_training_iteration", lambda s: s.loss.item())
-    strategy = stock(Naive, plugins=[SimOPlugin(loss=SupConLoss()), losses])
-    strategy.train(stream.train_stream[0])
-    assert all(loss > 0 for loss in losses.seen)
+    simo = SimOPlugin(loss=loss)
+    stock(Naive, plugins=[simo, losses]).train(stream.train_stream[0])
+    assert all(value > 0 for value in losses.seen)
+    simo.load_state_dict(simo.state_dict())
 
 
 def test_runs_without_a_device(stream):

@@ -22,10 +22,22 @@ from simo_cl import (
     SimOPlugin,
 )
 from simo_cl.losses import SimOLoss
-from simo_cl.training.avalanche_state import NotResumableError, State
+from simo_cl.streams.image_store import ImageStore
+from simo_cl.streams.resident import ResidentDataset
+from simo_cl.training.avalanche_state import (
+    NotResumableError,
+    State,
+    load_memory,
+    save_memory,
+)
 from simo_cl.training.distillation import RelationDistillation
 from simo_cl.training.metric_loss import metric_loss
-from simo_cl.training.strategy_state import load_optimizer, load_strategy, save_strategy
+from simo_cl.training.strategy_state import (
+    load_optimizer,
+    load_strategy,
+    portable,
+    save_strategy,
+)
 
 
 def with_head() -> Any:
@@ -159,6 +171,21 @@ def test_a_memory_that_is_not_known_is_refused(stream: Any) -> None:
     plugin = ReplayPlugin(24, storage_policy=ExperienceBalancedBuffer(24))
     with pytest.raises(NotResumableError, match="ExperienceBalancedBuffer"):
         save_strategy(stock(Naive, plugins=[plugin]))
+
+
+def test_the_slots_left_over_in_a_memory_brought_back_go_to_the_same_classes() -> None:
+    """Of some classes a set has another order than one that is made of it."""
+    labels = torch.tensor([0, 5, 13, 16]).repeat_interleave(3)
+    store = ImageStore("four classes", torch.zeros(12, 1, 8, 8, dtype=torch.uint8), labels, {})
+    first, second = ResidentDataset(store, range(9)), ResidentDataset(store, range(9, 12))
+    undisturbed, brought_back = ClassBalancedBuffer(5), ClassBalancedBuffer(5)
+    undisturbed.update_from_dataset(first)
+    load_memory(brought_back, through_a_file(portable(save_memory(undisturbed))), first)
+    for memory in (undisturbed, brought_back):
+        torch.manual_seed(0)
+        memory.update_from_dataset(second)
+    assert brought_back.buffer == undisturbed.buffer
+    assert [len(part) for part in undisturbed.buffer_datasets] == [2, 1, 1, 1]
 
 
 def test_a_strategy_with_other_plugins_is_refused(stream: Any) -> None:
