@@ -87,6 +87,12 @@ def test_nothing_is_recommended_that_was_not_measured(
     assert "simo-cl run SUITE\n" in result.output
 
 
+def test_a_setting_of_no_suite_is_refused(project: Project) -> None:
+    result = project.call("doctor", "--set", "model.encoder=airnet")
+    assert result.exit_code == 2
+    assert "--set model.encoder=airnet: there is no suite whose setting" in result.output
+
+
 def test_a_busy_machine_is_told_before_what_is_measured(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
