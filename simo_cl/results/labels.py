@@ -13,8 +13,9 @@ def run_label(strategy: str, variant: str) -> str:
 def run_folder_name(strategy: str, variant: str, seed: int, digest: str) -> Path:
     """A run's folder, relative to the suite's: ``runs/simo@memory.size=200/seed0-1a2b3c4d``."""
     name = f"{strategy}@{variant}" if variant else strategy
-    # File systems allow 255; two names that are alike up to here differ in the digest.
-    return Path("runs") / name[:200] / f"seed{seed}-{digest}"
+    # File systems allow 255 bytes; two names that are alike up to here differ in the digest.
+    short = name.encode()[:200].decode(errors="ignore")
+    return Path("runs") / short / f"seed{seed}-{digest}"
 
 
 def variant_settings(variant: str) -> dict[str, str]:
