@@ -14,18 +14,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from rich.table import Table
 
 from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.earlier_results import belonging, refuse_to_replace
 from simo_cl.harness.execute_suite import execute_runs, refuse_other_data
-from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, points_of, strategy_of
+from simo_cl.harness.plan import (
+    TUNING_SEED,
+    PlannedRun,
+    plan_runs,
+    points_of,
+    refuse_seeds_of_tuning,
+    strategy_of,
+)
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import StrategyFile, load_strategy
-from simo_cl.harness.suite_file import Locations, SuiteError, SuiteFile
+from simo_cl.harness.suite_file import Locations, SuiteError, SuiteFile, as_yaml
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.models import Precision
 from simo_cl.results import RunFolder, write_atomically
@@ -102,9 +108,7 @@ class Trials:
     def best_as_yaml(self) -> str:
         """The line for a suite's ``strategies``."""
         assert self.best is not None
-        settings = {**self.given, **self.best.point}
-        text = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, width=math.inf)
-        return f"{self.entry}: {text.strip()}"
+        return f"{self.entry}: {as_yaml({**self.given, **self.best.point})}"
 
 
 def run_trials(
@@ -149,11 +153,7 @@ def run_trials(
         DataError: the data cannot be had, or earlier trials are of others.
     """
     suite, locations = suite_file.suite, suite_file.locations
-    if reported := [seed for seed in suite.seeds if seed >= TUNING_SEED]:
-        raise SuiteError(
-            f"{locations.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on "
-            "are the seeds of tuning and never reported; choose another"
-        )
+    refuse_seeds_of_tuning(suite.seeds, locations.of("seeds"))
     if entry not in suite.strategies:
         locations = locations.moved(("strategies", entry), "--strategy")
     where = locations.of("strategies", entry, "strategy")
