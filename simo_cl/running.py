@@ -27,7 +27,7 @@ from simo_cl.harness.quick_checks import read_checked
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import strategy_names
 from simo_cl.harness.suite_file import SuiteError, SuiteFile, as_yaml, plain
-from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
+from simo_cl.harness.suite_lock import Membership, shared_folder, sharing, suite_lock
 from simo_cl.harness.terminal import tell
 from simo_cl.harness.user_files import UserFile
 from simo_cl.registry import did_you_mean
@@ -199,7 +199,7 @@ class Request:
                 )
 
         with lock():
-            self._write_plan(asked, command)
+            self._write_plan(asked, command, others_at_work=bool(sharing(lock_file)))
             if not self.shared:
                 return self._follow_and_report(asked, console, execute)
             membership = Membership(lock_file)
@@ -220,10 +220,10 @@ class Request:
         finally:
             membership.leave()
 
-    def _write_plan(self, asked: _Asked, command: str) -> None:
+    def _write_plan(self, asked: _Asked, command: str, *, others_at_work: bool = False) -> None:
         from simo_cl.harness.execute_suite import write_plan
 
-        kept = self._kept(asked)
+        kept = self._kept(asked, others_at_work=others_at_work)
         write_plan(asked.folder, asked.suite, kept, command=command, data=asked.data)
 
     def _follow_and_report(
@@ -365,13 +365,15 @@ class Request:
                 "gpus: 0.5}, says how many runs a node has at once, and whether they train on a GPU"
             )
 
-    def _kept(self, asked: _Asked) -> list[PlannedRun]:
+    def _kept(self, asked: _Asked, *, others_at_work: bool = False) -> list[PlannedRun]:
         """The runs that the plan will list."""
         kept = belonging(asked.planned, asked.chosen, asked.folder)
         if not self.replace:
             refuse_without_runs(asked.folder)
             listed, shown = listed_in_plan(asked.folder), "report, tables and MLflow"
-            refuse_to_replace(asked.planned, kept, asked.folder, listed, shown)
+            refuse_to_replace(
+                asked.planned, kept, asked.folder, listed, shown, others_at_work=others_at_work
+            )
         return kept
 
 
