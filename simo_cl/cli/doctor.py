@@ -116,6 +116,8 @@ def doctor(
         words += ["--set", f"{key}={value}"]
     if at_once > 1:
         words += ["--jobs", str(at_once)]
+    if device != "auto":
+        words += ["--device", device]
     tell(
         console,
         f"\nmodel.precision: auto stands for {auto} here. Recommended, for about "

@@ -62,6 +62,7 @@ def test_without_a_suite_the_usual_encoder_is_measured(
     assert result.exit_code == 0, result.output
     assert "slim_resnet18, width 20, 3 x 32 x 32" in result.output
     assert "simo-cl run SUITE --set training.threads=1" in result.output
+    assert " --jobs 2 --device cpu\n" in result.output
 
 
 def test_what_was_given_is_in_what_is_recommended(
