@@ -13,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -120,8 +121,8 @@ def metric(
         source: of the definition.
 
     Raises:
-        ValueError: the name is taken, reserved, empty or has a slash, or ``of`` or ``direction`` is
-            none of those.
+        ValueError: the name is taken or reserved, or has other characters than letters, digits,
+            spaces, "_", "-", "." and ":", or ``of`` or ``direction`` is none of those.
 
     Example:
         >>> @simo_cl.register.metric("norm", of="embeddings", meaning="Mean norm.", unit="0..")
@@ -166,7 +167,7 @@ def read_out(name: str, *, meaning: str, fitted_on: FittedOn, heading: str = "")
         heading: of its column; default: the name.
 
     Raises:
-        ValueError: the name is taken, reserved, empty or has a slash, or ``fitted_on`` is neither.
+        ValueError: the name is none that a metric could have, or ``fitted_on`` is neither.
 
     Example:
         >>> @simo_cl.register.read_out("constant", meaning="The first label.", fitted_on="memory")
@@ -196,7 +197,8 @@ def figure(name: str, *, title: str, caption: str, section: Section = "result") 
         section: of the page, in which it is the last.
 
     Raises:
-        ValueError: the name is taken, or there is no such section.
+        ValueError: the name is taken or has characters that a metric's may not have, or there is no
+            such section.
 
     Example:
         >>> @simo_cl.register.figure("seeds", title="Every seed", caption="Average accuracy.")
@@ -209,6 +211,7 @@ def figure(name: str, *, title: str, caption: str, section: Section = "result") 
     from simo_cl.report.figures.figure import Section
     from simo_cl.report.figures.own import own_figure
 
+    _refuse_unfit("figure", name)
     _refuse_other("section", section, get_args(Section))
 
     def add(draw: Function) -> Function:
@@ -219,10 +222,20 @@ def figure(name: str, *, title: str, caption: str, section: Section = "result") 
 
 
 def _refuse_reserved(kind: str, name: str) -> None:
-    if not name or "/" in name or name in _RESERVED:
+    _refuse_unfit(kind, name)
+    if name in _RESERVED:
         raise ValueError(
             f"a {kind} cannot be called {name!r}: names of results are made of it and slashes, and "
             f"{', '.join(_RESERVED)} are the library's own; choose another name"
+        )
+
+
+def _refuse_unfit(kind: str, name: str) -> None:
+    """What MLflow takes for no name, or would be a file in another folder."""
+    if not re.fullmatch(r"[\w .:-]+", name):
+        raise ValueError(
+            f"a {kind} cannot be called {name!r}: a name is made of letters, digits, spaces, '_', "
+            "'-', '.' and ':'"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from dataclasses import replace as with_changes
 from functools import partial
+from multiprocessing import current_process
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,14 @@ from rich.console import Console
 from simo_cl.analysis import Results, load_results
 from simo_cl.child_process import import_ahead
 from simo_cl.harness.earlier_results import belonging, listed_in_plan, refuse_to_replace
-from simo_cl.harness.plan import PlannedRun, plan_runs
+from simo_cl.harness.plan import PlannedRun, plan_runs, refuse_seeds_of_tuning
 from simo_cl.harness.plugins import digest_of_plugins, load_plugins
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.quick_checks import read_checked
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import strategy_names
-from simo_cl.harness.suite_file import SuiteError, SuiteFile
-from simo_cl.harness.suite_lock import Membership, shared_folder, suite_lock
+from simo_cl.harness.suite_file import SuiteError, SuiteFile, as_yaml, plain
+from simo_cl.harness.suite_lock import Membership, shared_folder, sharing, suite_lock
 from simo_cl.harness.terminal import tell
 from simo_cl.harness.user_files import UserFile
 from simo_cl.registry import did_you_mean
@@ -106,6 +107,12 @@ def run_suite(
            strategy  seed     state
         0  finetune     0  finished
     """
+    # While multiprocessing has this process, which began there, import the script again.
+    if getattr(current_process(), "_inheriting", False):
+        raise SuiteError(
+            "run_suite was called again, by a process that it had begun and that imports the same "
+            'script; put the call under `if __name__ == "__main__":`'
+        )
     options = dict(locals())  # by the names that Request has for them
     del options["console"], options["command"]
     request = Request(**options)
@@ -131,6 +138,10 @@ class Request:
     ray_shared: bool = False
     shared: bool = False
     replace: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None:
+            object.__setattr__(self, "seeds", _different(self.seeds))
 
     def preview(self, console: Console) -> None:
         """Prints what would run, and about how long it would take; nothing is written.
@@ -188,7 +199,7 @@ class Request:
                 )
 
         with lock():
-            self._write_plan(asked, command)
+            self._write_plan(asked, command, others_at_work=bool(sharing(lock_file)))
             if not self.shared:
                 return self._follow_and_report(asked, console, execute)
             membership = Membership(lock_file)
@@ -209,10 +220,10 @@ class Request:
         finally:
             membership.leave()
 
-    def _write_plan(self, asked: _Asked, command: str) -> None:
+    def _write_plan(self, asked: _Asked, command: str, *, others_at_work: bool = False) -> None:
         from simo_cl.harness.execute_suite import write_plan
 
-        kept = self._kept(asked)
+        kept = self._kept(asked, others_at_work=others_at_work)
         write_plan(asked.folder, asked.suite, kept, command=command, data=asked.data)
 
     def _follow_and_report(
@@ -258,14 +269,14 @@ class Request:
         if not isinstance(self.overrides, Mapping):
             return list(_several("overrides", self.overrides))
         for key, value in self.overrides.items():
-            if isinstance(value, Mapping) and not {".", "@"} & set(key):
+            if isinstance(value, Mapping) and key != "grid" and not {".", "@"} & set(key):
                 inner = next(iter(value), "epochs")
                 raise SuiteError(
                     f"overrides has a mapping for {key!r}, which would replace the whole section; "
                     f"give settings by their whole key, as '{key}.{inner}'"
                 )
         return [
-            f"{key}={json.dumps(value, default=_plain)}" for key, value in self.overrides.items()
+            f"{key}={as_yaml(plain(value, 'overrides'))}" for key, value in self.overrides.items()
         ]
 
     def _checked(self, console: Console, *, workers_follow: bool = False) -> _Asked:
@@ -282,7 +293,8 @@ class Request:
         )
         suite = file.suite
         entries = self._entries(file, folder)
-        wanted = suite.seeds if self.seeds is None else _different(self.seeds)
+        wanted = self.seeds or suite.seeds
+        refuse_seeds_of_tuning(wanted, file.locations.of("seeds"))
         # The imports take seconds.
         tell(console, f"Loading the libraries and {suite.data.name} ...")
         import torch
@@ -337,6 +349,8 @@ class Request:
         return names
 
     def _refuse_contradictions(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise SuiteError(f"jobs is {self.jobs}; it is the number of runs at once, from 1 on")
         several = self.jobs not in (None, 1)
         if self.shared and (several or self.ray is not None):
             raise SuiteError(
@@ -351,13 +365,15 @@ class Request:
                 "gpus: 0.5}, says how many runs a node has at once, and whether they train on a GPU"
             )
 
-    def _kept(self, asked: _Asked) -> list[PlannedRun]:
+    def _kept(self, asked: _Asked, *, others_at_work: bool = False) -> list[PlannedRun]:
         """The runs that the plan will list."""
         kept = belonging(asked.planned, asked.chosen, asked.folder)
         if not self.replace:
             refuse_without_runs(asked.folder)
             listed, shown = listed_in_plan(asked.folder), "report, tables and MLflow"
-            refuse_to_replace(asked.planned, kept, asked.folder, listed, shown)
+            refuse_to_replace(
+                asked.planned, kept, asked.folder, listed, shown, others_at_work=others_at_work
+            )
         return kept
 
 
@@ -449,19 +465,14 @@ def _several(name: str, given: Sequence[str]) -> Sequence[str]:
     return given
 
 
-def _plain(value: object) -> object:
-    """What a number of NumPy's is in JSON."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise SuiteError(f"overrides has {value!r}, which no suite file can have")
-
-
 def _different(seeds: Sequence[int]) -> tuple[int, ...]:
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise SuiteError(
-            f"seeds are {list(seeds)}; give different whole numbers from 0 on, as 0,1,2"
-        )
-    return tuple(seeds)
+    numbers: tuple[int, ...] = ()
+    with suppress(TypeError):
+        numbers = tuple(int(index(seed)) for seed in seeds)
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise SuiteError(f"seeds are {seeds!r}; give different whole numbers from 0 on, as 0,1,2")
+    refuse_seeds_of_tuning(numbers, "--seeds")
+    return numbers
 
 
 def _import_for_workers(chosen: list[PlannedRun], folder: Path, device: torch.device) -> None:

@@ -9,7 +9,7 @@ import pytest
 from simo_cl import register
 from simo_cl.metrics.described import METRICS, READ_OUTS
 
-NAMES = ("own", "features", "embedding_centred", "cost", "", "knn/mine")
+NAMES = ("own", "features", "embedding_centred", "cost", "", "knn/mine", "accuracy (%)")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -18,6 +18,11 @@ def test_names_that_results_are_made_of_are_reserved(name: str) -> None:
         register.read_out(name, meaning="Mine.", fitted_on="oracle")
     with pytest.raises(ValueError, match="a metric cannot be called"):
         register.metric(name, of="accuracies", meaning="Mine.", unit="0..1")
+
+
+def test_a_figure_s_files_have_its_name() -> None:
+    with pytest.raises(ValueError, match=r"a figure cannot be called '\.\./mine'"):
+        register.figure("../mine", title="Mine", caption="Mine.")
 
 
 @pytest.mark.parametrize(

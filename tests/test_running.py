@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from multiprocessing import current_process
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_the_command_line_of_a_request_asks_for_the_same() -> None:
     )
     line = request.command_line()
     assert line.startswith("simo-cl run 'a suite.yaml' --seeds 0,1 --jobs 2 --set ")
-    assert """'training.augment=["crop"]' --set simo@epsilon=0.2 --tracking-uri""" in line
+    assert "'training.augment=[crop]' --set simo@epsilon=0.2 --tracking-uri" in line
     assert line.endswith(" --replace")
     assert "secret" not in line
 
@@ -76,12 +77,49 @@ def test_overrides_are_settings(suite: Path) -> None:
     assert changed.name == "mine"
 
 
+def test_overrides_of_numpy_and_of_the_grid_are_settings(suite: Path) -> None:
+    request = Request(
+        suite,
+        seeds=np.arange(2),  # type: ignore[arg-type]
+        overrides={
+            "stream.class_order": np.arange(10)[::-1],
+            "er@lr": 1e-5,
+            "grid": {"memory.size": [20, 40]},
+            "grid.er@lr": (0.1, "a: b"),
+        },
+    )
+    changed = read_suite(suite, request._settings()).suite
+    assert request.seeds == (0, 1)
+    assert request.command_line().startswith(f"simo-cl run {suite} --seeds 0,1 --set ")
+    assert changed.stream.class_order == tuple(range(9, -1, -1))
+    assert changed.strategies["er"] == {"lr": 1e-5}
+    assert changed.grid == {"memory.size": [20, 40], "er@lr": [0.1, "a: b"]}
+
+
+def test_a_process_that_imports_the_user_s_script_again_runs_no_suite(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that the suite began: it would wait for its own end."""
+    # Of multiprocessing, while it does that.
+    monkeypatch.setattr(current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(SuiteError, match='under `if __name__ == "__main__":`'):
+        simo_cl.run_suite(suite, results=tmp_path / "results", strategies_dir=STRATEGIES)
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"strategies": ["err"]}, SuiteError, "'err' is not in .*Did you mean 'er'"),
         ({"seeds": [1, 1]}, SuiteError, r"seeds are \[1, 1\]; give different whole numbers"),
         ({"seeds": []}, SuiteError, r"seeds are \[\]; give different whole numbers"),
+        ({"seeds": [0.5]}, SuiteError, r"seeds are \[0\.5\]; give different whole numbers"),
+        ({"seeds": "0,1"}, SuiteError, "seeds are '0,1'; give different whole numbers"),
+        ({"seeds": 3}, SuiteError, "seeds are 3; give different whole numbers"),
+        ({"seeds": [10**6]}, SuiteError, "--seeds: seeds has 1000000, and those .* of tuning"),
+        ({"overrides": ["seeds=[1000000]"]}, SuiteError, "seeds has 1000000, and those from"),
+        ({"overrides": {"description": {1}}}, SuiteError, r"overrides has \{1\}, which no suite"),
+        ({"jobs": 0}, SuiteError, "jobs is 0; it is the number of runs at once, from 1 on"),
         ({"device": "gpu"}, SuiteError, "device 'gpu' is none that runs are for"),
         ({"strategies": []}, SuiteError, r"strategies is \[\]; give a list of texts"),
         (

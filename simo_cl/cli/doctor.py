@@ -48,8 +48,13 @@ def doctor(
             refuse_unknown_data,
         )
         from simo_cl.harness.settings import Suite
-        from simo_cl.harness.suite_file import read_suite
+        from simo_cl.harness.suite_file import SuiteError, read_suite
 
+        if suite is None and overrides:
+            raise SuiteError(
+                f"--set {overrides[0]}: there is no suite whose setting this could change; give "
+                "one, as in simo-cl doctor SUITE --set KEY=VALUE"
+            )
         refuse_missing_root(data_root)
         refuse_other_device(device)
         file = None if suite is None else read_suite(suite, overrides or ())
@@ -95,9 +100,7 @@ def doctor(
         console.print(_speed_table(speeds))
     best, at_once = diagnosis.recommend(speeds, cores, chosen_device)
     auto = precision_of(chosen_device)
-    # Without a suite there is nothing that they could change.
-    given = [] if file is None else overrides or []
-    settings = dict(override.split("=", 1) for override in given)
+    settings = dict(override.split("=", 1) for override in overrides or ())
     # Of a GPU, threads are not measured.
     if chosen_device.type == "cpu" and best.threads != content.training.threads:
         settings["training.threads"] = str(best.threads)
@@ -113,6 +116,8 @@ def doctor(
         words += ["--set", f"{key}={value}"]
     if at_once > 1:
         words += ["--jobs", str(at_once)]
+    if device != "auto":
+        words += ["--device", device]
     tell(
         console,
         f"\nmodel.precision: auto stands for {auto} here. Recommended, for about "

@@ -33,11 +33,13 @@ def list_(
         table = Table(title="Strategies", title_justify="left", show_header=False, box=None)
         folder = strategies_folder(None, strategies_dir)
         for name in strategy_names(folder):
-            table.add_row(name, Text(_or_problem(partial(strategy_summary, folder / f"{name}.py"))))
+            table.add_row(
+                Text(name), Text(_or_problem(partial(strategy_summary, folder / f"{name}.py")))
+            )
         console.print(table)
         table = Table(title="\nSuites", title_justify="left", show_header=False, box=None)
         for path in sorted(suites.glob("*.yaml")):
-            table.add_row(str(path), Text(_or_problem(partial(_description, path))))
+            table.add_row(Text(str(path)), Text(_or_problem(partial(_description, path))))
         console.print(table)
         console.print("\nData sources:", ", ".join(data_source_names()))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 
@@ -17,7 +17,8 @@ __all__ = ["given_command", "make_console", "tell", "warn"]
 
 def make_console() -> Console:
     """Prints to the terminal, in its width; to a file or pipe, in ``COLUMNS`` or 110 columns."""
-    return Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "110")))
+    width = None if sys.stdout.isatty() else shutil.get_terminal_size((110, 24)).columns
+    return Console(width=width)
 
 
 def warn(problems: Iterable[str]) -> None:

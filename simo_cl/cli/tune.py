@@ -55,7 +55,7 @@ def tune(
         digest = use_plugins(plugins)
         from simo_cl.harness.environment import choose_device
         from simo_cl.harness.progress import SuiteProgress
-        from simo_cl.harness.tune import run_trials, trials_table, write_trials
+        from simo_cl.harness.tune import run_trials, trials_table
 
         folder = results / suite_file.suite.name / "tuning"
         chosen_device = choose_device(device)
@@ -74,10 +74,9 @@ def tune(
                 command=given_command(),
                 replace=replace,
             )
-        path = write_trials(folder, tried)
     console.print(trials_table(tried))
     more = f", with {len(tried.earlier)} more that had finished before" if tried.earlier else ""
-    tell(console, f"Written to {path}{more}.")
+    tell(console, f"Written to {tried.path}{more}.")
     if tried.best is None:
         tell(console, "Every trial failed; see the logs in the run folders.", style="red")
         raise typer.Exit(1)

@@ -20,7 +20,9 @@ def ui(
     suite: SuiteOfResultsArgument,
     results: ResultsOption = RESULTS,
     tracking_uri: TrackingOption = None,
-    port: Annotated[int, typer.Option(help="To listen on, at the loopback address.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To listen on, at the loopback address.")
+    ] = 5000,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open MLflow's own UI on a suite, with its strategies compared."""

@@ -16,9 +16,10 @@ def write_avalanche_settings() -> None:
     with something in it is left alone. Where none can be written Avalanche cannot either, and says
     so when it is imported.
     """
-    folder = Path("~/.avalanche").expanduser()
-    settings = folder / "config.json"
-    with suppress(OSError):
+    # An account without a home folder, as a container may have, is a RuntimeError.
+    with suppress(OSError, RuntimeError):
+        folder = Path("~/.avalanche").expanduser()
+        settings = folder / "config.json"
         if settings.exists() and settings.stat().st_size:
             return
         folder.mkdir(parents=True, exist_ok=True)

@@ -219,7 +219,8 @@ def _planned(
     those that its settings name."""
     content: dict[str, Any] = {
         "name": "check",
-        "strategies": {strategy.stem: {}},
+        # Not every file's name may be an entry's.
+        "strategies": {"checked": {"strategy": strategy.stem}},
         "stream": {"experiences": 2},
         "model": {"encoder": "small_cnn", "width": 8, "precision": "float32"},
         "training": {"threads": 1},

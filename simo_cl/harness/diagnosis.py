@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from joblib import cpu_count
 from packaging.requirements import Requirement
 
+import simo_cl
 from simo_cl.harness.precision import has_bfloat16
 from simo_cl.harness.settings import ModelSettings
 from simo_cl.models import Precision, build_encoder
@@ -92,8 +94,16 @@ def recommend(speeds: Sequence[Speed], cores: int, device: torch.device) -> tupl
 
 def wrong_versions() -> list[str]:
     """What is installed and is not in the range that simo-cl supports."""
+    try:
+        lines = requires("simo-cl") or []
+    except PackageNotFoundError:
+        source = Path(simo_cl.__file__).parent.parent
+        return [
+            f"simo-cl is imported from {source} and not installed: which versions it supports is "
+            f"not known here. {shlex.join(['pip', 'install', '-e', str(source)])}"
+        ]
     wrong = []
-    for line in requires("simo-cl") or []:
+    for line in lines:
         required = Requirement(line)
         if required.marker is not None and not required.marker.evaluate({"extra": ""}):
             continue

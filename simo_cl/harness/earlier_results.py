@@ -60,6 +60,8 @@ def refuse_to_replace(
     folder: Path,
     listed: Collection[str],
     shown: str,
+    *,
+    others_at_work: bool = False,
 ) -> None:
     """Looks whether finished runs would no longer be shown.
 
@@ -69,15 +71,18 @@ def refuse_to_replace(
         folder: that run folders are relative to.
         listed: the run folders that are shown now.
         shown: where, in words.
+        others_at_work: whether other commands are at runs of the folder; what they have begun may
+            not leave, either.
 
     Raises:
         SuiteError: says which would not, which setting differs, and what can be done.
     """
     names = set(listed) - {run.folder.as_posix() for run in kept}
+    kinds = ("finished", "running") if others_at_work else ("finished",)
     leaving = [
         path
         for path in _run_folders(folder)
-        if path.relative_to(folder).as_posix() in names and RunFolder(path).state == "finished"
+        if path.relative_to(folder).as_posix() in names and RunFolder(path).state in kinds
     ]
     if not leaving:
         return
@@ -90,10 +95,12 @@ def refuse_to_replace(
         for reason, labels in by_reason.items()
     ]
     raise SuiteError(
-        f"{count(len(leaving), 'run')} finished in {folder} would leave {shown}, where only runs "
-        "with the present settings are:\n" + "\n".join(lines) + "\nNothing was changed. To keep "
-        "both apart: --results DIR, or --set name=NAME (in the suite file, another `name`). To "
-        "show the present settings alone: --replace; the others stay in their folders, and with "
+        f"{count(len(leaving), 'run')} {' or '.join(kinds)} in {folder} would leave {shown}, where "
+        "only runs with the present settings are:\n"
+        + "\n".join(lines)
+        + "\nNothing was changed. To "
+        "keep both apart: --results DIR, or --set name=NAME (in the suite file, another `name`). "
+        "To show the present settings alone: --replace; the others stay in their folders, and with "
         "their settings they are shown again, not executed again."
     )
 

@@ -152,6 +152,15 @@ def refuse_unknown_names(suite: Suite, folder: Path, locations: Locations) -> No
             raise SuiteError(f"{locations.of('grid', key)}: grid key {key!r}{problem}")
 
 
+def refuse_seeds_of_tuning(seeds: Sequence[int], where: str) -> None:
+    """Raises a :class:`SuiteError` where results are asked for with a seed that trials have."""
+    if found := [seed for seed in seeds if seed >= TUNING_SEED]:
+        raise SuiteError(
+            f"{where}: seeds has {found[0]}, and those from {TUNING_SEED} on are the seeds of "
+            "tuning and never reported; choose another"
+        )
+
+
 def strategy_of(suite: Suite, entry: str, locations: Locations) -> str:
     """The strategy that an entry names, or that it is named after.
 
@@ -180,7 +189,7 @@ def with_seeds(runs: Sequence[PlannedRun], seeds: Sequence[int]) -> list[Planned
 def _problem_of_axis(key: str, values: list[Any], entries: list[str]) -> str:
     """Why an axis of the grid names nothing to vary, if so; wrong values show later."""
     entry, at, setting = key.partition("@")
-    section = key.partition(".")[0]
+    section, _, of_section = key.partition(".")
     sections = list(CommonSettings.model_fields)
     if at and entry not in entries:
         return (
@@ -189,13 +198,14 @@ def _problem_of_axis(key: str, values: list[Any], entries: list[str]) -> str:
         )
     if at and setting == "strategy":
         return ": an entry is of one strategy; write an entry for each"
-    if not at and section not in sections:
-        return (
-            ": write strategy@setting, or section.setting with one of the sections "
-            f"{', '.join(sections)}.{did_you_mean(section, sections)}"
-        )
     if section == "data":
         return ": a suite has one data set; write a suite for each"
+    if not at and (section not in sections or not of_section):
+        hint = "" if section in sections else did_you_mean(section, sections)
+        return (
+            ": write strategy@setting, or section.setting with one of the sections "
+            f"{', '.join(sections)}.{hint}"
+        )
     if not values:
         return " has no values; give a list"
     repeated = [value for value, count in Counter(map(_in_a_name, values)).items() if count > 1]
@@ -271,6 +281,8 @@ def _in_a_name(value: Any) -> str:
     characters become ``~`` and their code, so that no two values have the same name."""
     if isinstance(value, list):
         return "+".join(map(_in_a_name, value)) or "none"
+    if isinstance(value, dict):
+        return "+".join(f"{_in_a_name(k)}:{_in_a_name(v)}" for k, v in value.items()) or "none"
     if not isinstance(value, str):
         return str(value)
     return re.sub(r"[\x00-\x1f/\\,+~\[\]]", lambda found: f"~{ord(found[0]):02X}", value)

@@ -224,7 +224,9 @@ def _bytes_on_disk(settings: RunSettings, data: DataSet) -> int:
     encoder = build_encoder(
         settings.model.encoder, channels=data.channels, width=settings.model.width
     )
-    dimensions = encoder.num_features + int(settings.settings.get("dimension", 0))
+    # A strategy of the user's own may mean something else by it.
+    dimension = settings.settings.get("dimension")
+    dimensions = encoder.num_features + (dimension if isinstance(dimension, int) else 0)
     per_class = settings.evaluation.samples_per_class
     snapshots = Snapshots(data.num_classes, per_class).per_class * settings.stream.experiences
     samples = (2 * per_class + snapshots) * data.num_classes

@@ -12,9 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from simo_cl.harness.settings import StrategySettings
-from simo_cl.harness.suite_file import KeyPath, Locations, SuiteError, explain_validation
+from simo_cl.harness.suite_file import (
+    KeyPath,
+    Locations,
+    SuiteError,
+    explain_validation,
+    plain,
+)
 from simo_cl.harness.user_files import UserFile, import_problem
 from simo_cl.registry import did_you_mean
+
+_PROTOCOLS = ("batch", "online")
 
 
 @dataclass(frozen=True)
@@ -163,9 +171,19 @@ def _fields(path: Path, name: str) -> set[str]:
             bases = (base.id for base in node.bases if isinstance(base, ast.Name))
             return own.union(*(_fields(path, base) for base in bases))
         if isinstance(node, ast.ImportFrom) and any(a.name == name for a in node.names):
-            spec = importlib.util.find_spec(node.module or "") if node.level == 0 else None
-            return _fields(Path(spec.origin), name) if spec and spec.origin else set()
+            origin = _origin(node.module or "") if node.level == 0 else None
+            return set() if origin is None else _fields(origin, name)
     return set()
+
+
+def _origin(module: str) -> Path | None:
+    """Its file, if there is one."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:
+        # The packages that it is in are imported, whatever comes of that.
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def load_strategy(name: str, folder: Path, where: str = "") -> StrategyFile:
@@ -201,13 +219,19 @@ def import_strategy(file: UserFile) -> StrategyFile:
     space = getattr(module, "SEARCH_SPACE", {})
     if not (isinstance(space, dict) and all(isinstance(v, (list, tuple)) for v in space.values())):
         raise SuiteError(f"{path}: SEARCH_SPACE must map settings to lists of values")
+    protocols = getattr(module, "PROTOCOLS", _PROTOCOLS)
+    if not (isinstance(protocols, (list, tuple)) and all(p in _PROTOCOLS for p in protocols)):
+        raise SuiteError(
+            f'{path}: PROTOCOLS is {protocols!r}; it must be ("batch",) or ("online",), with the '
+            "comma, or be left out for both"
+        )
     return StrategyFile(
         file,
         module,
         settings_model=model,
-        search_space=space,
+        search_space=plain(space, f"{path}: SEARCH_SPACE"),
         joint=bool(getattr(module, "JOINT", False)),
-        protocols=tuple(getattr(module, "PROTOCOLS", ("batch", "online"))),
+        protocols=tuple(protocols),
         feature_layer=str(getattr(module, "FEATURE_LAYER", "encoder")),
         embedding_layer=getattr(module, "EMBEDDING_LAYER", None),
         augments=bool(getattr(module, "AUGMENTS", False)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +98,34 @@ def read_suite(
         raise SuiteError(explain_validation(error, Suite, locations)) from None
 
 
+def plain(value: Any, where: str) -> Any:
+    """A value as a suite file gives it: NumPy's numbers and arrays as Python's, tuples as lists.
+
+    Raises:
+        SuiteError: no suite file can have it; the message begins with ``where``.
+    """
+
+    def convert(part: Any) -> Any:
+        if hasattr(part, "tolist"):
+            return part.tolist()
+        raise SuiteError(f"{where} has {part!r}, which no suite file can have")
+
+    return json.loads(json.dumps(value, default=convert))
+
+
+def as_yaml(value: Any) -> str:
+    """A plain value in one line, which reads as the same value."""
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.removesuffix("...\n").strip()
+
+
 def key_path(key: str) -> KeyPath:
-    """The path of a dotted key or of ``entry@setting``: ("strategies", entry, setting)."""
+    """The path of a dotted key or of ``entry@setting``: ("strategies", entry, setting). What comes
+    after ``grid.`` is one key of the grid."""
+    if key.startswith("grid."):
+        return "grid", key.removeprefix("grid.")
     entry, at, setting = key.partition("@")
     return ("strategies", entry, setting) if at else tuple(key.split("."))
 
@@ -146,6 +174,18 @@ def explain_validation(
     return "\n".join(dict.fromkeys(complaints))
 
 
+class _Loader(yaml.SafeLoader):
+    """Says in which line a value stands that looks like a date or a number and is none."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{node.value!r} is no {kind} ({error}); put a text into quotes"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
+
 def _parse(path: Path) -> tuple[dict[str, Any], Locations]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -157,13 +197,15 @@ def _parse(path: Path) -> tuple[dict[str, Any], Locations]:
         raise SuiteError(f"{path}: not a text file in UTF-8; a suite is a YAML file") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
         raise SuiteError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise SuiteError(f"{path}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise SuiteError(f"{path}: not valid YAML: too many brackets in each other") from None
     if not isinstance(content, dict):
         raise SuiteError(
             f"{path}: a suite is a mapping of keys to settings, and at least `strategies`; see "
@@ -224,10 +266,10 @@ def _apply(
     if not equals or not key:
         raise SuiteError(f"{where}: write key=value, as in --set training.epochs=1")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        parsed = yaml.load(value, _Loader)
+    except (yaml.YAMLError, RecursionError):
         raise SuiteError(f"{where}: {value!r} is not a valid YAML value") from None
-    entry, at, _ = key.partition("@")
+    entry, at, _ = key.removeprefix("grid.").partition("@")
     entries = content.get("strategies")
     if isinstance(entries, dict):
         names = [str(name) for name in entries]
@@ -281,11 +323,13 @@ def _complaint(item: Any, model: type[BaseModel], within: KeyPath) -> str:
         return f"unknown key {key!r}{listed}{hint}"
     if kind == "missing":
         return f"key {key!r} is missing; it is required"
-    if key.endswith(".[key]"):
+    if kind == "invalid_key" or key.endswith(".[key]"):
+        outer = item["loc"][: -1 if kind == "invalid_key" else -2]
+        name = ".".join(str(part) for part in (*within, *outer, given))
         problem = "is no text; put it into quotes"
         if kind == "string_pattern_mismatch":
             problem = _WANTED[kind]
-        return f"key {key.removesuffix('.[key]')!r} {problem}"
+        return f"key {name!r} {problem}"
     if given is None and kind in ("literal_error", "value_error"):
         expected = item["ctx"].get("expected")
         what = f"; allowed: {expected}" if expected else f": {item['ctx']['error']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,9 @@ class Membership:
 
     def __init__(self, path: Path) -> None:
         self._suite = path
-        self._file = shared_folder(path) / f"{socket.gethostname()}-{os.getpid()}.lock"
+        # Containers may have the name of their host, and their processes the same number.
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
+        self._file = shared_folder(path) / name
         self._file.parent.mkdir(exist_ok=True)
         self._lock = FileLock(self._file)
         self._lock.acquire(timeout=0)
@@ -73,13 +76,24 @@ class Membership:
             self._lock.release()
 
     def others(self) -> list[str]:
-        """The commands that still share the runs, by process and host."""
+        """The other commands that share the runs, as :func:`sharing` names them."""
         return [_named(stem) for stem in _members(self._suite) if stem != self._file.stem]
 
 
 def shared_folder(path: Path) -> Path:
     """Beside a suite's lock: the locks of commands that share its runs, and of their runs."""
     return path.with_suffix(".shared")
+
+
+def sharing(path: Path) -> list[str]:
+    """The commands that share a suite's runs, by process and host.
+
+    Ask while holding the suite's lock.
+
+    Args:
+        path: of that lock.
+    """
+    return list(map(_named, _members(path)))
 
 
 def _members(path: Path) -> list[str]:
@@ -95,7 +109,7 @@ def _members(path: Path) -> list[str]:
 
 
 def _named(member: str) -> str:
-    host, _, process = member.rpartition("-")
+    host, _, process = member.rpartition("-")[0].rpartition("-")
     return f"process {process} on {host}"
 
 
@@ -114,17 +128,16 @@ def held_if_free(path: Path) -> Iterator[bool]:
 def _wait_for(lock: FileLock, holder: Path, tell: Callable[[str], None], shares: bool) -> None:
     said = None
     while True:
-        members: list[str] = []
+        others: list[str] = []
         with suppress(Timeout):
             lock.acquire(timeout=0 if said is None else _SECONDS_BETWEEN_LOOKS)
-            members = [] if shares else _members(Path(lock.lock_file))
-            if not members:
+            others = [] if shares else sharing(Path(lock.lock_file))
+            if not others:
                 return
             # They need it to leave.
             lock.release()
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        named = ", ".join(map(_named, members))
-        text = f"{named}, with --shared" if members else _describe(holder)
+        text = f"{', '.join(others)}, with --shared" if others else _describe(holder)
         if text != said:
             said = text
             tell(f"{holder.parent} is in use by {text}. Waiting for its end; Ctrl-C gives up.")

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from rich.table import Table
 
 from simo_cl.harness.checked_data import checked_data
 from simo_cl.harness.earlier_results import belonging, refuse_to_replace
 from simo_cl.harness.execute_suite import execute_runs, refuse_other_data
-from simo_cl.harness.plan import TUNING_SEED, PlannedRun, plan_runs, points_of, strategy_of
+from simo_cl.harness.plan import (
+    TUNING_SEED,
+    PlannedRun,
+    plan_runs,
+    points_of,
+    refuse_seeds_of_tuning,
+    strategy_of,
+)
 from simo_cl.harness.precision import precision_of, slowness_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.settings import Suite
 from simo_cl.harness.strategy_files import StrategyFile, load_strategy
-from simo_cl.harness.suite_file import Locations, SuiteError, SuiteFile
+from simo_cl.harness.suite_file import Locations, SuiteError, SuiteFile, as_yaml
 from simo_cl.harness.suite_lock import suite_lock
 from simo_cl.models import Precision
 from simo_cl.results import RunFolder, write_atomically
@@ -68,6 +75,7 @@ class Trials:
         budget: the settings that all share.
         ranked: the trials that were asked for, best first.
         earlier: others that have finished before with the same settings.
+        path: of the file that has all of them.
     """
 
     entry: str
@@ -76,6 +84,7 @@ class Trials:
     budget: dict[str, Any]
     ranked: list[Trial]
     earlier: list[Trial]
+    path: Path
 
     @property
     def best(self) -> Trial | None:
@@ -99,9 +108,7 @@ class Trials:
     def best_as_yaml(self) -> str:
         """The line for a suite's ``strategies``."""
         assert self.best is not None
-        settings = {**self.given, **self.best.point}
-        text = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, width=math.inf)
-        return f"{self.entry}: {text.strip()}"
+        return f"{self.entry}: {as_yaml({**self.given, **self.best.point})}"
 
 
 def run_trials(
@@ -120,7 +127,7 @@ def run_trials(
     replace: bool = False,
 ) -> Trials:
     """Tries different points of a strategy's search space, drawn so that each axis is covered
-    evenly.
+    evenly, and writes ``<entry>.json``.
 
     Each trains on nine tenths of the training images and is scored by its final average accuracy on
     the last tenth, with seeds that no table reports. Trials that finished earlier are not run
@@ -131,13 +138,13 @@ def run_trials(
         entry: of the suite's strategies, or a strategy that it has not, with its defaults.
         strategies: folder with the strategy files.
         trials: how many points; None for TRIALS, or all that the space has.
-        folder: for the trials' run folders.
+        folder: for the file and the trials' run folders.
         data_root: where the data lie.
         device, progress: as in :func:`execute_runs`.
         seeds: how many of each trial; it is scored by their mean, whatever others were tried.
         plugins: as in :func:`plan_runs`.
         command: of this process, for another that would tune the same and waits.
-        replace: whether the file of :func:`write_trials` may lose trials with other settings.
+        replace: whether the file may lose trials with other settings.
 
     Raises:
         SuiteError: fewer points than trials, a suite that reports the tuning seed, one that
@@ -146,11 +153,7 @@ def run_trials(
         DataError: the data cannot be had, or earlier trials are of others.
     """
     suite, locations = suite_file.suite, suite_file.locations
-    if reported := [seed for seed in suite.seeds if seed >= TUNING_SEED]:
-        raise SuiteError(
-            f"{locations.of('seeds')}: seeds has {reported[0]}, and those from {TUNING_SEED} on "
-            "are the seeds of tuning and never reported; choose another"
-        )
+    refuse_seeds_of_tuning(suite.seeds, locations.of("seeds"))
     if entry not in suite.strategies:
         locations = locations.moved(("strategies", entry), "--strategy")
     where = locations.of("strategies", entry, "strategy")
@@ -173,41 +176,59 @@ def run_trials(
     data = checked_data(runs, data_root)
     if slowness := slowness_of(runs[0].settings.model.precision, device):
         progress.warn(slowness)
+    path = folder / f"{entry}.json"
     with suite_lock(folder / f"{entry}.lock", command, progress.tell):
         kept = belonging(planned, runs, folder)
         if not replace:
-            path = folder / f"{entry}.json"
             refuse_to_replace(planned, kept, folder, _listed(path), str(path))
         refuse_other_data(runs, folder, data)
         execute_runs(runs, folder, data=data, device=device, progress=progress)
-    asked_for = {run.folder for run in runs}
-    asked_seeds = tuple(dict.fromkeys(run.settings.seed for run in runs))
-    tried, earlier = [], []
-    for index, point in enumerate(points):
+        trials_by_point = _trials(points, planned, kept, runs, folder)
+        found = Trials(
+            entry,
+            suite.strategies.get(entry, {}),
+            file,
+            budget=runs[0].settings.model_dump(mode="json", exclude={"settings"}),
+            ranked=_ranked([trials_by_point[index] for index in chosen]),
+            earlier=[
+                trial
+                for index, trial in enumerate(trials_by_point)
+                if index not in chosen and trial.by_seed
+            ],
+            path=path,
+        )
+        # Before the lock is free: what another command at the same entry finishes comes to it.
+        _write(found)
+    return found
+
+
+def _trials(
+    points: Sequence[dict[str, Any]],
+    planned: Sequence[PlannedRun],
+    kept: Sequence[PlannedRun],
+    asked_for: Sequence[PlannedRun],
+    folder: Path,
+) -> list[Trial]:
+    """The trial of each point, with the runs that were asked for and others that have finished."""
+    folders = {run.folder for run in asked_for}
+    seeds = tuple(dict.fromkeys(run.settings.seed for run in asked_for))
+    trials = []
+    # The runs of the first seed are in the order of the points.
+    for point, of_point in zip(points, planned, strict=False):
         scored = [
             (run, score)
             for run in kept
-            if run.variant == planned[index].variant
-            and (not math.isnan(score := _score(run, folder)) or run.folder in asked_for)
+            if run.variant == of_point.variant
+            and (not math.isnan(score := _score(run, folder)) or run.folder in folders)
         ]
-        trial = Trial(
-            point,
-            asked_seeds,
-            {run.settings.seed: score for run, score in scored},
-            [run.folder for run, _ in scored],
-        )
-        if index in chosen:
-            tried.append(trial)
-        elif trial.by_seed:
-            earlier.append(trial)
-    budget = runs[0].settings.model_dump(mode="json", exclude={"settings"})
-    given = suite.strategies.get(entry, {})
-    return Trials(entry, given, file, budget, _ranked(tried), earlier)
+        by_seed = {run.settings.seed: score for run, score in scored}
+        trials.append(Trial(point, seeds, by_seed, [run.folder for run, _ in scored]))
+    return trials
 
 
-def write_trials(folder: Path, trials: Trials) -> Path:
+def _write(trials: Trials) -> None:
     """Writes all trials, earlier ones with the same settings included, with the search space and
-    the settings that they share, as ``<entry>.json``; gives its path.
+    the settings that they share.
 
     Scores have their seed; ``seeds`` are those that ``average_accuracy`` is over.
     """
@@ -229,9 +250,7 @@ def write_trials(folder: Path, trials: Trials) -> Path:
         "folders": [run.as_posix() for trial in ranked for run in trial.folders],
         "run": trials.budget,
     }
-    path = folder / f"{trials.entry}.json"
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
-    return path
+    write_atomically(trials.path, json.dumps(content, indent=1) + "\n")
 
 
 def trials_table(trials: Trials) -> Table:

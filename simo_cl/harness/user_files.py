@@ -87,7 +87,7 @@ class UserFile:
             module.__path__ = []
             sys.modules[package] = module
         try:
-            return importlib.import_module(f"{package}.{self.path.stem}")
+            return importlib.import_module(f"{package}.{_module_name(self.path.name)}")
         except BaseException as error:
             # Those beside it that were imported before it failed are executed again with it.
             self.forget()
@@ -145,6 +145,13 @@ def _files_of(top: str, folder: Path) -> Sequence[Path]:
     return [module] if module.is_file() else []
 
 
+def _module_name(file: str) -> str:
+    """Of a file by its path in the folder; a dot in its own name, as in ``simo_0.1.py``, would
+    stand for a package."""
+    stem = file.removesuffix(".py").removesuffix("/__init__")
+    return stem.replace(".", "~").replace("/", ".")
+
+
 @dataclass(frozen=True, eq=False)
 class _Loader(SourceLoader):
     """Executes a source that was read before, so that it is what its digest says.
@@ -180,9 +187,8 @@ class _Finder(MetaPathFinder):
         own_import = _import_from(package, beside - sys.stdlib_module_names)
         own_globals = {"__builtins__": {**vars(builtins), "__import__": own_import}}
         for name, source in sources.items():
-            module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             loader = _Loader(source, str(folder / name), own_globals)
-            self._loaders[f"{package}.{module}"] = loader
+            self._loaders[f"{package}.{_module_name(name)}"] = loader
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -46,12 +46,7 @@ from simo_cl.report.settings import Settings, compare_environments, compare_sett
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
-<<<<<<< HEAD
-from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs
-=======
-from simo_cl.report.wording import show_seconds
 from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs, write_atomically
->>>>>>> outputs
 from simo_cl.results.styles import css_variable_of, css_variables, styles
 from simo_cl.wording import duration, listed
 

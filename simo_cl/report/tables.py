@@ -19,7 +19,7 @@ from simo_cl.report.statistics import (
     half_width,
     seed_spread,
 )
-from simo_cl.results import Run, Suite, variant_settings, write_atomically
+from simo_cl.results import Run, Suite, file_name, variant_settings, write_atomically
 
 FIRST_METRICS = (
     "average_accuracy",
@@ -217,7 +217,9 @@ def file_label(label: str) -> str:
     share a file.
     """
     cleaned = label.replace("[", "@").replace("]", "")
-    return "".join(c if c.isalnum() or c in "@._=-+,~" else f"~{ord(c):02X}" for c in cleaned)
+    return file_name(
+        "".join(c if c.isalnum() or c in "@._=-+,~" else f"~{ord(c):02X}" for c in cleaned)
+    )
 
 
 def _in_order(suite: Suite) -> list[Run]:

@@ -8,7 +8,7 @@ from simo_cl.results.arrays import read_arrays
 from simo_cl.results.atomic_write import write_atomically, write_partial
 from simo_cl.results.config import flat_settings, read_config
 from simo_cl.results.history import Measured
-from simo_cl.results.labels import run_folder_name, run_label, variant_settings
+from simo_cl.results.labels import file_name, run_folder_name, run_label, variant_settings
 from simo_cl.results.merge import merge_suites
 from simo_cl.results.plan import PLAN, Plan, PlanEntry, read_plan
 from simo_cl.results.run import ARRAYS, Run
@@ -42,6 +42,7 @@ __all__ = [
     "RunStatus",
     "Suite",
     "examine",
+    "file_name",
     "flat_settings",
     "load_suite",
     "merge_suites",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from simo_cl.results.labels import file_name
 from simo_cl.results.plan import Plan
 from simo_cl.results.run import Source
 from simo_cl.results.schema import ResultsError
@@ -56,7 +57,7 @@ def merge_suites(suites: Sequence[Suite]) -> Suite:
         runs=(),
     )
     first = suites[0].folder.resolve()
-    together = "+".join(suite.folder.resolve().name for suite in suites)
+    together = file_name("+".join(suite.folder.resolve().name for suite in suites))
     parts = tuple(suite.folder for suite in suites)
     return Suite(first.with_name(together), plan, runs, parts)
 

@@ -44,10 +44,12 @@ def refuse_links(folder: Path) -> None:
     """
     inside = folder.resolve()
     for link in _links(folder):
-        if not link.resolve().is_relative_to(inside):
+        # Path.resolve() fails at a link to itself, through which nothing can be read.
+        target = Path(os.path.realpath(link))
+        if not target.is_relative_to(inside):
             raise OutsideError(
-                f"{link} is a link to {link.resolve()}, which is outside {folder}. Nothing is read "
-                "or written through it; delete it. (The suite's folder as a whole may be a link.)"
+                f"{link} is a link to {target}, which is outside {folder}. Nothing is read or "
+                "written through it; delete it. (The suite's folder as a whole may be a link.)"
             )
 
 

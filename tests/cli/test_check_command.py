@@ -97,9 +97,11 @@ def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FIGURES, "_parts", {})
 
 
-def strategy(project: Project, state: str = REMEMBERS, wrong: str = "pass") -> list[str]:
+def strategy(
+    project: Project, state: str = REMEMBERS, wrong: str = "pass", name: str = "mine"
+) -> list[str]:
     """What the check says of a strategy, line by line, and how it ends."""
-    path = project.strategies / "mine.py"
+    path = project.strategies / f"{name}.py"
     path.write_text(STRATEGY.replace("    STATE", state).replace("WRONG", wrong))
     result = project.call("check", path)
     return [*result.output.splitlines(), f"exit {result.exit_code}"]
@@ -113,11 +115,11 @@ def parts(project: Project, result: str = "", drawn: str = "'average_accuracy'")
 
 
 def test_a_strategy_that_does_all_it_must(project: Project) -> None:
-    said = strategy(project)
+    said = strategy(project, name="my own 0.1")
 
     assert said[-2:] == ["All of it works.", "exit 0"]
     assert "SEARCH_SPACE" not in "".join(said)  # it has none
-    assert "   ok  strategy mine, batch: gives the same after an interruption" in said
+    assert "   ok  strategy my own 0.1, batch: gives the same after an interruption" in said
 
 
 def test_a_strategy_that_cannot_be_built_is_shown_with_its_line(project: Project) -> None:

@@ -62,6 +62,7 @@ def test_without_a_suite_the_usual_encoder_is_measured(
     assert result.exit_code == 0, result.output
     assert "slim_resnet18, width 20, 3 x 32 x 32" in result.output
     assert "simo-cl run SUITE --set training.threads=1" in result.output
+    assert " --jobs 2 --device cpu\n" in result.output
 
 
 def test_what_was_given_is_in_what_is_recommended(
@@ -85,6 +86,12 @@ def test_nothing_is_recommended_that_was_not_measured(
     result = project.call("doctor")
     assert result.exit_code == 0, result.output
     assert "simo-cl run SUITE\n" in result.output
+
+
+def test_a_setting_of_no_suite_is_refused(project: Project) -> None:
+    result = project.call("doctor", "--set", "model.encoder=airnet")
+    assert result.exit_code == 2
+    assert "--set model.encoder=airnet: there is no suite whose setting" in result.output
 
 
 def test_a_busy_machine_is_told_before_what_is_measured(

@@ -37,3 +37,13 @@ def test_a_background_job_that_ignores_ctrl_c_goes_on_with_that() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("columns", "width"), [("70", 70), ("", 110), ("wide", 110), (None, 110)])
+def test_the_width_of_a_pipe_is_that_of_columns(
+    columns: str | None, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert make_console().width == width

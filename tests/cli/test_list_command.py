@@ -6,7 +6,7 @@ from tiny import STRATEGIES
 
 def test_list_shows_strategies_suites_and_data(project: Project) -> None:
     project.suite("er", name="good")
-    (project.suites / "bad.yaml").write_text("strategies: [er]")
+    (project.suites / "bad [b]old.yaml").write_text("strategies: [er]")
 
     result = project.call("list", "--suites", project.suites, "--strategies-dir", STRATEGIES)
 
@@ -15,6 +15,7 @@ def test_list_shows_strategies_suites_and_data(project: Project) -> None:
         assert path.stem in result.output
     assert "Experience replay (Chaudhry et al. 2019)" in result.output
     assert "good.yaml" in result.output
+    assert "bad [b]old.yaml" in result.output
     assert "cannot be read: " in result.output
     assert "fashion_mnist" in result.output
 

@@ -132,6 +132,7 @@ class TestLinks:
 
     def test_a_link_inside_is_none_of_these(self, suite: Path) -> None:
         (suite / "latest").symlink_to(run_of(suite))
+        (suite / "itself").symlink_to(suite / "itself")
         refuse_links(suite)
 
     def test_the_folder_itself_may_be_one(self, suite: Path, tmp_path: Path) -> None:

@@ -35,6 +35,18 @@ def test_they_are_those_that_avalanche_writes(settings: Path) -> None:
     assert [path.name for path in settings.parent.iterdir()] == ["config.json"]
 
 
+def test_an_account_without_a_home_is_left_to_avalanche(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getpwuid(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", getpwuid)
+    with pytest.raises(RuntimeError, match="home"):
+        Path("~").expanduser()
+
+    write_avalanche_settings()
+
+
 def test_a_users_own_are_left_alone(settings: Path) -> None:
     settings.parent.mkdir()
     settings.write_text('{"dataset_location": "/elsewhere"}')

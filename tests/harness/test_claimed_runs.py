@@ -11,11 +11,12 @@ import torch
 from filelock import FileLock
 from rich.console import Console
 from test_suite_lock import another_process_with
-from tiny import entries, part_of_digits, planned
+from tiny import STRATEGIES, entries, part_of_digits, planned
 
-from simo_cl.harness.execute_suite import execute_runs
+from simo_cl.harness.execute_suite import execute_runs, write_plan
 from simo_cl.harness.plan import PlannedRun
 from simo_cl.harness.progress import SuiteProgress
+from simo_cl.harness.settings import Suite
 from simo_cl.harness.suite_file import SuiteError
 from simo_cl.results import DataRecord, RunFolder
 from simo_cl.running import run_suite
@@ -121,6 +122,30 @@ def test_what_failed_before_is_tried_again_once(attempts: list[str], tmp_path: P
     assert attempts == [failed.name]
 
 
+def test_who_shares_with_other_settings_is_refused(tmp_path: Path) -> None:
+    """The last of both would write a report without the other's runs."""
+    folder = tmp_path / "results" / "tiny"
+    theirs = planned(tmp_path, entries("finetune"), ("memory.size=20",))
+    suite = Suite.model_validate({"name": "tiny", "strategies": {"finetune": {}}})
+    write_plan(folder, suite, theirs, command="theirs", data=part_of_digits())
+    RunFolder(folder / theirs[0].folder).start(theirs[0].config, DataRecord(), {})
+    before = (folder / "plan.json").read_text()
+    (folder / "suite.shared").mkdir()
+    with (
+        FileLock(folder / "suite.shared" / "node7-12-0a1b.lock"),
+        pytest.raises(
+            SuiteError, match=r"1 run finished or running .*\n.*size is 20 there, 40 here"
+        ),
+    ):
+        run_suite(
+            tmp_path / "tiny.yaml",
+            shared=True,
+            strategies_dir=STRATEGIES,
+            results=folder.parent,
+        )
+    assert (folder / "plan.json").read_text() == before
+
+
 @pytest.mark.parametrize("options", [{"jobs": 2}, {"ray": "auto"}])
 def test_shared_takes_no_other_way_to_execute_runs(options: dict[str, Any], tmp_path: Path) -> None:
     planned(tmp_path, entries("finetune"))
@@ -128,7 +153,7 @@ def test_shared_takes_no_other_way_to_execute_runs(options: dict[str, Any], tmp_
         run_suite(
             tmp_path / "tiny.yaml",
             shared=True,
-            strategies_dir=Path(__file__).parents[2] / "strategies",
+            strategies_dir=STRATEGIES,
             results=tmp_path / "results",
             **options,
         )

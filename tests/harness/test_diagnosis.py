@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib import metadata
 from typing import Any
 
 import pytest
 import torch
+from tiny import ROOT
 
 from simo_cl.harness import diagnosis, precision
 from simo_cl.harness.diagnosis import (
@@ -94,6 +96,16 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(diagnosis, "version", version)
     assert wrong_versions() == ["rich is not installed; simo-cl needs rich>=13"]
+
+
+def test_a_checkout_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(diagnosis, "requires", requires)
+    (told,) = wrong_versions()
+    assert told.startswith(f"simo-cl is imported from {ROOT} and not installed")
+    assert f"pip install -e {shlex.quote(str(ROOT))}" in told
 
 
 def test_a_process_pinned_to_one_core_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

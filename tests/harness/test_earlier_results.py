@@ -105,6 +105,22 @@ def test_other_settings_do_not_take_the_place_of_results_unasked(
         assert way_out in message
 
 
+def test_what_other_commands_are_at_stays_while_they_are(results: Results, tmp_path: Path) -> None:
+    runs = with_seed(tmp_path, 0)
+    results.command(runs, runs[:1])
+    results.begin(runs)
+    other = planned(tmp_path, BOTH, ("memory.size=20",))
+    of_other = belonging(other, other, results.folder)
+    listed = folders(*runs)
+
+    refuse_to_replace(other, of_other, results.folder, listed, "the tables")
+    with pytest.raises(SuiteError, match="2 runs finished or running in"):
+        refuse_to_replace(
+            other, of_other, results.folder, listed, "the tables", others_at_work=True
+        )
+    refuse_to_replace(runs, runs, results.folder, listed, "the tables", others_at_work=True)
+
+
 def test_what_was_replaced_blocks_nothing_and_comes_back_with_its_settings(
     results: Results, tmp_path: Path
 ) -> None:

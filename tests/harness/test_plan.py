@@ -154,9 +154,21 @@ def test_lists_have_a_name_without_commas(tmp_path: Path) -> None:
     ]
 
 
+def test_mappings_have_a_name_without_commas(tmp_path: Path) -> None:
+    write_suite(tmp_path / "own", STRATEGY.format(settings="of: dict[str, float] = {}"), "own.py")
+    more = "strategies: {own: }\ngrid: {own@of: [{a: 1, b/c: 0.5}, {}], memory.size: [20]}\n"
+
+    runs = planned(tmp_path, more, strategies=tmp_path / "own")
+
+    assert [run.label for run in runs] == [
+        "own[of=a:1+b~2Fc:0.5,memory.size=20]",
+        "own[of=none,memory.size=20]",
+    ]
+
+
 def test_a_value_makes_no_folder_in_the_folder_nor_too_long_a_name(tmp_path: Path) -> None:
     write_suite(tmp_path / "own", STRATEGY.format(settings="path: str = ''"), "own.py")
-    more = f"strategies: {{own: }}\ngrid: {{own@path: ['a/b,c', {'x' * 300}1, {'x' * 300}2]}}\n"
+    more = f"strategies: {{own: }}\ngrid: {{own@path: ['a/b,c', {'é' * 150}1, {'é' * 150}2]}}\n"
 
     short, *long = planned(tmp_path, more, strategies=tmp_path / "own")
 
@@ -360,9 +372,10 @@ def test_a_changed_strategy_file_changes_the_digest_of_its_runs_alone(tmp_path: 
             "'size' is a single value and has no setting 'of'",
         ),
         (
-            BOTH + "grid:\n  memory: [20]\n",
+            BOTH + "grid:\n  memory: [{size: 20}]\n",
             "memory: [",
-            "memory is 20 (a whole number): must be a mapping, as {key: value}",
+            "grid key 'memory': write strategy@setting, or section.setting with one of the "
+            "sections data, stream, model, training, memory, evaluation.",
         ),
         (
             BOTH + "grid:\n  memry.size: [20]\n",

@@ -44,6 +44,18 @@ def test_images_state_time_and_disk_of_each_run(tmp_path: Path, runs: list[Any])
     assert "Estimates from a few steps on cpu" in text
 
 
+def test_a_strategy_of_one_s_own_may_have_no_dimension(tmp_path: Path) -> None:
+    text = (
+        (STRATEGIES / "finetune.py")
+        .read_text()
+        .replace("    pass", "    dimension: int | None = None")
+    )
+    write_suite(tmp_path / "own", text, "own.py")
+    runs = planned(tmp_path, "strategies: {own: }\n", strategies=tmp_path / "own")
+
+    assert "own, seed 0" in shown(runs, tmp_path)
+
+
 def test_each_strategy_is_told_of_once_it_is_timed(
     tmp_path: Path, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from tiny import SHIPPED, STRATEGIES, write_suite
 
 from simo_cl.harness.strategy_files import (
     load_strategy,
+    setting_names,
     strategies_folder,
     strategy_names,
     strategy_summary,
@@ -96,6 +97,35 @@ def test_what_differs_from_simo_in_the_loss_alone_is_searched_at_least_as_widely
     assert sizes["simo"] == min(sizes.values()), sizes
 
 
+def test_a_search_space_has_what_a_suite_may_have(tmp_path: Path) -> None:
+    """What is tried is written into files, and the best into a suite."""
+    space = '{"lr": list(np.logspace(-2, -1, 2)), "depth": (np.int64(1), 2)}'
+    write_suite(tmp_path, MINE + f"\nimport numpy as np\nSEARCH_SPACE = {space}\n", "mine.py")
+
+    space = load_strategy("mine", tmp_path).search_space
+
+    assert space == {"lr": [0.01, 0.1], "depth": [1, 2]}
+    assert {type(value) for values in space.values() for value in values} == {float, int}
+
+
+def test_a_name_may_have_a_dot_or_a_space(tmp_path: Path) -> None:
+    for name in ("mine_0.1", "my own"):
+        write_suite(tmp_path, MINE + "\nimport _shared\n", f"{name}.py")
+    write_suite(tmp_path, "", "_shared.py")
+
+    assert load_strategy("mine_0.1", tmp_path).name == "mine_0.1"
+    assert load_strategy("my own", tmp_path).name == "my own"
+
+
+def test_names_of_settings_are_read_without_an_import(tmp_path: Path) -> None:
+    write_suite(tmp_path, MINE, "mine.py")
+    write_suite(tmp_path, "from nothing_of_this_name.more import Settings\n", "lost.py")
+
+    assert setting_names(tmp_path, "mine") == {"lr", "depth"}
+    assert setting_names(tmp_path, "lost") == set()
+    assert {"lr", "epsilon", "dimension"} < setting_names(STRATEGIES, "simo")
+
+
 def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -> None:
     for name in ("mine", "_shared"):
         write_suite(tmp_path, MINE, f"{name}.py")
@@ -117,6 +147,15 @@ def test_files_that_begin_with_an_underscore_are_no_strategies(tmp_path: Path) -
         (MINE.replace("(StrategySettings)", ""), "Settings must extend StrategySettings"),
         (MINE + "\n\nSettings = None\n", "Settings must extend StrategySettings"),
         (MINE + "\n\nSEARCH_SPACE = [1]\n", "SEARCH_SPACE must map settings to lists of values"),
+        (
+            MINE + '\n\nSEARCH_SPACE = {"depth": [{1, 2}]}\n',
+            "mine.py: SEARCH_SPACE has {1, 2}, which no suite file can have",
+        ),
+        (
+            MINE + '\n\nPROTOCOLS = ("online")\n',
+            'mine.py: PROTOCOLS is \'online\'; it must be ("batch",) or ("online",), with the',
+        ),
+        (MINE + '\n\nPROTOCOLS = ["onlin"]\n', "mine.py: PROTOCOLS is ['onlin']; it must be"),
         ("import sys\n\nsys.exit(3)\n", "mine.py cannot be imported: SystemExit: 3 ("),
     ],
 )

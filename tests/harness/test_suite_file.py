@@ -200,6 +200,14 @@ def test_the_shipped_suites_are_valid(path: Path) -> None:
             "\tepochs: 2",
             "3: not valid YAML: found character '\\t' that cannot start any token",
         ),
+        (
+            "epochs: 2",
+            "epochs: 2024-02-30",
+            "3: not valid YAML: '2024-02-30' is no timestamp (day is out of range for month); put "
+            "a text into quotes",
+        ),
+        ("data:", "yes: 1\ndata:", " key 'True' is no text; put it into quotes"),
+        ("er:", "no:", "5: key 'strategies.False' is no text; put it into quotes"),
     ],
 )
 def test_a_mistake_is_shown_with_file_line_key_and_what_is_allowed(
@@ -208,6 +216,12 @@ def test_a_mistake_is_shown_with_file_line_key_and_what_is_allowed(
     assert SUITE.count(old) == 1
 
     assert complaint(write_suite(tmp_path, SUITE.replace(old, new))) == f"tiny.yaml:{message}"
+
+
+def test_brackets_without_an_end_are_refused(tmp_path: Path) -> None:
+    text = SUITE.replace("[crop]", "[" * 5000)
+
+    assert complaint(write_suite(tmp_path, text)).startswith("tiny.yaml: not valid YAML: too many")
 
 
 def test_a_suite_needs_strategies(tmp_path: Path) -> None:
@@ -266,6 +280,15 @@ def test_settings_are_set_from_outside(tmp_path: Path) -> None:
     assert suite.seeds == (4,)
 
 
+def test_keys_of_the_grid_are_set_from_outside(tmp_path: Path) -> None:
+    path = write_suite(tmp_path, SUITE + "grid: {memory.size: [1], simo@epsilon: [2, 3]}\n")
+
+    suite = read_suite(path, ["grid.memory.size=[5]", "grid.simo@lr=[0.1]"]).suite
+
+    assert suite.grid == {"memory.size": [5], "simo@epsilon": [2, 3], "simo@lr": [0.1]}
+    assert read_suite(path, ["grid={}"]).suite.grid == {}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -276,6 +299,9 @@ def test_settings_are_set_from_outside(tmp_path: Path) -> None:
         ("training.epochs", "write key=value, as in --set training.epochs=1"),
         ("=1", "write key=value"),
         ("training.augment=[crop", "'[crop' is not a valid YAML value"),
+        ("description=2024-02-30", "'2024-02-30' is not a valid YAML value"),
+        ("grid.simmo@lr=[1]", "the suite has no strategy 'simmo'; it has er, simo. Did you mean"),
+        ("grid.memory.size=3", "grid.memory.size is 3 (a whole number): must be a list"),
         (
             "simmo@epsilon=1",
             "the suite has no strategy 'simmo'; it has er, simo. Did you mean 'simo'?",

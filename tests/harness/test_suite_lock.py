@@ -108,14 +108,25 @@ def test_the_commands_that_share_are_named(tmp_path: Path) -> None:
     path = tmp_path / "suite.lock"
     with suite_lock(path, "mine", print, shares=True):
         one = Membership(path)
-        (another,) = [tmp_path / "suite.shared" / "node7-12.lock"]
-        dead = tmp_path / "suite.shared" / "node8-12.lock"
+        another = tmp_path / "suite.shared" / "node7-12-0a1b.lock"
+        dead = tmp_path / "suite.shared" / "node8-12-0a1b.lock"
         dead.touch()
         with FileLock(another):
             assert one.others() == ["process 12 on node7"]
         assert one.others() == []
         assert not dead.exists()
         one.leave()
+
+
+def test_two_that_share_may_have_one_name(tmp_path: Path) -> None:
+    """As processes of one number in two containers with the name of their host."""
+    path = tmp_path / "suite.lock"
+    with suite_lock(path, "mine", print, shares=True):
+        one, two = Membership(path), Membership(path)
+        assert one.others() == two.others() == [f"process {os.getpid()} on {os.uname().nodename}"]
+        one.leave()
+        assert two.others() == []
+        two.leave()
 
 
 def test_a_command_that_does_not_share_waits_for_those_that_do(tmp_path: Path) -> None:

@@ -15,15 +15,9 @@ from simo_cl.harness.plan import TUNING_SEED, points_of
 from simo_cl.harness.progress import SuiteProgress
 from simo_cl.harness.strategy_files import load_strategy
 from simo_cl.harness.suite_file import SuiteError, read_suite
-from simo_cl.harness.tune import (
-    Trial,
-    Trials,
-    _evenly,
-    _plan,
-    run_trials,
-    trials_table,
-    write_trials,
-)
+from simo_cl.harness.suite_lock import held_if_free
+from simo_cl.harness.tune import Trial, Trials, _evenly, _plan, run_trials, trials_table
+from simo_cl.results import write_atomically
 
 STRATEGY = '''"""Fine-tuning that cannot be built with every setting."""
 
@@ -118,8 +112,7 @@ def test_the_best_for_the_suite_keeps_what_the_suite_gives(tmp_path: Path) -> No
 
     found = tune(tmp_path, 1, text, more, entry="mine")
 
-    path = write_trials(tmp_path / "tuning", found)
-    assert path.name == "mine.json"
+    assert found.path == tmp_path / "tuning" / "mine.json"
     assert found.best is not None
     assert found.best_as_yaml() == (
         f"mine: {{strategy: own, other: 7, lr: {found.best.point['lr']}, kind: good}}"
@@ -150,10 +143,8 @@ def test_fewer_trials_are_among_more(tried: tuple[Path, Trials], tmp_path: Path)
     assert all(trial.point in points for trial in two.ranked)
 
 
-def test_the_file_has_every_trial_and_what_they_share(
-    tried: tuple[Path, Trials], tmp_path: Path
-) -> None:
-    content: Any = json.loads(write_trials(tmp_path, tried[1]).read_text())
+def test_the_file_has_every_trial_and_what_they_share(tried: tuple[Path, Trials]) -> None:
+    content: Any = json.loads(tried[1].path.read_text())
 
     assert (content["entry"], content["strategy"]) == ("own", "own")
     assert content["search_space"] == {"lr": [1e-4, 1e-2], "kind": ["fine", "bad", "good"]}
@@ -164,29 +155,48 @@ def test_the_file_has_every_trial_and_what_they_share(
 
 def test_the_file_keeps_what_has_finished_before(tmp_path: Path) -> None:
     text = STRATEGY.replace('["fine", "bad", "good"]', '["fine", "good"]')
-    before = write_trials(tmp_path / "tuning", tune(tmp_path, 3, text)).read_text()
+    before = tune(tmp_path, 3, text).path.read_text()
 
     fewer = tune(tmp_path, 1, text)
-    after = write_trials(tmp_path / "tuning", fewer).read_text()
+    after = fewer.path.read_text()
 
     assert len(fewer.ranked) == 1
     assert len(fewer.earlier) == 2
     assert after == before
 
 
+def test_the_file_is_written_before_another_command_may_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands at one entry: the later one's file has the trials of both."""
+    free = []
+
+    def write(path: Path, content: str) -> None:
+        with held_if_free(tmp_path / "tuning" / "own.lock") as is_free:
+            free.append(is_free)
+        write_atomically(path, content)
+
+    monkeypatch.setattr("simo_cl.harness.tune.write_atomically", write)
+    text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
+    found = tune(tmp_path, 1, text)
+
+    assert free == [False]
+    assert len(json.loads(found.path.read_text())["trials"]) == 1
+
+
 def test_trials_with_other_settings_do_not_take_their_place_unasked(tmp_path: Path) -> None:
     text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
-    path = write_trials(tmp_path / "tuning", tune(tmp_path, 1, text))
+    path = tune(tmp_path, 1, text).path
     before = path.read_text()
     other = (tmp_path, 1, text, "strategies: {own: {other: 8}}\n")
 
     with pytest.raises(SuiteError, match=r"1 run\): own@other is 7 there, 8 here"):
         tune(*other)
     assert path.read_text() == before
-    replaced = write_trials(tmp_path / "tuning", tune(*other, replace=True)).read_text()
+    replaced = tune(*other, replace=True).path.read_text()
 
     assert json.loads(replaced)["folders"] != json.loads(before)["folders"]
-    back = write_trials(tmp_path / "tuning", tune(tmp_path, 1, text, replace=True)).read_text()
+    back = tune(tmp_path, 1, text, replace=True).path.read_text()
     assert back == before
 
 
@@ -195,7 +205,7 @@ def test_a_trial_is_scored_by_the_mean_over_its_seeds(tmp_path: Path) -> None:
 
     found = tune(tmp_path, 2, text, seeds=2)
 
-    content = json.loads(write_trials(tmp_path / "tuning", found).read_text())
+    content = json.loads(found.path.read_text())
     both = [TUNING_SEED, TUNING_SEED + 1]
     assert content["seeds"] == both
     for trial in content["trials"]:
@@ -208,12 +218,12 @@ def test_a_trial_is_scored_by_the_mean_over_its_seeds(tmp_path: Path) -> None:
 def test_trials_are_ranked_over_the_same_seeds(tmp_path: Path) -> None:
     """Those of earlier commands stay in the file, and count in no mean."""
     text = STRATEGY.replace('["fine", "bad", "good"]', '["good"]')
-    folder, first, second = tmp_path / "tuning", str(TUNING_SEED), str(TUNING_SEED + 1)
-    two_seeds = json.loads(write_trials(folder, tune(tmp_path, 1, text, seeds=2)).read_text())
+    first, second = str(TUNING_SEED), str(TUNING_SEED + 1)
+    two_seeds = json.loads(tune(tmp_path, 1, text, seeds=2).path.read_text())
 
     found = tune(tmp_path, 2, text, seeds=1)
 
-    content = json.loads(write_trials(folder, found).read_text())
+    content = json.loads(found.path.read_text())
     assert content["seeds"] == [TUNING_SEED]
     by_lr = {trial["lr"]: trial for trial in content["trials"]}
     (before,) = two_seeds["trials"]
@@ -226,7 +236,7 @@ def test_trials_are_ranked_over_the_same_seeds(tmp_path: Path) -> None:
     assert found.best is not None
     assert found.best.average_accuracy == scores[0]
 
-    again = json.loads(write_trials(folder, tune(tmp_path, 1, text, seeds=2)).read_text())
+    again = json.loads(tune(tmp_path, 1, text, seeds=2).path.read_text())
 
     ranked, not_asked_for = again["trials"]
     assert ranked == before

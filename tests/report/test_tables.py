@@ -329,3 +329,4 @@ def test_what_rounds_to_zero_has_no_sign():
 def test_file_names_of_variants_are_safe():
     assert file_label("simo[memory.size=200]") == "simo@memory.size=200"
     assert file_label("a b/c") == "a~20b~2Fc"
+    assert len(file_label("x" * 400)) < 220
