@@ -46,7 +46,15 @@ from simo_cl.report.settings import Settings, compare_environments, compare_sett
 from simo_cl.report.statistics import Comparison, compare_with_control
 from simo_cl.report.svg import glyph
 from simo_cl.report.tables import write_tables
-from simo_cl.results import ResultsError, Run, Suite, refuse_without_runs, write_atomically
+from simo_cl.results import (
+    ResultsError,
+    Run,
+    Suite,
+    load_suite,
+    merge_suites,
+    refuse_without_runs,
+    write_atomically,
+)
 from simo_cl.results.styles import css_variable_of, css_variables, styles
 from simo_cl.wording import duration, listed
 
@@ -73,7 +81,8 @@ def write_report(
 ) -> ReportPaths:
     """Write runs.csv, summary.csv, tables/, figures/ and report.html into a suite's folder.
 
-    Only finished runs of the current plan enter; the page names the others and why.
+    Only finished runs of the current plan enter; the page names the others and why. After waiting
+    for another report the suite is read again: that one may have had more of it.
 
     Args:
         pdf: write every figure as PDF, too.
@@ -86,8 +95,10 @@ def write_report(
     if not suite.finished_runs:
         refuse_without_runs(suite.folder)
     suite.folder.mkdir(exist_ok=True)
-    comparisons = compare_with_control(suite)
-    with _one_at_a_time(suite, tell):
+    with _one_at_a_time(suite, tell) as has_waited:
+        if has_waited:
+            suite = merge_suites([load_suite(folder) for folder in suite.parts or (suite.folder,)])
+        comparisons = compare_with_control(suite)
         tables = write_tables(suite, comparisons)
         figures = suite_figures(suite)
         left_out = left_out_figures(suite)
@@ -122,16 +133,19 @@ def write_chosen_figures(suite: Suite, labels: Sequence[str], *, pdf: bool = Fal
 
 
 @contextmanager
-def _one_at_a_time(suite: Suite, tell: Callable[[str], None]) -> Iterator[None]:
-    """Of several reports on one suite: each writes whole files, one after the other."""
+def _one_at_a_time(suite: Suite, tell: Callable[[str], None]) -> Iterator[bool]:
+    """Of several reports on one suite: each writes whole files, one after the other. Gives whether
+    this one has waited."""
     lock = FileLock(suite.folder / ".report.lock")
+    has_waited = False
     try:
         held = lock.acquire(timeout=_SECONDS_WITHOUT_A_WORD)
     except Timeout:
+        has_waited = True
         tell(f"Another report writes to {suite.folder}. Waiting for its end; Ctrl-C gives up.")
         held = lock.acquire()
     with held:
-        yield
+        yield has_waited
 
 
 def render_page(

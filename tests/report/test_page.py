@@ -243,6 +243,21 @@ def test_two_reports_on_one_suite_take_turns(make_suite):
     assert told.empty()
 
 
+@pytest.mark.usefixtures("few_figures")
+def test_a_report_that_has_waited_is_of_the_runs_that_have_finished_meanwhile(make_suite):
+    folder = make_suite(strategies=("er", "simo"), seeds=(0,), experiences=2, sample=4)
+    (finishing,) = folder.glob("runs/simo/*")
+    finishing.rename(folder / "not yet")
+    told: Queue[str] = Queue()
+    report = Thread(target=partial(write_report, load_suite(folder), tell=told.put))
+    with FileLock(folder / ".report.lock"):
+        report.start()
+        told.get(timeout=60)
+        (folder / "not yet").rename(finishing)
+    report.join()
+    assert "\nsimo,0," in (folder / "runs.csv").read_text()
+
+
 def test_five_seeds_have_bootstrap_intervals_on_the_page(make_suite):
     folder = make_suite(strategies=("er", "simo"), seeds=range(5), sample=4)
     html = page_without_figures(folder)
