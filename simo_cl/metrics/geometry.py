@@ -52,7 +52,7 @@ def geometry_metrics(
     """
     _check(embeddings, labels)
     _check_epsilon(epsilon)
-    vectors = normalize(embeddings.detach().cpu().double(), dim=1)
+    vectors = _unit_rows(embeddings.detach().cpu().double())
     classes, labels = torch.unique(labels.detach().cpu(), return_inverse=True)
     num_classes = len(classes)
     means = class_mean_directions(vectors, labels, num_classes)
@@ -104,7 +104,7 @@ def class_mean_directions(embeddings: Tensor, labels: Tensor, num_classes: int) 
             f"labels must lie in [0, {num_classes}), got {int(labels.min())} to "
             f"{int(labels.max())}; num_classes counts all classes of the data set"
         )
-    vectors = normalize(_at_least_float32(embeddings), dim=1)
+    vectors = _unit_rows(_at_least_float32(embeddings))
     sums = vectors.new_zeros(num_classes, vectors.shape[1]).index_add(0, labels.long(), vectors)
     counts = labels.long().bincount(minlength=num_classes).unsqueeze(1)
     means = sums / counts
@@ -166,7 +166,7 @@ def simo_similarity(embeddings: Tensor, epsilon: float = 0.1) -> Tensor:
                 [0., 1.]])
     """
     _check_epsilon(epsilon)
-    vectors = normalize(_at_least_float32(embeddings), dim=1)
+    vectors = _unit_rows(_at_least_float32(embeddings))
     return _simo_similarity(*_distance_and_overlap(vectors, vectors), epsilon)
 
 
@@ -370,6 +370,11 @@ def _distance_and_overlap(vectors: Tensor, others: Tensor) -> tuple[Tensor, Tens
 
 def _simo_similarity(distances: Tensor, overlaps: Tensor, epsilon: float) -> Tensor:
     return (epsilon * overlaps / (epsilon + distances)).clamp(max=1)
+
+
+def _unit_rows(vectors: Tensor) -> Tensor:
+    # Down to the norms whose squares the type still holds.
+    return normalize(vectors, dim=1, eps=torch.finfo(vectors.dtype).tiny ** 0.5)
 
 
 def _at_least_float32(embeddings: Tensor) -> Tensor:

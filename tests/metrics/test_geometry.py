@@ -191,6 +191,16 @@ class TestProperties:
         changed = geometry_metrics(moved, 100 - labels[order])
         assert changed == pytest.approx(geometry_metrics(embeddings, labels), abs=1e-7)
 
+    @pytest.mark.parametrize("norm", [1e-16, 1e15])
+    def test_any_norm(self, norm):
+        embeddings, labels = sample(0, [5, 4, 3], 6)
+        embeddings = embeddings.float()
+        expected = geometry_metrics(embeddings, labels)
+        assert geometry_metrics(norm * embeddings, labels) == pytest.approx(expected, abs=1e-5)
+        for measure in (simo_similarity, lambda e: class_mean_directions(e, labels, 10)):
+            found = measure(norm * embeddings)
+            torch.testing.assert_close(found, measure(embeddings), equal_nan=True)
+
     @settings(max_examples=30, deadline=None)
     @given(
         seed=st.integers(0, 2**16),
