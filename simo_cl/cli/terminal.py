@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable
+from io import TextIOWrapper
 
 from rich.console import Console
 
@@ -16,7 +17,10 @@ __all__ = ["given_command", "make_console", "tell", "warn"]
 
 
 def make_console() -> Console:
-    """Prints to the terminal, in its width; to a file or pipe, in ``COLUMNS`` or 110 columns."""
+    """Prints to the terminal, in its width; to a file or pipe, in ``COLUMNS`` or 110 columns. A
+    character that is not in the encoding of either is a question mark."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     width = None if sys.stdout.isatty() else shutil.get_terminal_size((110, 24)).columns
     return Console(width=width)
 

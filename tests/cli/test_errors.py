@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 
 import pytest
 import typer
@@ -37,6 +39,16 @@ def test_a_background_job_that_ignores_ctrl_c_goes_on_with_that() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_character_that_the_encoding_lacks_ends_no_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(content, encoding="latin-1"))
+    make_console().print("a\N{MINUS SIGN}b")
+    sys.stdout.flush()
+    assert content.getvalue() == f"a?b{os.linesep}".encode()
 
 
 @pytest.mark.parametrize(("columns", "width"), [("70", 70), ("", 110), ("wide", 110), (None, 110)])
