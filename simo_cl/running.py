@@ -294,7 +294,8 @@ class Request:
         suite = file.suite
         entries = self._entries(file, folder)
         wanted = self.seeds or suite.seeds
-        refuse_seeds_of_tuning(wanted, file.locations.of("seeds"))
+        if suite.stream.evaluate_on == "test":
+            refuse_seeds_of_tuning(wanted, "--seeds" if self.seeds else file.locations.of("seeds"))
         # The imports take seconds.
         tell(console, f"Loading the libraries and {suite.data.name} ...")
         import torch
@@ -471,7 +472,6 @@ def _different(seeds: Sequence[int]) -> tuple[int, ...]:
         numbers = tuple(int(index(seed)) for seed in seeds)
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise SuiteError(f"seeds are {seeds!r}; give different whole numbers from 0 on, as 0,1,2")
-    refuse_seeds_of_tuning(numbers, "--seeds")
     return numbers
 
 

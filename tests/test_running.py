@@ -107,6 +107,20 @@ def test_a_process_that_imports_the_user_s_script_again_runs_no_suite(
     assert not (tmp_path / "results").exists()
 
 
+def test_validation_images_may_be_scored_with_a_seed_of_tuning(suite: Path, tmp_path: Path) -> None:
+    said = io.StringIO()
+    request = Request(
+        suite,
+        seeds=(10**6,),
+        strategies=["finetune"],
+        overrides={"stream.validation": 0.2, "stream.evaluate_on": "validation"},
+        results=tmp_path / "results",
+        strategies_dir=STRATEGIES,
+    )
+    request.preview(Console(file=said, width=100))
+    assert "trial with seed 0" in said.getvalue()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
