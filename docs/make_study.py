@@ -384,19 +384,14 @@ def sweep_table() -> str:
     return markdown(header, rows)
 
 
-def by_dimension(suite: str) -> dict[str, pd.DataFrame]:
-    """The runs of SimO and SupCon that the grid gives a dimension."""
-    table = runs(suite)
-    table = table[table["entry"].str.contains("simo|supcon") & table["dimension"].notna()]
-    table = table.assign(dimension=table["dimension"].astype(int))
-    return {name: table[table["entry"].str.startswith(name)] for name in ("simo", "supcon")}
-
-
-def dimensions_table(suite: str) -> str:
-    tables = by_dimension(suite)
+def dimensions_table() -> str:
+    table = runs("dims")
     rows = []
-    for dimension in sorted(tables[CHOSEN]["dimension"].unique()):
-        of = {e: table[table["dimension"] == dimension] for e, table in tables.items()}
+    for dimension in sorted(table["dimension"].astype(int).unique()):
+        of = {
+            e: table[(table["entry"] == e) & (table["dimension"].astype(int) == dimension)]
+            for e in ("simo", "supcon")
+        }
         rows.append(
             [
                 str(dimension),
@@ -410,9 +405,9 @@ def dimensions_table(suite: str) -> str:
     return markdown(header, rows)
 
 
-def budget_table(suite: str, longer: str, steps: tuple[int, int]) -> str:
-    long = runs(longer)
-    short = of_its_seeds(runs(suite), long)
+def budget_table() -> str:
+    long = runs("digits_12_epochs")
+    short = of_its_seeds(runs(DIGITS), long)
     rows = [
         [
             f"`{strategy}`",
@@ -423,9 +418,8 @@ def budget_table(suite: str, longer: str, steps: tuple[int, int]) -> str:
         ]
         for strategy in ranked(long)
     ]
-    few, many = steps
-    header = [f"{few} steps an experience", f"{many} steps", f"`{CHOSEN}` minus, {many} steps"]
-    return markdown(["strategy", *header], rows)
+    header = ["strategy", "26 steps an experience", "104 steps", f"`{CHOSEN}` minus, 104 steps"]
+    return markdown(header, rows)
 
 
 def encoders_table() -> str:
@@ -565,21 +559,19 @@ def sweep_figure() -> Figure:
 
 
 def dimensions_figure() -> Figure:
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for axes, (suite, title) in zip(
-        panels, {SETTINGS: TITLES[CIFAR10], "dims": TITLES[DIGITS]}.items(), strict=True
-    ):
-        for entry, table in by_dimension(suite).items():
-            grouped = table.groupby("dimension")[ACCURACY]
-            width = [half_width(values) for _, values in grouped]
-            means, look = grouped.mean(), {"fmt": "o-", "color": colour(entry), "capsize": 3}
-            axes.errorbar(means.index, means, yerr=width, label=entry, **look)
-        axes.set_xscale("log", base=2)
-        axes.axvline(10, color="grey", linewidth=0.8)
-        axes.set_title(title)
-        axes.set_xlabel("dimensions, for ten classes")
-        axes.set_ylabel("average accuracy")
-    panels[0].legend()
+    table = runs("dims")
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for entry in ("simo", "supcon"):
+        of = table[table["entry"] == entry]
+        by_dimension = of.assign(at=of["dimension"].astype(int)).groupby("at")[ACCURACY]
+        width = [half_width(values) for _, values in by_dimension]
+        means, look = by_dimension.mean(), {"fmt": "o-", "color": colour(entry), "capsize": 3}
+        axes.errorbar(means.index, means, yerr=width, label=entry, **look)
+    axes.set_xscale("log", base=2)
+    axes.axvline(10, color="grey", linewidth=0.8)
+    axes.set_xlabel("dimensions, for ten classes")
+    axes.set_ylabel("average accuracy")
+    axes.legend()
     return figure
 
 
@@ -614,14 +606,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "link": lambda: link_table(DIGITS),
     "cifar10_link": lambda: link_table(CIFAR10),
     "sweep": sweep_table,
-    "dimensions": lambda: dimensions_table("dims"),
+    "dimensions": dimensions_table,
     "parts": parts_table,
-    "budget": lambda: budget_table(DIGITS, "digits_12_epochs", (26, 104)),
+    "budget": budget_table,
     "rectified": rectified_table,
     "rectified_claim": rectified_claim_table,
     "learning_rates": learning_rates_table,
     "cifar10_settings": settings_table,
-    "cifar10_dimensions": lambda: dimensions_table(SETTINGS),
 }
 DRAWN: dict[str, Callable[[], Figure]] = {
     "claim": claim_figure,

@@ -180,7 +180,14 @@ def run_trials(
     with suite_lock(folder / f"{entry}.lock", command, progress.tell):
         kept = belonging(planned, runs, folder)
         if not replace:
-            refuse_to_replace(planned, kept, folder, _listed(path), str(path))
+            listed = _listed(path)
+            refuse_to_replace(planned, kept, folder, listed, str(path))
+            if path.exists() and not any((folder / run).is_dir() for run in listed):
+                raise SuiteError(
+                    f"{path} has trials whose run folders are not in {folder}; these trials would "
+                    "take their place. Nothing was changed. To keep both apart: --results DIR. To "
+                    "replace them: --replace"
+                )
         refuse_other_data(runs, folder, data)
         execute_runs(runs, folder, data=data, device=device, progress=progress)
         trials_by_point = _trials(points, planned, kept, runs, folder)

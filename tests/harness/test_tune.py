@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -198,6 +199,10 @@ def test_trials_with_other_settings_do_not_take_their_place_unasked(tmp_path: Pa
     assert json.loads(replaced)["folders"] != json.loads(before)["folders"]
     back = tune(tmp_path, 1, text, replace=True).path.read_text()
     assert back == before
+    rmtree(tmp_path / "tuning" / "runs")
+    with pytest.raises(SuiteError, match="trials whose run folders are not in"):
+        tune(tmp_path, 1, text)
+    assert path.read_text() == before
 
 
 def test_a_trial_is_scored_by_the_mean_over_its_seeds(tmp_path: Path) -> None:
