@@ -122,7 +122,7 @@ def metric(
 
     Raises:
         ValueError: the name is taken or reserved, or has other characters than letters, digits,
-            spaces, "_", "-", "." and ":", or ``of`` or ``direction`` is none of those.
+            spaces, "_", "-" and ".", or ``of`` or ``direction`` is none of those.
 
     Example:
         >>> @simo_cl.register.metric("norm", of="embeddings", meaning="Mean norm.", unit="0..")
@@ -232,10 +232,10 @@ def _refuse_reserved(kind: str, name: str) -> None:
 
 def _refuse_unfit(kind: str, name: str) -> None:
     """What MLflow takes for no name, or would be a file in another folder."""
-    if not re.fullmatch(r"[\w .:-]+", name):
+    if not re.fullmatch(r"\w[\w .-]*", name):
         raise ValueError(
-            f"a {kind} cannot be called {name!r}: a name is made of letters, digits, spaces, '_', "
-            "'-', '.' and ':'"
+            f"a {kind} cannot be called {name!r}: a name begins with a letter, a digit or '_' and "
+            "goes on with these, spaces, '-' and '.'"
         )
 
 

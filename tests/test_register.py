@@ -21,6 +21,8 @@ def test_names_that_results_are_made_of_are_reserved(name: str) -> None:
 
 
 def test_a_figure_s_files_have_its_name() -> None:
+    with pytest.raises(ValueError, match=r"a figure cannot be called '\.\.'"):
+        register.figure("..", title="Mine", caption="Mine.")
     with pytest.raises(ValueError, match=r"a figure cannot be called '\.\./mine'"):
         register.figure("../mine", title="Mine", caption="Mine.")
 

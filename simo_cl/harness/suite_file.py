@@ -110,7 +110,10 @@ def plain(value: Any, where: str) -> Any:
             return part.tolist()
         raise SuiteError(f"{where} has {part!r}, which no suite file can have")
 
-    return json.loads(json.dumps(value, default=convert))
+    try:
+        return json.loads(json.dumps(value, default=convert))
+    except (TypeError, ValueError) as error:  # a key of another type, a list that holds itself
+        raise SuiteError(f"{where} has what no suite file can have: {error}") from None
 
 
 def as_yaml(value: Any) -> str:

@@ -61,7 +61,7 @@ class Part(NamedTuple):
 def _pairwise(
     pairs: Pairs, c: Tensor, d: Tensor | None, loss: PairLoss, rectified: bool = False
 ) -> Part:
-    """``y * d/(eps + r^2) + (1 - y) * c^2/(eps + d)``, where r is c, or rectified max(c, 0)."""
+    """``y * d/(eps + r^2) + (1 - y) * c^2/(eps + d)``: r is c or, if rectified, max(c, 0)."""
     y, epsilon = loss.y, loss.epsilon
     if y == 0:
         return _dissimilar(pairs, c, d, epsilon)

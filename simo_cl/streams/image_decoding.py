@@ -42,14 +42,12 @@ def decode_rgb(source: Path | BinaryIO, where: str) -> np.ndarray:
     """
     from PIL import Image
 
+    # Pillow calls a damaged PNG a syntax error, and a TIFF without a size one of types.
+    damaged = (EOFError, OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)
     try:
         with Image.open(source) as image:
             return np.asarray(_rgb(image, where))
-    # Pillow calls a damaged PNG a syntax error, and a TIFF without a size one of types.
-    except (
-        *(EOFError, OSError, SyntaxError, TypeError, ValueError),
-        Image.DecompressionBombError,
-    ) as error:
+    except damaged as error:
         raise DataBrokenError(
             f"{where}: not a readable image ({error}). Copy it again, or save it as PNG."
         ) from error

@@ -110,7 +110,7 @@ def _pixels(picture: Any, index: int) -> Tensor:
 def _checked(pixels: Tensor, labels: Sequence[int] | Tensor) -> Images:
     if pixels.dtype != torch.uint8:
         raise DataBrokenError(f"the pixels are {pixels.dtype}; expected uint8")
-    numbers = np.array(labels)
+    numbers = labels.numpy(force=True) if isinstance(labels, Tensor) else np.array(labels)
     if numbers.dtype.kind not in "biu":
         raise DataBrokenError(f"the labels are {numbers.dtype}; expected integers")
     return Images(pixels, torch.from_numpy(numbers.astype(np.int64)))

@@ -78,7 +78,9 @@ class SimOPlugin(SupervisedPlugin):
         present = {id(p) for g in strategy.optimizer.param_groups for p in g["params"]}
         for part in self._modules().values():
             part.to(strategy.device).train()
-            group["params"].extend(p for p in part.parameters() if id(p) not in present)
+            added = {id(p): p for p in part.parameters() if id(p) not in present}
+            group["params"].extend(added.values())
+            present.update(added)
 
     def before_forward(self, strategy: Any, **kwargs: Any) -> None:
         self._hook.attach(strategy.model)

@@ -91,6 +91,23 @@ def test_the_rectified_form_falls_from_opposite_to_equal(epsilon: float) -> None
         assert loss == pytest.approx(similar(pair_at(cosine), epsilon))
 
 
+@pytest.mark.parametrize(("form", "is_left"), [("pairwise", False), ("rectified", True)])
+def test_the_whole_loss_leads_out_of_a_split_start(form: Form, is_left: bool) -> None:
+    """Four orthogonal classes, half of each opposite to the other half."""
+    labels = torch.arange(4).repeat_interleave(8)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(32, 16, generator=generator, dtype=torch.float64)
+    signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(16)
+    x = normalize(signs[:, None] * torch.eye(4, 16, dtype=torch.float64)[labels] + noise, dim=1)
+    for _ in range(400):
+        x.requires_grad_()
+        (gradient,) = torch.autograd.grad(simo_loss(x, labels, form=form), x)
+        step = 0.05 * gradient / gradient.norm(dim=1, keepdim=True).clamp_min(0.01)
+        x = normalize(x.detach() - step, dim=1)
+    same = labels[:, None] == labels
+    assert ((x @ x.T)[same] > 0).all() == is_left
+
+
 @pytest.mark.parametrize("epsilon", [1 / 137, 0.1])
 @pytest.mark.parametrize("side", [-1, 1])
 def test_a_pair_falls_to_the_side_of_the_barrier_it_starts_on(epsilon: float, side: int) -> None:
