@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -20,11 +21,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from scipy import stats
 
+from simo_cl.harness.plan import TUNING_SEED
 from simo_cl.harness.suite_file import read_suite
 from simo_cl.metrics.bounds import coherence_bound
 from simo_cl.report.optimum import best_cosine
 from simo_cl.report.rank_correlation import rank_correlations
 from simo_cl.report.statistics import holm, paired_t
+
+Key = TypeVar("Key", bound=Hashable)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "docs" / "study.md", ROOT / "README.md")
@@ -35,6 +39,7 @@ CHOSEN = "simo"
 DIGITS, CIFAR10, FASHION = "digits", "split_cifar10", "split_fashion_mnist"
 SMALL_MEMORY = "split_cifar10_memory_200"
 SETTINGS, SLIM = "split_cifar10_simo", "split_cifar10_slim"
+STREAMS = (CIFAR10, SMALL_MEMORY, FASHION)
 RECTIFIED = "simo_rectified"
 TITLES = {
     CIFAR10: "Split CIFAR-10",
@@ -46,7 +51,7 @@ TRAINING_IMAGES = ROOT / "results" / DIGITS / "training_images.csv"
 
 _IN_ALL = ("er_balanced", "er_ace", "supcon", "triplet", "opl", "co2l")
 RIVALS = {
-    **dict.fromkeys((CIFAR10, SMALL_MEMORY, FASHION), (*_IN_ALL, "fixed_targets")),
+    **dict.fromkeys(STREAMS, (*_IN_ALL, "fixed_targets")),
     DIGITS: (*_IN_ALL, "fixed_orthonormal", "fixed_simplex"),
 }
 """That the chosen strategy is tested against; named before any run that a table has."""
@@ -90,19 +95,40 @@ def half_width(of: pd.Series) -> float:
     return float(stats.t.ppf(0.975, len(of) - 1) * of.std() / np.sqrt(len(of)))
 
 
-def difference(table: pd.DataFrame, ours: str, theirs: str, metric: str) -> tuple[float, ...]:
-    """Mean paired difference over seeds, its 95 % t interval and its p."""
-    paired = (values(table, ours, metric) - values(table, theirs, metric)).dropna()
-    return (float(paired.mean()), *paired_t(paired.tolist()))
+class Difference(NamedTuple):
+    """A mean paired difference over seeds, with its 95 % t interval."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        return signed(self.mean, self.low, self.high)
+
+
+def signed(value: float, low: float, high: float) -> str:
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def of_pairs(ours: pd.Series, theirs: pd.Series) -> Difference:
+    paired = (ours - theirs).dropna()
+    return Difference(float(paired.mean()), *paired_t(paired.tolist()))
+
+
+def difference(table: pd.DataFrame, ours: str, theirs: str, metric: str) -> Difference:
+    return of_pairs(values(table, ours, metric), values(table, theirs, metric))
+
+
+def corrected(found: Mapping[Key, Difference]) -> dict[Key, Difference]:
+    """With p corrected over all of them."""
+    p_values = holm([each.p for each in found.values()])
+    return {key: each._replace(p=p) for (key, each), p in zip(found.items(), p_values, strict=True)}
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def signed(difference: float, low: float, high: float) -> str:
-    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def p_value(p: float) -> str:
@@ -116,8 +142,7 @@ def ranked(table: pd.DataFrame) -> list[str]:
 def strategies_table(suite: str) -> str:
     table = runs(suite)
     tested = [s for s in ranked(table) if s not in (CONTROL, "joint")]
-    found = {s: difference(table, s, CONTROL, ACCURACY) for s in tested}
-    p_of = dict(zip(found, holm([f[3] for f in found.values()]), strict=True))
+    found = corrected({s: difference(table, s, CONTROL, ACCURACY) for s in tested})
     rows = []
     for strategy in ranked(table):
         forgetting = values(table, strategy, FORGETTING)
@@ -127,8 +152,8 @@ def strategies_table(suite: str) -> str:
                 with_interval(values(table, strategy, ACCURACY)),
                 "" if forgetting.isna().any() else with_interval(forgetting),
                 f"{values(table, strategy, BY_MEANS).mean():.3f}",
-                signed(*found[strategy][:3]) if strategy in found else "",
-                p_value(p_of[strategy]) if strategy in found else "",
+                str(found[strategy]) if strategy in found else "",
+                p_value(found[strategy].p) if strategy in found else "",
             ]
         )
     measured = ["average accuracy", "forgetting", "by nearest class mean"]
@@ -137,50 +162,105 @@ def strategies_table(suite: str) -> str:
 
 def claim_table(suite: str) -> str:
     table = runs(suite)
-    found = {rival: difference(table, CHOSEN, rival, ACCURACY) for rival in RIVALS[suite]}
-    adjusted = holm([f[3] for f in found.values()])
+    found = corrected(
+        {rival: difference(table, CHOSEN, rival, ACCURACY) for rival in RIVALS[suite]}
+    )
     rows = [
         [
             f"`{rival}`",
-            signed(*found[rival][:3]),
-            p_value(p),
-            *(
-                signed(*difference(table, CHOSEN, rival, metric)[:3])
-                for metric in (BY_MEANS, FORGETTING)
-            ),
+            str(each),
+            p_value(each.p),
+            *(str(difference(table, CHOSEN, rival, metric)) for metric in (BY_MEANS, FORGETTING)),
         ]
-        for rival, p in zip(found, adjusted, strict=True)
+        for rival, each in found.items()
     ]
     header = ["average accuracy", "p", "both by nearest class mean", "forgetting"]
     return markdown([f"`{CHOSEN}` minus", *header], rows)
 
 
 def with_rectified(suite: str) -> pd.DataFrame:
-    """The suite's runs and those of SimO's rectified form on the same seeds."""
+    """The suite's runs and those of SimO's rectified form."""
     return pd.concat([runs(suite), runs(f"rectified/{suite}")])
 
 
-def most_antipodal(suite: str, strategy: str) -> float:
-    """The largest share of antipodal same-class pairs after any experience of any seed."""
+def after_each_experience(suite: str, strategy: str) -> pd.DataFrame:
     history = pd.read_csv(ROOT / "results" / suite / "tables" / "history.csv")
-    return float(history.loc[history["strategy"] == strategy, ANTIPODAL].max())
+    return history[history["strategy"] == strategy]
 
 
 def rectified_table() -> str:
     rows = []
-    for suite in (CIFAR10, SMALL_MEMORY, FASHION):
+    for suite in STREAMS:
         table = with_rectified(suite)
-        shares = most_antipodal(suite, CHOSEN), most_antipodal(f"rectified/{suite}", RECTIFIED)
+        histories = {CHOSEN: suite, RECTIFIED: f"rectified/{suite}"}
+        shares = [after_each_experience(of, row)[ANTIPODAL].max() for row, of in histories.items()]
         rows.append(
             [
                 TITLES[suite],
-                *(with_interval(values(table, row, ACCURACY)) for row in (CHOSEN, RECTIFIED)),
-                signed(*difference(table, RECTIFIED, CHOSEN, ACCURACY)[:3]),
+                *(with_interval(values(table, row, ACCURACY)) for row in histories),
+                str(difference(table, RECTIFIED, CHOSEN, ACCURACY)),
                 *(f"{share:.3f}" for share in shares),
             ]
         )
-    antipodal = [f"antipodal pairs at most, `{row}`" for row in (CHOSEN, RECTIFIED)]
-    return markdown(["", f"`{CHOSEN}`", f"`{RECTIFIED}`", "difference", *antipodal], rows)
+    most = [f"most pairs beyond a right angle, `{row}`" for row in (CHOSEN, RECTIFIED)]
+    return markdown(["", f"`{CHOSEN}`", f"`{RECTIFIED}`", "difference", *most], rows)
+
+
+def splits_table() -> str:
+    """Both forms after the fourth experience of Split Fashion-MNIST, and at the end, by seed."""
+    measured = {
+        ANTIPODAL: "pairs beyond a right angle",
+        "train/loss": "training loss",
+        "new_class_accuracy": "new classes",
+    }
+    columns: dict[str, pd.Series] = {}
+    for row, suite in {CHOSEN: FASHION, RECTIFIED: f"rectified/{FASHION}"}.items():
+        history = after_each_experience(suite, row)
+        fourth = history[history["experience"] == 4].set_index("seed")
+        columns |= {f"`{row}`: {name}": fourth[metric] for metric, name in measured.items()}
+        columns[f"`{row}`: at the end"] = values(runs(suite), row, ACCURACY)
+    rows = [
+        [str(seed), *(f"{value:.3f}" for value in of)]
+        for seed, *of in pd.DataFrame(columns).itertuples()
+    ]
+    return markdown(["seed", *columns], rows)
+
+
+def rectified_claim_table(metric: str) -> str:
+    found = corrected(
+        {
+            (suite, rival): difference(with_rectified(suite), RECTIFIED, rival, metric)
+            for suite in STREAMS
+            for rival in RIVALS[suite]
+        }
+    )
+    rows = [
+        [f"`{rival}`", *(f"{each}, p {p_value(each.p)}" for each in of)]
+        for rival in RIVALS[CIFAR10]
+        for of in [[found[suite, rival] for suite in STREAMS]]
+    ]
+    return markdown([f"`{RECTIFIED}` minus", *(TITLES[suite] for suite in STREAMS)], rows)
+
+
+def rectified_validation_table() -> str:
+    rows = []
+    for suite, stream in (("val_cifar10", CIFAR10), ("val_fashion_mnist", FASHION)):
+        folder = f"rectified/{suite}"
+        (file,) = (ROOT / "results" / folder).glob("*.yaml")
+        entries = read_suite(file).suite.strategies
+        for _, of in runs(folder).groupby("strategy", sort=False):
+            drawn = of.filter(["lr"]).dropna().to_dict("records")[:1]
+            settings = {**entries[of["entry"].iloc[0]], **dict(*drawn)}
+            rows.append(
+                [
+                    TITLES[stream],
+                    str(settings.get("form", "pairwise")),
+                    *(f"{float(settings[key]):g}" for key in ("lr", "epsilon")),
+                    str(len(of)),
+                    f"{of[ACCURACY].mean():.3f}",
+                ]
+            )
+    return markdown(["stream", "form", "learning rate", "ε", "seeds", "validation"], rows)
 
 
 def learning_rates_table() -> str:
@@ -190,36 +270,18 @@ def learning_rates_table() -> str:
         "airnet, rectified": ("rectified/val_cifar10", "rectified"),
         "slim ResNet-18, pairwise": ("split_cifar10_slim/learning_rates", "simo"),
         "slim ResNet-18, rectified": ("rectified/val_slim_resnet18", "rectified"),
+        "slim ResNet-18, `er_balanced`": ("split_cifar10_slim/learning_rates", "er_balanced"),
     }
     found = {}
     for name, (folder, entry) in columns.items():
         table = runs(folder)
-        of = table[(table["entry"] == entry) & (table["seed"] == 1_000_000)]
-        found[name] = of.set_index("lr")[ACCURACY]
+        of = table[(table["entry"] == entry) & (table["seed"] == TUNING_SEED)]
+        found[name] = of.set_index(of["lr"].astype(float))[ACCURACY]
     rows = [
-        [rate, *("" if pd.isna(score) else f"{score:.3f}" for score in scores)]
-        for rate, *scores in pd.DataFrame(found)
-        .sort_index(key=lambda r: r.astype(float))
-        .itertuples()
+        [f"{rate:g}", *("" if pd.isna(score) else f"{score:.3f}" for score in scores)]
+        for rate, *scores in pd.DataFrame(found).sort_index().itertuples()
     ]
     return markdown(["learning rate", *columns], rows)
-
-
-def rectified_claim_table() -> str:
-    suites = (CIFAR10, SMALL_MEMORY, FASHION)
-    columns = {}
-    for suite in suites:
-        table = with_rectified(suite)
-        found = [difference(table, RECTIFIED, rival, ACCURACY) for rival in RIVALS[suite]]
-        adjusted = holm([f[3] for f in found])
-        columns[suite] = [
-            f"{signed(*f[:3])}, p {p_value(p)}" for f, p in zip(found, adjusted, strict=True)
-        ]
-    rows = [
-        [f"`{rival}`", *(columns[suite][row] for suite in suites)]
-        for row, rival in enumerate(RIVALS[CIFAR10])
-    ]
-    return markdown([f"`{RECTIFIED}` minus", *(TITLES[suite] for suite in suites)], rows)
 
 
 def overview_table() -> str:
@@ -253,8 +315,7 @@ def memory_table() -> str:
     return markdown(header, rows)
 
 
-def learnt_table(suite: str) -> str:
-    table = runs(suite)
+def learnt_table(table: pd.DataFrame) -> str:
     rows = [
         [
             f"`{strategy}`",
@@ -414,7 +475,7 @@ def budget_table() -> str:
             *(with_interval(values(table, strategy, ACCURACY)) for table in (short, long)),
             ""
             if strategy in (CHOSEN, "joint")
-            else signed(*difference(long, CHOSEN, strategy, ACCURACY)[:3]),
+            else str(difference(long, CHOSEN, strategy, ACCURACY)),
         ]
         for strategy in ranked(long)
     ]
@@ -429,10 +490,8 @@ def encoders_table() -> str:
     rows = []
     for strategy in ranked(slim):
         ours, theirs = (values(table, strategy, ACCURACY) for table in (airnet, slim))
-        gained = ours - theirs
-        low, high, _ = paired_t(gained.tolist())
         cells = [with_interval(of) for of in (ours, theirs)]
-        rows.append([f"`{strategy}`", *cells, signed(float(gained.mean()), low, high)])
+        rows.append([f"`{strategy}`", *cells, str(of_pairs(ours, theirs))])
     return markdown(["strategy", "airnet", "slim ResNet-18", "difference"], rows)
 
 
@@ -441,9 +500,9 @@ def variants_table(table: pd.DataFrame, whole: Callable[[pd.DataFrame], str], na
     rows = []
     for label, of in table.groupby("strategy", sort=False):
         base = whole(of)
-        missing = "" if label == base else signed(*difference(table, label, base, ACCURACY)[:3])
+        beside = "" if label == base else str(difference(table, label, base, ACCURACY))
         metrics = (ACCURACY, FORGETTING, f"embedding/{COS}", "embedding/collapse/effective_rank")
-        rows.append([f"`{label}`", *(with_interval(of[metric]) for metric in metrics), missing])
+        rows.append([f"`{label}`", *(with_interval(of[metric]) for metric in metrics), beside])
     measured = ["average accuracy", "forgetting", "mean abs cos", "effective rank"]
     return markdown(["", *measured, f"accuracy minus that of {name}"], rows)
 
@@ -591,16 +650,16 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "memory": memory_table,
     "memory_claim": lambda: claim_table(SMALL_MEMORY),
     "fashion_mnist": lambda: strategies_table(FASHION),
-    "fashion_mnist_learnt": lambda: learnt_table(FASHION),
+    "fashion_mnist_learnt": lambda: learnt_table(with_rectified(FASHION)),
     "fashion_mnist_claim": lambda: claim_table(FASHION),
     "cifar10": lambda: strategies_table(CIFAR10),
     "cifar10_claim": lambda: claim_table(CIFAR10),
-    "cifar10_learnt": lambda: learnt_table(CIFAR10),
+    "cifar10_learnt": lambda: learnt_table(runs(CIFAR10)),
     "cifar10_cosines": lambda: cosines_table(CIFAR10),
     "cifar10_validation": lambda: validation_table(CIFAR10),
     "strategies": lambda: strategies_table(DIGITS),
     "claim": lambda: claim_table(DIGITS),
-    "learnt": lambda: learnt_table(DIGITS),
+    "learnt": lambda: learnt_table(runs(DIGITS)),
     "validation": lambda: validation_table(DIGITS),
     "geometry": geometry_table,
     "link": lambda: link_table(DIGITS),
@@ -610,7 +669,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parts": parts_table,
     "budget": budget_table,
     "rectified": rectified_table,
-    "rectified_claim": rectified_claim_table,
+    "splits": splits_table,
+    "rectified_claim": lambda: rectified_claim_table(ACCURACY),
+    "rectified_claim_by_means": lambda: rectified_claim_table(BY_MEANS),
+    "rectified_validation": rectified_validation_table,
     "learning_rates": learning_rates_table,
     "cifar10_settings": settings_table,
 }
