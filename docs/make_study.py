@@ -675,6 +675,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "rectified_validation": rectified_validation_table,
     "learning_rates": learning_rates_table,
     "cifar10_settings": settings_table,
+    "cifar10_encoders": encoders_table,
 }
 DRAWN: dict[str, Callable[[], Figure]] = {
     "claim": claim_figure,
