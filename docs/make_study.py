@@ -501,9 +501,11 @@ def variants_table(table: pd.DataFrame, whole: Callable[[pd.DataFrame], str], na
     for label, of in table.groupby("strategy", sort=False):
         base = whole(of)
         beside = "" if label == base else str(difference(table, label, base, ACCURACY))
-        metrics = (ACCURACY, FORGETTING, f"embedding/{COS}", "embedding/collapse/effective_rank")
+        geometry = (f"embedding/{COS}", "embedding/collapse/effective_rank", ANTIPODAL)
+        metrics = (ACCURACY, FORGETTING, *geometry)
         rows.append([f"`{label}`", *(with_interval(of[metric]) for metric in metrics), beside])
     measured = ["average accuracy", "forgetting", "mean abs cos", "effective rank"]
+    measured.append("pairs beyond a right angle")
     return markdown(["", *measured, f"accuracy minus that of {name}"], rows)
 
 
@@ -514,13 +516,8 @@ def parts_table() -> str:
     return variants_table(runs("simo_ablation"), whole, "the whole loss")
 
 
-def settings_runs() -> pd.DataFrame:
-    table = runs(SETTINGS)
-    return table[~table["entry"].str.endswith("_embedding")]
-
-
 def settings_table() -> str:
-    return variants_table(settings_runs(), lambda of: CHOSEN, f"`{CHOSEN}`")
+    return variants_table(runs(SETTINGS), lambda of: CHOSEN, f"`{CHOSEN}`")
 
 
 def colour(strategy: str) -> str:

@@ -7,6 +7,7 @@ import re
 from types import ModuleType
 
 import pytest
+from matplotlib import pyplot as plt
 from tiny import ROOT
 
 
@@ -37,9 +38,12 @@ def test_numbers_in_sentences_stand_in_a_table() -> None:
     assert set(re.findall(r"\d\.\d{3}", prose)) <= in_tables
 
 
-def test_every_figure_is_drawn(study: ModuleType) -> None:
+def test_every_table_and_figure_is_on_the_page_and_can_be_drawn(study: ModuleType) -> None:
     page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
 
+    assert set(study.BLOCKS) == set(re.findall(r"<!-- (\w+) -->", page)) - {"end"}
     assert {f"figures/study_{name}.svg" for name in study.DRAWN} == set(
         re.findall(r"\((figures/study_\w+\.svg)\)", page)
     )
+    for draw in study.DRAWN.values():
+        plt.close(draw())
