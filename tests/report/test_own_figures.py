@@ -10,6 +10,7 @@ import cloudpickle
 import pytest
 
 from simo_cl.harness.plugins import load_plugins
+from simo_cl.metrics import over_seeds
 from simo_cl.registry import Registry
 from simo_cl.report import write_report
 from simo_cl.report.figures import FIGURES
@@ -99,3 +100,9 @@ def drawn_in_another_process(figure: Any, tmp_path: Path) -> str:
 
     assert said.returncode == 0, said.stderr
     return said.stdout
+
+
+def test_a_function_of_the_library_is_pickled_by_its_name() -> None:
+    """As one that draws in an example of the library: all of simo_cl by value cannot be pickled."""
+    own_figure("mean", "Mean", "Of all.", "cost", over_seeds.spread)(TINY)
+    assert "simo_cl" not in cloudpickle.list_registry_pickle_by_value()

@@ -24,7 +24,8 @@ def own_figure(
             return None
         # A function that was executed from text may be of no module.
         package = sys.modules.get((draw.__module__ or "").partition(".")[0])
-        if package is not None:  # whose name means nothing to the processes that draw
+        # The name of a user's means nothing to the processes that draw.
+        if package is not None and package.__name__ != "simo_cl":
             cloudpickle.register_pickle_by_value(package)
         return Figure(
             name=name,
