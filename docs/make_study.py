@@ -234,10 +234,9 @@ def rectified_claim_table(metric: str) -> str:
             for rival in RIVALS[suite]
         }
     )
+    cells = {key: f"{each}, p {p_value(each.p)}" for key, each in found.items()}
     rows = [
-        [f"`{rival}`", *(f"{each}, p {p_value(each.p)}" for each in of)]
-        for rival in RIVALS[CIFAR10]
-        for of in [[found[suite, rival] for suite in STREAMS]]
+        [f"`{rival}`", *(cells[suite, rival] for suite in STREAMS)] for rival in RIVALS[CIFAR10]
     ]
     return markdown([f"`{RECTIFIED}` minus", *(TITLES[suite] for suite in STREAMS)], rows)
 
